@@ -1,0 +1,1 @@
+"""Models that learn and predict: arrays in, arrays out; nothing here knows Kafka or Faust."""

@@ -1,0 +1,1 @@
+"""The flow: decode → aggregate → window → judge → publish."""

@@ -1,0 +1,1 @@
+"""`EventBatch` → partials: cumulative counts, sketches and distincts per series and bucket."""

@@ -1,0 +1,103 @@
+"""What a configuration comes down to: which rollups each source feeds, and what each of them counts.
+
+Configuration and SLO files are compiled to these values once; aggregate, window, judge and publish
+work from them alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from streams.decode.batch import Layout
+from streams.expression import Expression
+
+BUCKET_MS = 10_000
+"""Width of an event-time bucket, the finest resolution kept."""
+
+MICRO = 1_000_000
+"""Sums are kept as whole micro-units, so that they are exact in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Occurrences (the rows' weights) for which `where` holds; all of the rollup's without it."""
+
+    name: str
+    where: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Sum of a number column, in micro-units, over the rows for which `where` holds."""
+
+    name: str
+    column: str
+    where: Expression | None = None
+
+
+Measure: TypeAlias = Count | Sum
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """A calendar period in a time zone; it begins anew at local midnight of its first day."""
+
+    unit: Literal["day", "week", "month", "quarter", "year"]
+    time_zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """One table of series that a source feeds.
+
+    name     : unique over the whole plan; `requests` or `slo:checkout-availability`
+    by       : label columns; each distinct combination is a series
+    where    : rows that take part
+    measures : what is counted, in this order along axis C
+    sketch   : number column whose distribution is kept, in seconds or any unit; None for none
+    distinct : string columns of which distinct values are counted
+    windows_ms : rolling windows, ascending
+    calendar : the period of a calendar SLO, summed beside the rolling windows
+    """
+
+    name: str
+    source: str
+    by: tuple[str, ...] = ()
+    where: Expression | None = None
+    measures: tuple[Measure, ...] = ()
+    sketch: str | None = None
+    distinct: tuple[str, ...] = ()
+    windows_ms: tuple[int, ...] = (300_000,)
+    calendar: Calendar | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePlan:
+    """One source: where its records are, how they decode, and the rollups they feed.
+
+    lateness_ms : how long after a partition's newest event time an older event still counts
+    future_ms   : how far an event's time may lie ahead of its record's own timestamp
+    idle_ms     : a partition that is read to its end and silent this long holds nothing back
+    series_count_max : series a bucket of a partition may hold per rollup before the rest folds
+                       into `__other__`
+    """
+
+    name: str
+    topic: str
+    format: str
+    layout: Layout
+    rollups: tuple[Rollup, ...]
+    lateness_ms: int = 60_000
+    future_ms: int = 300_000
+    idle_ms: int = 30_000
+    series_count_max: int = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that the flow needs to know, for all sources."""
+
+    app: str
+    sources: Mapping[str, SourcePlan] = field(default_factory=dict)

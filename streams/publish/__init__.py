@@ -1,0 +1,1 @@
+"""Results → the world: metrics, Alertmanager, notifiers, HTTP."""

@@ -1,0 +1,1 @@
+"""Partials → rings: rolling windows of all series of a partition at once."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
+from detectors.slo import Calendar, Slo
 from streams.decode.batch import Layout
 from streams.expression import Expression
 
@@ -38,14 +39,6 @@ class Sum:
 
 
 Measure: TypeAlias = Count | Sum
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """A calendar period in a time zone; it begins anew at local midnight of its first day."""
-
-    unit: Literal["day", "week", "month", "quarter", "year"]
-    time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,3 +94,4 @@ class Plan:
 
     app: str
     sources: Mapping[str, SourcePlan] = field(default_factory=dict)
+    slos: tuple[Slo, ...] = ()

@@ -167,6 +167,7 @@ class Layout:
     time_format : "auto" tells numbers by magnitude and strings as ISO 8601; "record" takes the
                   record's Kafka timestamp; a strftime pattern contains "%"
     counters    : for formats that do not tell: glob patterns of metric names that are cumulative
+    signal      : what an OTLP topic carries; None for all other formats
     """
 
     wanted: Mapping[str, Kind]
@@ -174,6 +175,7 @@ class Layout:
     time_field: str | None = None
     time_format: str = "auto"
     counters: Sequence[str] = ("*_total", "*_count", "*_sum", "*_bucket")
+    signal: Literal["metrics", "logs", "spans"] | None = None
 
 
 COUNTER_LOOKBACK_MS = 300_000

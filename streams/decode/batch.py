@@ -110,7 +110,8 @@ class EventBatch:
 
     def __post_init__(self) -> None:
         length = len(self.time_ms)
-        assert self.time_ms.dtype == np.int64 and self.record.dtype == np.int64
+        assert self.time_ms.dtype == np.int64
+        assert self.record.dtype == np.int64
         assert len(self.record) == length, "record must have a row for each event"
         for name, column in self.columns.items():
             assert len(column) == length, f"column {name!r} has {len(column)} rows, not {length}"

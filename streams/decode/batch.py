@@ -61,12 +61,18 @@ class Counters:
     identity : Hashes [N], equal for points of the same time series
     start_ms : EpochMs [N], when the counting began; 0 where the source does not say
     value    : Numbers [N], the cumulative value
+    point    : Hashes [N] or None, the time series of the whole point where a point has several rows:
+               a histogram's, while `identity` is that of one bucket. Where the two differ, the row is
+               a bucket: its column `value` stays (the bucket's bound), only its weight is the increase,
+               and a bucket that the previous point of the series did not have counted 0 there. Equal
+               to `identity` for plain counters; None means that all are.
     """
 
     rows: Rows
     identity: Hashes
     start_ms: EpochMs
     value: Numbers
+    point: Hashes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +159,7 @@ class Field:
     scale: float = 1.0
 
 
-TimeFormat: TypeAlias = Literal[
-    "auto", "iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "record"
-]
+TimeFormat: TypeAlias = Literal["auto", "iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "record"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,11 +31,15 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """Sum of a number column, in micro-units, over the rows for which `where` holds."""
+    """Sum of a number column, in micro-units, over the rows for which `where` holds.
+
+    value : a number calculated from several columns, which then takes the place of `column`
+    """
 
     name: str
     column: str
     where: Expression | None = None
+    value: Expression | None = None
 
 
 Measure: TypeAlias = Count | Sum
@@ -53,6 +57,8 @@ class Rollup:
     distinct : string columns of which distinct values are counted
     windows_ms : rolling windows, ascending
     calendar : the period of a calendar SLO, summed beside the rolling windows
+    slice_ms : length of the slices that a Timeslices SLO judges; 0 where none does
+    histogram: upper bounds of the classic buckets to publish of `sketch`, ascending; empty for none
     """
 
     name: str
@@ -64,6 +70,8 @@ class Rollup:
     distinct: tuple[str, ...] = ()
     windows_ms: tuple[int, ...] = (300_000,)
     calendar: Calendar | None = None
+    slice_ms: int = 0
+    histogram: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,7 @@ class SourcePlan:
     idle_ms     : a partition that is read to its end and silent this long holds nothing back
     series_count_max : series a bucket of a partition may hold per rollup before the rest folds
                        into `__other__`
+    exemplar    : string column that holds trace ids; None where the events carry none
     """
 
     name: str
@@ -86,6 +95,7 @@ class SourcePlan:
     future_ms: int = 300_000
     idle_ms: int = 30_000
     series_count_max: int = 100_000
+    exemplar: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

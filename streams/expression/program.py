@@ -253,14 +253,14 @@ def ask_strings(value: Value, ask: Callable[[str], bool]) -> Condition:
     if true_count in (1, count):
         odd = int(np.flatnonzero(answers)[0] if true_count == 1 else np.flatnonzero(~answers)[0])
         code = odd if odd < count else -1
-        return cast(Mask, value.codes == code if true_count == 1 else value.codes != code)
+        return np.equal(value.codes, code) if true_count == 1 else np.not_equal(value.codes, code)
     return answers[value.codes]
 
 
 def _missing(column: Column) -> Mask:
     if isinstance(column, Strings):
-        return cast(Mask, column.codes < 0)
-    return cast(Mask, np.isnan(column))
+        return np.less(column.codes, 0)
+    return np.isnan(column)
 
 
 def _lower(value: Value) -> Strings | str:

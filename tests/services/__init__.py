@@ -1,0 +1,1 @@
+"""The real peers that tests and benchmarks run against: Kafka, Prometheus, Alertmanager."""

@@ -1,0 +1,220 @@
+"""From structs to columns: the second half of every decoder for JSON.
+
+A `Rules` value says where a format keeps each column and its time; `JsonDecoder` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from models.arrays import Codes, EpochMs, Mask, Numbers
+from streams.decode.batch import Column, Dead, EventBatch, Kind, Layout, Records, Strings
+from streams.decode.json_reader import JsonReader, shown
+from streams.decode.json_shape import Getter, Path, Shape, Use, parse_path, to_number
+from streams.decode.strings import Encoder, scaled
+from streams.decode.times import parse_times
+
+DEFAULT_TIMES = ("ts", "time", "timestamp", "@timestamp")
+"""Where an event's time is looked for, in this order, unless the source names a place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a format knows about its events.
+
+    times   : default places of the event time; the record's timestamp is the last resort
+    aliases : well-known columns and the paths where this format keeps them, best first
+    rename  : by column, what to make of the column's strings (level numbers to names)
+    """
+
+    times: Sequence[str] = DEFAULT_TIMES
+    aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    rename: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A wanted column: the ways to its values, the best first, and the factor to the base unit."""
+
+    name: str
+    kind: Kind
+    getters: tuple[tuple[Getter, Use], ...]
+    scale: float
+
+
+def places(column: str, layout: Layout, rules: Rules) -> tuple[Path, ...]:
+    """The paths where a column may be: as declared, else as the format has it, else by its own name.
+
+    A dotted path is tried as nested objects and as one literal key.
+    """
+    if column in layout.fields:
+        texts: Sequence[str] = (layout.fields[column].path,)
+    else:
+        texts = tuple(dict.fromkeys((*rules.aliases.get(column, ()), column)))
+    return tuple(path for text in texts for path in both_readings(text))
+
+
+def both_readings(text: str) -> tuple[Path, ...]:
+    """`a.b` as a path and as one literal key."""
+    path = parse_path(text)
+    return (path,) if len(path) == 1 else (path, (text,))
+
+
+class JsonDecoder:
+    """Decodes events that are JSON objects, by a format's rules and a source's layout."""
+
+    lookback_ms = 0
+
+    def __init__(self, layout: Layout, rules: Rules = Rules()) -> None:
+        self._layout = layout
+        self._rules = rules
+        self._by_record = layout.time_format == "record"
+        times = () if self._by_record else (layout.time_field,) if layout.time_field else rules.times
+        time_paths = [path for text in times for path in both_readings(text)]
+        columns = {name: places(name, layout, rules) for name in layout.wanted}
+        wanted: list[tuple[Path, Use]] = [(path, "time") for path in time_paths]
+        for name, kind in layout.wanted.items():
+            wanted += [(path, kind) for path in columns[name]]
+        shape = Shape(wanted)
+        self._reader = JsonReader(shape)
+        self._times = [shape.getter(path) for path in time_paths]
+        self._sources = [
+            _Source(
+                name, kind, tuple((shape.getter(path), shape.use(path)) for path in columns[name]),
+                layout.fields[name].scale if name in layout.fields else 1.0,
+            )
+            for name, kind in layout.wanted.items()
+        ]
+
+    def decode(self, records: Records) -> EventBatch:
+        """Decode all `records`; see `Decoder.decode`."""
+        encoders = {source.name: Encoder() for source in self._sources if source.kind == "string"}
+        pieces: dict[str, list[Any]] = {source.name: [] for source in self._sources}
+        times: list[EpochMs] = []
+        owners: list[Any] = []
+        dead: list[Dead] = []
+        skipped = 0
+        for chunk in self._reader.chunks(records.values):
+            skipped += chunk.skipped
+            events, owner = chunk.events, chunk.owners
+            time_ms, alive = self._event_times(events, owner, records, chunk.dead)
+            if not alive.all():
+                events = [event for event, lives in zip(events, alive, strict=True) if lives]
+                owner, time_ms = owner[alive], time_ms[alive]
+            dead += sorted(chunk.dead, key=_record_of) if chunk.dead else ()
+            times.append(time_ms)
+            owners.append(owner)
+            for source in self._sources:
+                column = (
+                    numbers(source.getters, events)
+                    if source.kind == "number"
+                    else codes(source.getters, events, encoders[source.name])
+                )
+                pieces[source.name].append(column)
+        return EventBatch(
+            time_ms=_joined(times, np.int64),
+            record=_joined(owners, np.int64),
+            columns={
+                source.name: self._column(source, pieces[source.name], encoders) for source in self._sources
+            },
+            dead=dead,
+            skipped=skipped,
+        )
+
+    def _column(self, source: _Source, pieces: list[Any], encoders: Mapping[str, Encoder]) -> Column:
+        if source.kind == "number":
+            return scaled(_joined(pieces, np.float64), source.scale)
+        strings = encoders[source.name].column(_joined(pieces, np.int32))
+        rename = self._rules.rename.get(source.name)
+        if rename is None or source.name in self._layout.fields:
+            return strings
+        return Strings(strings.codes, [rename(value) for value in strings.values])
+
+    def _event_times(
+        self, events: Sequence[Any], owners: EpochMs, records: Records, dead: list[Dead]
+    ) -> tuple[EpochMs, Mask]:
+        """Times [E], and which events have one; the others are reported as dead."""
+        fallback: EpochMs = np.asarray(records.timestamps_ms, np.int64)[owners]
+        values = first_found(self._times, events)
+        missing: Mask | None = None
+        if None in values:
+            missing = np.fromiter((value is None for value in values), np.bool_, len(values))
+        if missing is None:
+            time_ms, readable = parse_times(values, self._layout.time_format)
+        elif missing.all():
+            time_ms, readable = fallback, missing
+        else:
+            given = [value for value in values if value is not None]
+            some_ms, some_readable = parse_times(given, self._layout.time_format)
+            time_ms, readable = fallback.copy(), missing.copy()
+            time_ms[~missing], readable[~missing] = some_ms, some_readable
+        declared = self._layout.time_field if not self._by_record else None
+        alive = readable if declared is None or missing is None else readable & ~missing
+        for row in np.flatnonzero(~alive).tolist():
+            record = int(owners[row])
+            if values[row] is None:
+                dead.append(Dead(record, "missing_time", f"expected a time at {declared!r}, found none"))
+            else:
+                place = declared or " or ".join(self._rules.times)
+                detail = (
+                    f"expected a time ({self._layout.time_format}) at {place!r}, found {shown(values[row])}"
+                )
+                dead.append(Dead(record, "bad_time", detail))
+        return time_ms, alive
+
+
+def _record_of(dead: Dead) -> int:
+    return dead.record
+
+
+def _joined(pieces: list[Any], dtype: Any) -> Any:
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate(pieces) if pieces else np.empty(0, dtype)
+
+
+def first_found(getters: Sequence[Getter], events: Sequence[Any]) -> list[Any]:
+    """Values [E] of the first getter that has one; None where none has."""
+    values: list[Any] = [None] * len(events)
+    for position, getter in enumerate(getters):
+        found = getter(events)
+        if position == 0:
+            values = found
+        else:
+            values = [new if old is None else old for old, new in zip(values, found, strict=True)]
+        if None not in values:
+            break
+    return values
+
+
+def numbers(getters: Sequence[tuple[Getter, Use]], events: Sequence[Any]) -> Numbers:
+    """Numbers [E] of the first getter that has one; NaN where none has."""
+    result: Numbers = np.full(len(events), np.nan)
+    for position, (getter, use) in enumerate(getters):
+        values = getter(events)
+        if use == "number":
+            try:
+                found = np.fromiter(values, np.float64, len(values))
+            except TypeError:  # an explicit null
+                found = np.array([np.nan if value is None else value for value in values], np.float64)
+        else:
+            found = np.fromiter(map(to_number, values), np.float64, len(values))
+        result = found if position == 0 else np.where(np.isnan(result), found, result)
+        if not np.isnan(result).any():
+            break
+    return result
+
+
+def codes(getters: Sequence[tuple[Getter, Use]], events: Sequence[Any], encoder: Encoder) -> Codes:
+    """Codes [E] of the first getter that has a value; -1 where none has."""
+    result: Codes = np.full(len(events), -1, np.int32)
+    for position, (getter, _) in enumerate(getters):
+        found = encoder.encode(getter(events))
+        result = found if position == 0 else np.where(result < 0, found, result)
+        if (result >= 0).all():
+            break
+    return result

@@ -1,0 +1,334 @@
+"""One source partition: from records to cumulative partials, exactly, whatever is killed.
+
+The rules that make totals exact (docs/architecture.md tells why each is needed):
+
+1. Every event contributes to one bucket: its own, or, if that had closed in the log before it, as `late`
+   to the newest bucket; a record that cannot be decoded contributes as `dead` to the newest bucket. All of
+   this is a function of the log's prefix: no batch border, clock or restart shows in it.
+2. A flush sends all cells changed since the last acknowledged one, cumulative, with the offset they
+   include. The last frame to each destination carries the boundary below which buckets are final. One
+   flush is in flight at a time; what was not acknowledged stays dirty.
+3. Once a flush is durable, the first offset that contributes to a bucket at or above its boundary is
+   committed. Reading from there rebuilds the state with nothing else kept.
+
+Nothing here knows Kafka, a clock or a task: `read`, `flush`, `acknowledge` and `abandon` are the steps of
+the model, and the runtime, the replay and the simulation drive the same ones.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.arrays import EpochMs, Mask, Rows
+from streams.aggregate.counters import CounterState
+from streams.aggregate.partials import Frame, encode_frame
+from streams.aggregate.rollup_state import RollupState, take_columns
+from streams.aggregate.tables import BUCKET_LIMIT
+from streams.columns import Table, split_tables
+from streams.decode.batch import Column, Dead, Decoder, EventBatch, Records, Strings
+from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan
+
+NEVER = -(1 << 62)
+"""Event time before any event."""
+
+OUTCOMES = "outcomes"
+"""Prefix of the rollup that counts what became of the records of a source: in, late, dead."""
+
+
+def outcomes_rollup(source: str) -> Rollup:
+    """The rollup that every source feeds beside its own: events by outcome and reason."""
+    return Rollup(
+        name=f"{OUTCOMES}:{source}",
+        source=source,
+        by=("outcome", "reason"),
+        measures=(Count("total"),),
+        windows_ms=(300_000,),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record of which something could not be counted where it belongs, for the dead-letter topic."""
+
+    record: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """A flush on its way.
+
+    frames : (destination partition, value), to be sent in this order
+    commit : source offset to commit once all frames are durable
+    """
+
+    frames: Sequence[tuple[int, bytes]]
+    offset: int
+    boundary: int
+    commit: int
+
+
+@dataclass(slots=True)
+class _Deferred:
+    """Dead records from before the first event: they wait for a bucket to belong to."""
+
+    offsets: list[int] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+
+
+class PartitionAggregate:
+    """State of one source partition, from `start` on."""
+
+    def __init__(self, plan: SourcePlan, partition: int, start: int, decoder: Decoder) -> None:
+        self.plan = plan
+        self.partition = partition
+        self.at = start
+        self.newest_ms = NEVER
+        self.flight: Flight | None = None
+        self.dead_counts: Counter[str] = Counter()
+        self._decoder = decoder
+        self._counters = CounterState() if decoder.lookback_ms else None
+        self._lookback = -(-decoder.lookback_ms // BUCKET_MS)
+        self._outcomes = RollupState(outcomes_rollup(plan.name), plan.series_count_max)
+        self._rollups = [RollupState(rollup, plan.series_count_max) for rollup in plan.rollups]
+        self._first: dict[int, int] = {}
+        self._deferred = _Deferred()
+        self._sent_boundary: int | None = None
+
+    @property
+    def boundary(self) -> int:
+        """Buckets below it are final: no event can contribute to them any more."""
+        if self.newest_ms == NEVER:
+            return NEVER
+        return (self.newest_ms - self.plan.lateness_ms) // BUCKET_MS
+
+    @property
+    def fresh_row_count(self) -> int:
+        return sum(state.fresh_row_count for state in self._rollups)
+
+    @property
+    def folded_counts(self) -> dict[str, int]:
+        """Rows folded into `__other__` per rollup."""
+        return {state.rollup.name: state.folded_count for state in self._rollups}
+
+    @property
+    def deferred_count(self) -> int:
+        """Dead records that no event has followed yet."""
+        return len(self._deferred.offsets)
+
+    def read(self, records: Records, next_offset: int) -> list[Rejected]:
+        """Count records; those below `at` were counted before and are skipped.
+
+        records     : contiguous from at or before `at`
+        next_offset : fetch position after them; `at` moves there
+        """
+        if len(records) and records.offsets[0] < self.at:
+            records = _from_offset(records, self.at)
+        rejected: list[Rejected] = []
+        if len(records):
+            batch = self._decoder.decode(records)
+            if self._counters is not None:
+                batch = self._counters.increases(batch)
+            rejected = self._count(batch, records)
+        self.at = max(self.at, next_offset)
+        return rejected
+
+    def _count(self, batch: EventBatch, records: Records) -> list[Rejected]:
+        offsets = records.offsets[batch.record]
+        fit = _plausible(batch.time_ms, records.timestamps_ms[batch.record], self.plan.future_ms)
+        newest = np.maximum.accumulate(np.where(fit, batch.time_ms, NEVER)) if len(batch) else batch.time_ms
+        if self.newest_ms > NEVER:
+            np.maximum(newest, self.newest_ms, out=newest)
+        before = np.concatenate([[self.newest_ms], newest[:-1]]) if len(batch) else newest
+        bucket = batch.time_ms // BUCKET_MS
+        late = fit & ((bucket + 1) * BUCKET_MS <= before - self.plan.lateness_ms)
+        on_time = fit & ~late
+
+        dead = [*batch.dead, *_implausible(batch, fit, records)]
+        self._count_outcomes(batch, bucket, before, on_time, late)
+        self._count_dead(dead, batch, newest, records)
+        if on_time.any():
+            self._note_first(bucket[on_time], offsets[on_time])
+            self._count_rollups(batch, bucket, on_time)
+        if len(batch):
+            self.newest_ms = max(self.newest_ms, int(newest[-1]))
+        self._place_deferred(bucket, on_time)
+        return self._rejected(batch, late, dead)
+
+    def _count_rollups(self, batch: EventBatch, bucket: Rows, on_time: Mask) -> None:
+        columns, weight = batch.columns, batch.weight
+        if not on_time.all():
+            columns, bucket = take_columns(columns, on_time), bucket[on_time]
+            weight = None if weight is None else weight[on_time]
+        for state in self._rollups:
+            state.add(columns, bucket, weight)
+
+    def _count_outcomes(
+        self, batch: EventBatch, bucket: Rows, before: EpochMs, on_time: Mask, late: Mask
+    ) -> None:
+        if batch.head is not None:
+            on_time, late = on_time & batch.head, late & batch.head
+        self._outcome("in", "", bucket[on_time])
+        if late.any():
+            self._outcome("late", "late", before[late] // BUCKET_MS)
+
+    def _count_dead(self, dead: Sequence[Dead], batch: EventBatch, newest: EpochMs, records: Records) -> None:
+        """A dead record belongs to the newest bucket of the log up to and including its own events."""
+        self.dead_counts.update(entry.reason for entry in dead)
+        for entry in dead:
+            position = int(np.searchsorted(batch.record, entry.record, side="right"))
+            at = int(newest[position - 1]) if position else self.newest_ms
+            if at == NEVER:
+                self._deferred.offsets.append(int(records.offsets[entry.record]))
+                self._deferred.reasons.append(entry.reason)
+            else:
+                self._outcome("dead", entry.reason, np.array([at // BUCKET_MS]))
+
+    def _place_deferred(self, bucket: Rows, on_time: Mask) -> None:
+        """Dead records from before the first event join its bucket, which they hold open for a restart."""
+        if not self._deferred.offsets or self.newest_ms == NEVER:
+            return
+        home = int(bucket[int(np.argmax(on_time))])
+        for reason in self._deferred.reasons:
+            self._outcome("dead", reason, np.array([home]))
+        self._first[home] = min(self._first[home], self._deferred.offsets[0])
+        self._deferred = _Deferred()
+
+    def _outcome(self, outcome: str, reason: str, bucket: Rows) -> None:
+        if len(bucket) == 0:
+            return
+        code = np.zeros(len(bucket), dtype=np.int32)
+        columns: dict[str, Column] = {"outcome": Strings(code, [outcome]), "reason": Strings(code, [reason])}
+        self._outcomes.add(columns, bucket, None)
+
+    def _note_first(self, bucket: Rows, offsets: Rows) -> None:
+        low = int(bucket.min())
+        span = int(bucket.max()) - low + 1
+        if span <= 4096:
+            first = np.full(span, -1, dtype=np.int64)
+            first[(bucket - low)[::-1]] = offsets[::-1]  # of equal buckets the last written is the first
+            present = np.flatnonzero(first >= 0)
+            found, at = present + low, first[present]
+        else:
+            found, index = np.unique(bucket, return_index=True)
+            at = offsets[index]
+        for number, offset in zip(found.tolist(), at.tolist(), strict=True):
+            self._first.setdefault(number, offset)
+
+    def _rejected(self, batch: EventBatch, late: Mask, dead: Sequence[Dead]) -> list[Rejected]:
+        rejected = [Rejected(entry.record, entry.reason, entry.detail) for entry in dead]
+        if late.any():
+            for record in np.unique(batch.record[late]).tolist():
+                row = int(np.argmax(late & (batch.record == record)))
+                rejected.append(
+                    Rejected(
+                        record,
+                        "late",
+                        f"event time {int(batch.time_ms[row])} ms is more than "
+                        f"{self.plan.lateness_ms} ms behind the partition's newest",
+                    )
+                )
+        return rejected
+
+    def flush(self, destinations: int, *, idle: bool = False, announce: bool = False) -> Flight | None:
+        """Frames with all that changed since the last acknowledged flush; None if there is nothing.
+
+        destinations : partitions of the partials topic
+        idle         : say that nothing needs to wait for this partition
+        announce     : send the boundary even if it has not moved, for readers that start afresh
+        """
+        assert self.flight is None, "one flush in flight at a time"
+        boundary = self.boundary
+        tables: list[tuple[Table, Rows]] = []
+        for state in (self._outcomes, *self._rollups):
+            dirty = state.dirty_table()
+            if dirty is not None:
+                tables.append((dirty[0], (dirty[0].hashes % np.uint64(destinations)).astype(np.int64)))
+        if not tables and boundary == self._sent_boundary and not (idle or announce):
+            return None
+        frames = [
+            (destination, value)
+            for destination in range(destinations)
+            for value in self._frames(tables, destination, boundary, idle, announce or idle)
+        ]
+        wanted = boundary - self._lookback if boundary > NEVER else NEVER
+        commit = min((o for b, o in self._first.items() if b >= wanted), default=self.at)
+        if self._deferred.offsets:
+            commit = min(commit, self._deferred.offsets[0])
+        self.flight = Flight(frames, self.at, boundary, commit)
+        return self.flight
+
+    def _frames(
+        self, tables: Sequence[tuple[Table, Rows]], destination: int, boundary: int, idle: bool, always: bool
+    ) -> Iterator[bytes]:
+        mine = [part for table, home in tables if (part := _rows_for(table, home, destination))]
+        groups = list(split_tables(mine))
+        if not groups:
+            if not always and boundary == self._sent_boundary:
+                return
+            groups = [[]]
+        for number, group in enumerate(groups):
+            last = number == len(groups) - 1
+            yield encode_frame(
+                Frame(
+                    source=self.plan.name,
+                    partition=self.partition,
+                    offset=self.at,
+                    boundary=boundary if last else None,
+                    newest=self.newest_ms // BUCKET_MS if self.newest_ms > NEVER else NEVER,
+                    idle=idle,
+                    tables=group,
+                )
+            )
+
+    def acknowledge(self) -> int:
+        """All frames in flight are durable. Returns the source offset to commit."""
+        assert self.flight is not None
+        flight, self.flight = self.flight, None
+        self._sent_boundary = flight.boundary
+        if flight.boundary > NEVER:
+            for state in (self._outcomes, *self._rollups):
+                state.acknowledge(flight.boundary)
+            keep = flight.boundary - self._lookback
+            self._first = {b: o for b, o in self._first.items() if b >= keep}
+        return flight.commit
+
+    def abandon(self) -> None:
+        """The flush failed; what it carried stays dirty and goes with the next."""
+        self.flight = None
+
+
+def _plausible(time_ms: EpochMs, timestamp_ms: EpochMs, future_ms: int) -> Mask:
+    """Times that can be counted: within the range of buckets and not far ahead of their own record."""
+    fit: Mask = (time_ms >= 0) & (time_ms < BUCKET_LIMIT * BUCKET_MS)
+    ahead = (timestamp_ms >= 0) & (time_ms > timestamp_ms + future_ms)
+    return fit & ~ahead
+
+
+def _implausible(batch: EventBatch, fit: Mask, records: Records) -> Iterator[Dead]:
+    heads = ~fit if batch.head is None else ~fit & batch.head
+    for row in np.flatnonzero(heads).tolist():
+        record, time = int(batch.record[row]), int(batch.time_ms[row])
+        if 0 <= time < BUCKET_LIMIT * BUCKET_MS:
+            ahead = time - int(records.timestamps_ms[record])
+            yield Dead(record, "future", f"event time is {ahead} ms ahead of its record's own timestamp")
+        else:
+            yield Dead(record, "time_out_of_range", f"event time {time} ms since 1970 is out of range")
+
+
+def _from_offset(records: Records, at: int) -> Records:
+    skip = int(np.searchsorted(records.offsets, at))
+    return Records(records.values[skip:], records.offsets[skip:], records.timestamps_ms[skip:])
+
+
+def _rows_for(table: Table, home: Rows, destination: int) -> Table | None:
+    """The rows of the series whose home is `destination`, or None."""
+    mine = np.flatnonzero(home[table.series] == destination)
+    if len(mine) == 0:
+        return None
+    return table if len(mine) == len(table) else table.take(mine)

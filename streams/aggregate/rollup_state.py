@@ -1,0 +1,268 @@
+"""What one rollup of one source partition holds: the cells of its open buckets, cumulative.
+
+`add` appends what a batch counted; `dirty_table` folds it in and gives the cells that changed since the
+last acknowledged flush. Cells stay until their bucket is final and acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import Counts, Mask, Rows
+from streams.aggregate.distinct import REGISTER_BITS, registers_of, value_hashes
+from streams.aggregate.series import SeriesIndex
+from streams.aggregate.sketch import BIN_BITS, BIN_COUNT, bins_of
+from streams.aggregate.tables import (
+    SERIES_BITS,
+    SERIES_LIMIT,
+    Keys,
+    cell_keys,
+    count_keys,
+    max_by_key,
+    member_mask,
+    split_cells,
+    sum_by_key,
+    sum_rows,
+)
+from streams.columns import Table
+from streams.decode.batch import Column, Strings
+from streams.plan import MICRO, Count, Rollup
+
+_Value = TypeVar("_Value", bound=np.generic)
+
+DISTINCT_COLUMNS_MAX = BIN_COUNT >> REGISTER_BITS
+"""Distinct columns a rollup may have; their registers share the bits that sketches use for bins."""
+
+_NO_KEYS: Keys = np.zeros(0, dtype=np.int64)
+_NO_RANKS: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
+
+
+class RollupState:
+    """Cells, sketch bins and distinct registers of one rollup."""
+
+    def __init__(self, rollup: Rollup, series_count_max: int) -> None:
+        assert len(rollup.distinct) <= DISTINCT_COLUMNS_MAX
+        self.rollup = rollup
+        self.series_count_max = series_count_max
+        self.folded_count = 0
+        self.index = SeriesIndex(rollup.name, rollup.by)
+        self._cells: tuple[Keys, Counts] = (_NO_KEYS, np.zeros((0, len(rollup.measures)), dtype=np.int64))
+        self._fresh_cells: list[tuple[Keys, Counts]] = []
+        self._bins: tuple[Keys, Counts] = (_NO_KEYS, _NO_KEYS)
+        self._fresh_bins: list[tuple[Keys, Counts | None]] = []
+        self._registers: tuple[Keys, NDArray[np.uint8]] = (_NO_KEYS, _NO_RANKS)
+        self._fresh_registers: list[tuple[Keys, NDArray[np.uint8]]] = []
+        self._dirty: Keys = _NO_KEYS
+
+    def add(self, columns: Mapping[str, Column], bucket: Rows, weight: Counts | None) -> None:
+        """Count rows that are on time.
+
+        columns : of these rows
+        bucket  : Rows [E], bucket number of each row
+        weight  : Counts [E] or None for one each
+        """
+        if self.rollup.where is not None:
+            keep = self.rollup.where.mask(columns, len(bucket))
+            if not keep.all():
+                columns, bucket, weight = take_rows(columns, bucket, weight, keep)
+        if len(bucket) == 0:
+            return
+        series = self.index.numbers(columns, len(bucket))
+        if len(self.index) > self.series_count_max:
+            series = self._fold(bucket, series)
+        self._count(columns, bucket, series, weight)
+        if self.rollup.sketch is not None:
+            self._sketch(columns.get(self.rollup.sketch), bucket, series, weight)
+        for position, name in enumerate(self.rollup.distinct):
+            self._mark_distinct(columns.get(name), position, bucket, series)
+
+    def _count(
+        self, columns: Mapping[str, Column], bucket: Rows, series: Rows, weight: Counts | None
+    ) -> None:
+        measures: list[Counts | None] = []
+        for measure in self.rollup.measures:
+            mask = None if measure.where is None else measure.where.mask(columns, len(bucket))
+            if isinstance(measure, Count):
+                if mask is None:
+                    measures.append(weight)
+                else:
+                    measures.append(mask.astype(np.int64) if weight is None else np.where(mask, weight, 0))
+            else:
+                summed = (
+                    columns.get(measure.column)
+                    if measure.value is None
+                    else measure.value.values(columns, len(bucket))
+                )
+                measures.append(_micros(summed, mask, len(bucket)))
+        low = int(bucket.min())
+        width = len(self.index)
+        near, counts = sum_rows((bucket - low) * width + series, measures)
+        self._fresh_cells.append((cell_keys(near // width + low, near % width), counts))
+
+    def _sketch(self, column: Column | None, bucket: Rows, series: Rows, weight: Counts | None) -> None:
+        if column is None or isinstance(column, Strings):
+            return
+        keep = ~np.isnan(column)
+        if weight is not None:
+            keep &= weight > 0
+        if not keep.all():
+            bucket, series, column = bucket[keep], series[keep], column[keep]
+            weight = None if weight is None else weight[keep]
+        keys = (cell_keys(bucket, series) << BIN_BITS) | bins_of(column)
+        self._fresh_bins.append((keys, weight))
+
+    def _mark_distinct(self, column: Column | None, position: int, bucket: Rows, series: Rows) -> None:
+        if not isinstance(column, Strings):
+            return
+        present = column.codes >= 0
+        register, rank = registers_of(value_hashes(column.values))
+        codes = column.codes[present]
+        # the column's position rides above the register, so that one table serves all distinct columns
+        slot = (position << REGISTER_BITS) | register[codes]
+        keys = (cell_keys(bucket[present], series[present]) << BIN_BITS) | slot
+        self._fresh_registers.append(max_by_key(keys, rank[codes]))
+
+    def _fold(self, bucket: Rows, series: Rows) -> Rows:
+        """Send series beyond the first `series_count_max` of a bucket to `__other__`.
+
+        Which series come first is told by the log alone, so that a replay folds alike.
+        """
+        other = self.index.other()
+        keys = cell_keys(bucket, series)
+        held = np.concatenate([self._cells[0], *(fresh for fresh, _ in self._fresh_cells)])
+        distinct, at = np.unique(keys, return_index=True)
+        new = distinct[~np.isin(distinct, held)]
+        order = np.argsort(at[~np.isin(distinct, held)])
+        rejected: list[int] = []
+        for number in np.unique(new >> SERIES_BITS):
+            mine = np.unique(held[(held >> SERIES_BITS) == number] & (SERIES_LIMIT - 1))
+            room = max(0, self.series_count_max - int(np.count_nonzero(mine != other)))
+            candidates = new[order][(new[order] >> SERIES_BITS) == number]
+            candidates = candidates[(candidates & (SERIES_LIMIT - 1)) != other]
+            rejected.extend(candidates[room:].tolist())
+        if not rejected:
+            return series
+        folded = np.isin(keys, np.array(rejected, dtype=np.int64))
+        self.folded_count += int(np.count_nonzero(folded))
+        return np.where(folded, other, series)
+
+    def dirty_table(self) -> tuple[Table, Rows] | None:
+        """Cells changed since the last acknowledged flush, cumulative, and each row's series number.
+
+        They stay dirty until `acknowledge`.
+        """
+        if self._fresh_cells:
+            fresh = np.concatenate([keys for keys, _ in self._fresh_cells])
+            counts = np.concatenate([counts for _, counts in self._fresh_cells])
+            self._fresh_cells.clear()
+            self._dirty = np.union1d(self._dirty, fresh)
+            self._cells = sum_by_key(
+                np.concatenate([self._cells[0], fresh]), np.concatenate([self._cells[1], counts])
+            )
+            self._merge_bins()
+            self._merge_registers()
+        if len(self._dirty) == 0:
+            return None
+        keys, counts = self._cells
+        changed = member_mask(keys, self._dirty)
+        keys, counts = keys[changed], counts[changed]
+        bucket, series = split_cells(keys)
+        bins_per_row, bins, bin_counts = _of_cells(keys, *self._bins)
+        registers_per_row, registers, ranks = _of_cells(keys, *self._registers)
+        used, position = np.unique(series, return_inverse=True)
+        names = self.index.names
+        table = Table(
+            rollup=self.rollup.name,
+            hashes=self.index.hashes[used],
+            names=[names[i] for i in used],
+            series=position,
+            bucket=bucket,
+            counts=counts,
+            bins_per_row=bins_per_row,
+            bins=bins,
+            bin_counts=bin_counts,
+            registers_per_row=registers_per_row,
+            registers=registers,
+            ranks=ranks,
+        )
+        return table, series
+
+    def acknowledge(self, boundary: int) -> None:
+        """What `dirty_table` gave is durable; buckets below `boundary` are final and may go."""
+        self._dirty = _NO_KEYS
+        first = boundary << SERIES_BITS
+        at = int(np.searchsorted(self._cells[0], first))
+        self._cells = (self._cells[0][at:], self._cells[1][at:])
+        at = int(np.searchsorted(self._bins[0], first << BIN_BITS))
+        self._bins = (self._bins[0][at:], self._bins[1][at:])
+        at = int(np.searchsorted(self._registers[0], first << BIN_BITS))
+        self._registers = (self._registers[0][at:], self._registers[1][at:])
+
+    @property
+    def fresh_row_count(self) -> int:
+        """Rows added since the last flush, which bounds what the next one has to sort."""
+        return sum(len(keys) for keys, _ in self._fresh_cells) + sum(len(k) for k, _ in self._fresh_bins)
+
+    def _merge_bins(self) -> None:
+        if not self._fresh_bins:
+            return
+        plain = [keys for keys, weight in self._fresh_bins if weight is None]
+        parts = [self._bins]
+        if plain:
+            parts.append(count_keys(np.concatenate(plain)))
+        parts.extend((keys, weight) for keys, weight in self._fresh_bins if weight is not None)
+        self._fresh_bins.clear()
+        self._bins = sum_by_key(
+            np.concatenate([keys for keys, _ in parts]), np.concatenate([counts for _, counts in parts])
+        )
+
+    def _merge_registers(self) -> None:
+        if not self._fresh_registers:
+            return
+        parts = [self._registers, *self._fresh_registers]
+        self._fresh_registers.clear()
+        self._registers = max_by_key(
+            np.concatenate([keys for keys, _ in parts]), np.concatenate([ranks for _, ranks in parts])
+        )
+
+
+def take_rows(
+    columns: Mapping[str, Column], bucket: Rows, weight: Counts | None, keep: Mask
+) -> tuple[dict[str, Column], Rows, Counts | None]:
+    """The rows of `keep`."""
+    return (
+        take_columns(columns, keep),
+        bucket[keep],
+        None if weight is None else weight[keep],
+    )
+
+
+def take_columns(columns: Mapping[str, Column], keep: Mask) -> dict[str, Column]:
+    """The rows of `keep` of each column; dictionaries are shared."""
+    return {
+        name: Strings(column.codes[keep], column.values) if isinstance(column, Strings) else column[keep]
+        for name, column in columns.items()
+    }
+
+
+def _micros(column: Column | None, mask: Mask | None, length: int) -> Counts:
+    """A number column in whole micro-units; missing values and masked rows are 0."""
+    if column is None or isinstance(column, Strings):
+        return np.zeros(length, dtype=np.int64)
+    keep = np.isfinite(column)
+    if mask is not None:
+        keep &= mask
+    limit = 2.0**62
+    return np.rint(np.clip(np.where(keep, column, 0.0) * MICRO, -limit, limit)).astype(np.int64)
+
+
+def _of_cells(cells: Keys, keys: Keys, values: NDArray[_Value]) -> tuple[Rows, Rows, NDArray[_Value]]:
+    """Entries of a finer table that belong to the ascending `cells`: how many each, low bits, values."""
+    mine = member_mask(keys >> BIN_BITS, cells)
+    keys, values = keys[mine], values[mine]
+    per_cell = np.diff(np.searchsorted(keys >> BIN_BITS, np.append(cells, np.iinfo(np.int64).max)))
+    return per_cell, keys & (BIN_COUNT - 1), values

@@ -1,0 +1,195 @@
+"""Series by number: label values become small integers once, so that everything after is arrays.
+
+Guarantee: a series keeps its number while the index lives, and its 64-bit key depends on the rollup's
+name and the label values alone, so that all workers agree on it and on the partition it goes to.
+Cost: one dictionary look-up per distinct label value and batch, none per event; pairs of values are
+numbered through a dense table while that is small, through a sorted array otherwise.
+
+The keys are BLAKE2b of 8 bytes: among a million series two share a key with probability 3e-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrays import Hashes, Rows
+from streams.decode.batch import Column, Strings
+
+OTHER = "__other__"
+"""Label value of the series that takes in all beyond the limit."""
+
+_DENSE_PAIRS_MAX = 1 << 22
+
+
+def encode_labels(labels: Sequence[str]) -> bytes:
+    """Label values as they travel; `decode_labels` reverses it."""
+    return msgspec.msgpack.encode(tuple(labels))
+
+
+def decode_labels(name: bytes) -> tuple[str, ...]:
+    return msgspec.msgpack.decode(name, type=tuple[str, ...])
+
+
+def series_hash(rollup: str, name: bytes) -> int:
+    """64-bit key of a series."""
+    digest = blake2b(rollup.encode() + b"\0" + name, digest_size=8).digest()
+    return int.from_bytes(digest, "little")
+
+
+class _Values:
+    """Numbers for the distinct values of one label."""
+
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+        self.texts: list[str] = []
+
+    def number(self, text: str) -> int:
+        number = self._number.get(text)
+        if number is None:
+            number = self._number[text] = len(self.texts)
+            self.texts.append(text)
+        return number
+
+    def numbers(self, column: Column | None, length: int) -> Rows:
+        """Number of each row's value; a missing value is the empty string, as in Prometheus."""
+        if column is None:
+            return np.full(length, self.number(""), dtype=np.int64)
+        if isinstance(column, Strings):
+            table = np.fromiter(map(self.number, column.values), np.int64, len(column.values))
+            result = table[column.codes] if len(table) else np.zeros(length, dtype=np.int64)
+            missing = column.codes < 0
+            if missing.any():
+                result[missing] = self.number("")
+            return result
+        distinct, inverse = np.unique(column, return_inverse=True)
+        table = np.fromiter((self.number(format_number(x)) for x in distinct), np.int64, len(distinct))
+        return table[inverse]
+
+
+def format_number(value: float) -> str:
+    """A number as a label value: 200 and not 200.0, and nothing for NaN."""
+    if value != value:
+        return ""
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+class _Pairs:
+    """Numbers for the distinct pairs of two numbers."""
+
+    def __init__(self) -> None:
+        self._dense: NDArray[np.int64] = np.full((16, 16), -1, dtype=np.int64)
+        self._keys: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self._numbers: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
+        self.first: list[int] = []
+        self.second: list[int] = []
+
+    def numbers(self, a: Rows, b: Rows) -> Rows:
+        rows, columns = self._dense.shape
+        high_a, high_b = int(a.max()) + 1, int(b.max()) + 1
+        if high_a > rows or high_b > columns:
+            wanted = (_above(max(rows, high_a)), _above(max(columns, high_b)))
+            if wanted[0] * wanted[1] > _DENSE_PAIRS_MAX:
+                return self._sparse_numbers(a, b)
+            grown = np.full(wanted, -1, dtype=np.int64)
+            grown[:rows, :columns] = self._dense
+            self._dense = grown
+        found = self._dense[a, b]
+        unknown = found < 0
+        if unknown.any():
+            packed = (a[unknown] << 32) | b[unknown]
+            _, at = np.unique(packed, return_index=True)
+            for i in np.sort(at):
+                one, two = int(packed[i]) >> 32, int(packed[i]) & 0xFFFFFFFF
+                self._dense[one, two] = self._add(one, two)
+            found = self._dense[a, b]
+        return found
+
+    def _sparse_numbers(self, a: Rows, b: Rows) -> Rows:
+        packed = (a << 32) | b
+        if len(self._keys) != len(self.first):
+            pairs = (np.array(self.first, dtype=np.int64) << 32) | np.array(self.second, dtype=np.int64)
+            self._numbers = np.argsort(pairs)
+            self._keys = pairs[self._numbers]
+        if len(self._keys):
+            position = np.minimum(np.searchsorted(self._keys, packed), len(self._keys) - 1)
+            if (self._keys[position] == packed).all():
+                return self._numbers[position]
+        distinct, at = np.unique(packed, return_index=True)
+        known = np.isin(distinct, self._keys)
+        for i in np.sort(at[~known]):
+            self._add(int(packed[i]) >> 32, int(packed[i]) & 0xFFFFFFFF)
+        return self._sparse_numbers(a, b)
+
+    def _add(self, one: int, two: int) -> int:
+        self.first.append(one)
+        self.second.append(two)
+        return len(self.first) - 1
+
+
+class SeriesIndex:
+    """Numbers, names and keys of the series of one rollup in one partition."""
+
+    def __init__(self, rollup: str, by: Sequence[str]) -> None:
+        self.rollup = rollup
+        self.by = tuple(by)
+        self._values = [_Values() for _ in by]
+        self._pairs = [_Pairs() for _ in by[1:]]
+        self.names: list[bytes] = []
+        self.hashes: Hashes = np.zeros(0, dtype=np.uint64)
+        self._other: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def numbers(self, columns: Mapping[str, Column], length: int) -> Rows:
+        """Series of each row.
+
+        columns : the label columns among others; one that is not there is missing in all rows
+        returns : Rows [E], 0 <= series < len(self) once this returns
+        """
+        if not self.by:
+            numbers = np.zeros(length, dtype=np.int64)
+        else:
+            numbers = self._values[0].numbers(columns.get(self.by[0]), length)
+            for values, pairs, label in zip(self._values[1:], self._pairs, self.by[1:], strict=True):
+                if length:
+                    numbers = pairs.numbers(numbers, values.numbers(columns.get(label), length))
+        if length:
+            self._name_up_to(int(numbers.max()) + 1)
+        return numbers
+
+    def other(self) -> int:
+        """Number of the series that takes in all beyond the limit."""
+        if self._other is None:
+            columns: dict[str, Column] = {
+                label: Strings(np.zeros(1, dtype=np.int32), [OTHER]) for label in self.by
+            }
+            self._other = int(self.numbers(columns, 1)[0])
+        return self._other
+
+    def _labels(self, number: int) -> tuple[str, ...]:
+        labels: list[str] = []
+        for values, pairs in zip(self._values[:0:-1], self._pairs[::-1], strict=True):
+            labels.append(values.texts[pairs.second[number]])
+            number = pairs.first[number]
+        labels.append(self._values[0].texts[number])
+        return tuple(reversed(labels))
+
+    def _name_up_to(self, count: int) -> None:
+        if count <= len(self.names):
+            return
+        fresh = [
+            encode_labels(self._labels(number) if self.by else ()) for number in range(len(self.names), count)
+        ]
+        self.names.extend(fresh)
+        keys = np.fromiter((series_hash(self.rollup, name) for name in fresh), np.uint64, len(fresh))
+        self.hashes = np.concatenate([self.hashes, keys])
+
+
+def _above(count: int) -> int:
+    return 1 << (count - 1).bit_length()

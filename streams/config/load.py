@@ -1,0 +1,114 @@
+"""A configuration from its file: YAML, variables, overrides, then the models, then what lies around it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from streams.config.environment import apply_overrides, substitution
+from streams.config.models import Config
+from streams.documents.problems import ConfigError, Findings, Problem
+from streams.documents.tree import Document, read_documents
+from streams.documents.validation import validate
+
+FILE_BYTES_MAX = 4_000_000
+"""Largest file read; a configuration is a few kilobytes, so anything bigger is another file by mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration with the document it came from, so that later mistakes can name their line."""
+
+    config: Config
+    document: Document
+
+
+def load_config(path: Path | str, environment: Mapping[str, str] | None = None) -> Config:
+    """Read a configuration; raises ConfigError with every mistake in it.
+
+    environment : variables, `os.environ` by default
+    """
+    findings = Findings()
+    loaded = read_config(Path(path), os.environ if environment is None else environment, findings)
+    if loaded is None or findings.problems:
+        raise ConfigError(findings.problems)
+    return loaded.config
+
+
+def read_config(path: Path, environment: Mapping[str, str], findings: Findings) -> Loaded | None:
+    """Read a configuration; mistakes go to `findings`, and then the result may be None."""
+    text = read_text(path, findings)
+    if text is None:
+        return None
+    return config_of_text(path, text, environment, findings)
+
+
+def config_of_text(
+    path: Path, text: str, environment: Mapping[str, str], findings: Findings
+) -> Loaded | None:
+    """`read_config` of a file whose text is at hand."""
+    before = len(findings.problems)
+    documents = read_documents(str(path), text, findings, substitution(environment))
+    if not documents:
+        if len(findings.problems) == before:
+            findings.problems.append(Problem(str(path), 1, "", "a configuration", "an empty file"))
+        return None
+    document = documents[0]
+    if len(documents) > 1:
+        findings.problems.append(
+            Problem(str(path), documents[1].line(()), "", "one configuration in a file", "a second document")
+        )
+    if not isinstance(document.value, dict):
+        findings.problems.append(document.problem((), "a mapping", document.show(())))
+        return None
+    # A value that could not be substituted reads as None; to say more about it would mislead.
+    unread = len(findings.problems) > before
+    apply_overrides(document, environment, findings)
+    inner = Findings()
+    config = validate(Config, document, (), inner)
+    told = {(problem.file, problem.key) for problem in findings.problems} if unread else set()
+    findings.problems += [problem for problem in inner.problems if (problem.file, problem.key) not in told]
+    if config is None:
+        return None
+    config._path = path
+    _find_files(config, document, findings)
+    return Loaded(config, document)
+
+
+def _find_files(config: Config, document: Document, findings: Findings) -> None:
+    for key in ("ca_file", "cert_file", "key_file"):
+        file = getattr(config.broker.security, key)
+        if file is not None and not config.resolve(file).is_file():
+            place = ("broker", "security", key)
+            findings.problems.append(
+                document.problem(
+                    place, "an existing file", document.show(place), "paths are relative to the configuration"
+                )
+            )
+
+
+def read_text(path: Path, findings: Findings) -> str | None:
+    """Text of a UTF-8 file, or None and a problem."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        findings.problems.append(Problem(str(path), 0, "", "a file", "nothing there"))
+        return None
+    except OSError as error:
+        findings.problems.append(
+            Problem(str(path), 0, "", "a readable file", error.strerror or type(error).__name__)
+        )
+        return None
+    if len(data) > FILE_BYTES_MAX:
+        findings.problems.append(
+            Problem(str(path), 0, "", f"at most {FILE_BYTES_MAX} bytes", f"{len(data)} bytes")
+        )
+        return None
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        findings.problems.append(Problem(str(path), line, "", "text in UTF-8", "bytes that are not"))
+        return None

@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 .PHONY: help demo test lint typecheck format lock throughput clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1|\2/' | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/.stamp-demo ## the main job on an embedded broker, with an incident (DURATION=2m RATE= SPEED=)
 	$(BIN)/streamgauge demo --duration $(DURATION) $(if $(RATE),--rate $(RATE)) $(if $(SPEED),--speed $(SPEED))

@@ -58,13 +58,9 @@ class Table:
 
     def size(self) -> int:
         """Bytes that the rows take, about."""
-        return (
-            len(self.series) * (14 + 8 * self.counts.shape[1])
-            + 6 * len(self.bins)
-            + 3 * len(self.registers)
-            + 12 * len(self.hashes)
-            + sum(map(len, self.names))
-        )
+        row_bytes = 14 + 8 * int(self.counts.shape[1])
+        names = sum(map(len, self.names)) + 12 * len(self.hashes)
+        return len(self.series) * row_bytes + 6 * len(self.bins) + 3 * len(self.registers) + names
 
     def take(self, rows: Rows) -> Table:
         """The given ascending rows with just the series they need."""

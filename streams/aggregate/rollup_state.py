@@ -257,7 +257,8 @@ def _micros(column: Column | None, mask: Mask | None, length: int) -> Counts:
     if mask is not None:
         keep &= mask
     limit = 2.0**62
-    return np.rint(np.clip(np.where(keep, column, 0.0) * MICRO, -limit, limit)).astype(np.int64)
+    micros: Counts = np.rint(np.clip(np.where(keep, column, 0.0) * MICRO, -limit, limit)).astype(np.int64)
+    return micros
 
 
 def _of_cells(cells: Keys, keys: Keys, values: NDArray[_Value]) -> tuple[Rows, Rows, NDArray[_Value]]:

@@ -143,6 +143,32 @@ class Rings:
         """Rolling sums : Counts [W, S, C], of the windows that end before `end`."""
         return self._joined([chunk.sums for chunk in self._chunks])
 
+    def sums_at(self, end: int, extra: Counts) -> Counts:
+        """Sums of the windows that end before `end`, at or after the sealed end, with what is still open.
+
+        extra   : Counts [S', C], S' <= S or more, counts of the open buckets up to `end`
+        returns : Counts [W, S, C]
+        """
+        sums = np.zeros(
+            (len(self.windows_ms), max(self.series_count, len(extra)), self.counter_count), np.int64
+        )
+        sums[:, : self.series_count] = self.sums()
+        sums[:, : len(extra)] += extra
+        if self.end is None:
+            return sums
+        for index, level in enumerate(self.levels):
+            for window in level.windows:
+                first = window_start(self.windows_ms[window], self.end) // level.width
+                upto = window_start(self.windows_ms[window], max(end, self.end)) // level.width
+                upto = min(upto, (self.end - 1) // level.width + 1)
+                if upto > first:
+                    slots = np.arange(first, upto) % level.slot_count
+                    parts = [
+                        c.slots[index][slots].sum(axis=0, dtype=np.int64)[np.newaxis] for c in self._chunks
+                    ]
+                    sums[window, : self.series_count] -= self._joined(parts)[0]
+        return sums
+
     def slot_rows(self, level: int, slot: int) -> tuple[Rows, Counts]:
         """Series with counts in a slot, and these : Rows [N], Counts [N, C]."""
         spec = self.levels[level]

@@ -1,0 +1,297 @@
+"""One rollup of one partition of the partials: open buckets, rings, sketches and running totals.
+
+`accept` takes rows of open buckets, `seal` closes a bucket and moves the windows over it. What `seal`
+returns is what a restart needs to come back to the same state.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.calendar_period import period_bounds
+from detectors.slo import Slo
+from models.arrays import Counts, Numbers, Rows
+from streams.aggregate.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
+from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
+from streams.aggregate.tables import Keys
+from streams.columns import Table
+from streams.plan import BUCKET_MS, MICRO, Rollup
+from streams.window.held import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
+from streams.window.rings import Rings, window_start
+from streams.window.series_table import SeriesTable
+
+SKETCH_WINDOW_MS_MAX = 3_600_000
+"""Quantiles and distinct counts are kept for windows up to an hour; longer ones have exact counts only."""
+
+_NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
+
+
+class RollupWindow:
+    """State of one rollup.
+
+    Counters along C: the rollup's measures, then good and total slices where its SLO is judged by slices.
+    """
+
+    def __init__(self, rollup: Rollup, slo: Slo | None, series_count_max: int) -> None:
+        self.rollup = rollup
+        self.slo = slo
+        self.sliced = slo is not None and slo.budgeting != "Occurrences"
+        self.counter_count = len(rollup.measures) + (2 if self.sliced else 0)
+        self.table = SeriesTable(series_count_max)
+        self.rings = Rings(rollup.windows_ms, self.counter_count)
+        self.held = HeldBuckets(len(rollup.measures))
+        self.totals: Counts = np.zeros((0, self.counter_count), dtype=np.int64)
+        self.period: Counts = np.zeros((0, self.counter_count), dtype=np.int64)
+        self.period_end = 0
+        """First bucket of the next calendar period."""
+        self._slice: Counts = np.zeros((0, 2), dtype=np.int64)
+        self._sketch_windows = [w for w in rollup.windows_ms if w <= SKETCH_WINDOW_MS_MAX]
+        self._kept = max(self._sketch_windows, default=0) // BUCKET_MS
+        self._sketches: deque[tuple[int, Keys, Counts]] = deque()
+        self._registers: deque[tuple[int, Keys, NDArray[np.uint8]]] = deque()
+
+    @property
+    def series_count(self) -> int:
+        return len(self.table)
+
+    @property
+    def budget_columns(self) -> tuple[int, int]:
+        """Which counters are (good, total) of the SLO's budget."""
+        return (self.counter_count - 2, self.counter_count - 1) if self.sliced else (0, 1)
+
+    def accept(self, partition: int, offset: int, table: Table, first: int) -> list[int]:
+        """Take the rows of a frame whose buckets are `first` or later; returns these buckets."""
+        numbers = self.table.numbers(table.hashes, table.names)[table.series]
+        keep = (table.bucket >= first) & (numbers >= 0)
+        buckets = np.unique(table.bucket[keep]).tolist()
+        if not buckets:
+            return []
+        whole = Piece(
+            series=numbers,
+            offset=np.full(len(table), offset, dtype=np.int64),
+            counts=table.counts,
+            bins_per_row=table.bins_per_row,
+            bins=table.bins,
+            bin_counts=table.bin_counts,
+            registers_per_row=table.registers_per_row,
+            registers=table.registers,
+            ranks=table.ranks,
+        )
+        for bucket in buckets:
+            rows = np.flatnonzero(keep & (table.bucket == bucket))
+            self.held.replace(partition, bucket, whole if len(rows) == len(table) else whole.take(rows))
+        return [int(bucket) for bucket in buckets]
+
+    def seal(self, bucket: int) -> Table | None:
+        """Close a bucket: windows, totals and slices take it in. Returns its stored form, or None if empty.
+
+        Buckets come in ascending order; those without rows may be left out, except that slices are only
+        judged where `seal` is called for the bucket that ends them.
+        """
+        total = self.held.total(bucket)
+        series, counts = self._with_slices(bucket, total)
+        self.rings.push(bucket, series, counts)
+        self._start_period(bucket)
+        self._make_room()
+        self.totals[series] += counts
+        self.period[series] += counts
+        if len(total.bins):
+            self._sketches.append((bucket, *_narrow(total.bins, total.bin_counts)))
+        if len(total.registers):
+            self._registers.append((bucket, total.registers, total.ranks))
+        self._forget(bucket + 1)
+        return self._stored(bucket, series, counts, total) if len(series) else None
+
+    def drop_sealed(self, end: int) -> None:
+        """Buckets below `end` are durable and need not be held any longer."""
+        self.held.drop_below(end)
+
+    def slot_table(self, level: int, slot: int) -> Table | None:
+        """Stored form of a complete slot of a coarser level, or None if it is empty or not kept."""
+        if level >= len(self.rings.levels):
+            return None
+        series, counts = self.rings.slot_rows(level, slot)
+        return self._stored(slot, series, counts, None) if len(series) else None
+
+    def load(self, level: int, slot: int, table: Table, latest: int) -> None:
+        """Put back a stored slot; `latest` is the highest stored bucket.
+
+        Slots are loaded in ascending order within a level; `finish_load` completes the state.
+        """
+        numbers = self.table.numbers(table.hashes, table.names)[table.series]
+        known = numbers >= 0
+        numbers, stored = numbers[known], table.counts[known]
+        width = self.counter_count
+        counts, totals, period = stored[:, :width], stored[:, width : 2 * width], stored[:, 2 * width :]
+        self._make_room()
+        self.totals[numbers] = np.maximum(self.totals[numbers], totals)
+        self._load_period(level, slot, numbers, period, latest)
+        for number, spec in enumerate(self.rings.levels):
+            current = latest // spec.width
+            if number == level:
+                if current - spec.slot_count < slot < current + (level == 0):
+                    self.rings.load(number, slot, numbers, counts)
+            elif level == 0 and slot // spec.width == current:
+                # a bucket also fills the open slots of coarser levels, which are stored once complete
+                self.rings.load(number, current, numbers, counts)
+        if level == 0:
+            if len(table.bins):
+                keys = (np.repeat(numbers, table.bins_per_row[known]) << BIN_BITS) | table.bins
+                order = np.argsort(keys)
+                self._sketches.append((slot, *_narrow(keys[order], table.bin_counts[order])))
+            if len(table.registers):
+                keys = (np.repeat(numbers, table.registers_per_row[known]) << BIN_BITS) | table.registers
+                order = np.argsort(keys)
+                self._registers.append((slot, keys[order], table.ranks[order]))
+
+    def finish_load(self, latest: int) -> None:
+        """All stored slots are loaded; windows end after the bucket `latest`."""
+        self.rings.rebuild(latest + 1)
+        self._forget(latest + 1)
+        self._make_room()
+        if self.sliced:
+            assert self.slo is not None
+            width = self.slo.slice_ms // BUCKET_MS
+            start = (latest + 1) // width * width
+            if start <= latest:
+                self._slice = self.rings.between(start, latest + 1)[:, :2].copy()
+
+    def live_sums(self, end: int) -> Counts:
+        """Sums of the windows that end before `end`, open buckets included : Counts [W, S, C]."""
+        first = self.rings.end if self.rings.end is not None else 0
+        open_counts = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
+        open_counts[:, : self.held.counter_count] = self.held.counts_from(first, self.series_count)
+        return self.rings.sums_at(end, open_counts)
+
+    def live_totals(self) -> Counts:
+        """Counts since ever, open buckets included : Counts [S, C]."""
+        first = self.rings.end if self.rings.end is not None else 0
+        result = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
+        result[: len(self.totals)] = self.totals
+        result[:, : self.held.counter_count] += self.held.counts_from(first, self.series_count)
+        return result
+
+    def sketch_parts(self, window_ms: int, end: int) -> list[tuple[Keys, Counts]]:
+        """Sketches of the buckets in a window, open ones included, to be merged elsewhere."""
+        start = window_start(window_ms, end)
+        sealed = self.rings.end if self.rings.end is not None else 0
+        parts = [(keys, counts) for bucket, keys, counts in self._sketches if bucket >= start]
+        return parts + self.held.bins_from(max(sealed, start))
+
+    def distinct_counts(self, position: int, window_ms: int, end: int) -> Numbers:
+        """Estimated distinct values of the rollup's distinct column : Numbers [S]."""
+        start = window_start(window_ms, end)
+        sealed = self.rings.end if self.rings.end is not None else 0
+        parts = [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
+        parts += self.held.registers_from(max(sealed, start))
+        if not parts:
+            return np.zeros(self.series_count)
+        keys, ranks = merge_registers(parts)
+        series, slot = keys >> BIN_BITS, keys & (BIN_COUNT - 1)
+        mine = slot >> REGISTER_BITS == position
+        merged = (series[mine] << REGISTER_BITS) | (slot[mine] & (REGISTER_COUNT - 1))
+        return estimates_of(merged, ranks[mine], self.series_count)
+
+    def _with_slices(self, bucket: int, total: BucketTotal) -> tuple[Rows, Counts]:
+        if not self.sliced:
+            return total.series, total.counts
+        assert self.slo is not None
+        if len(self._slice) < self.series_count:
+            self._slice = np.pad(self._slice, ((0, self.series_count - len(self._slice)), (0, 0)))
+        self._slice[total.series] += total.counts[:, :2]
+        counts = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
+        counts[total.series, : len(self.rollup.measures)] = total.counts
+        if (bucket + 1) * BUCKET_MS % self.slo.slice_ms == 0:
+            counts[:, -2], counts[:, -1] = judge_slices(self._slice, self.slo)
+            self._slice[:] = 0
+        series = np.flatnonzero(counts.any(axis=1))
+        return series, counts[series]
+
+    def _stored(self, slot: int, series: Rows, counts: Counts, total: BucketTotal | None) -> Table:
+        stored = np.concatenate([counts, self.totals[series], self.period[series]], axis=1)
+        none = np.zeros(len(series), dtype=np.int64)
+        bins_per_row, registers_per_row = none, none
+        if total is not None:
+            bins_per_row = np.bincount(
+                np.searchsorted(series, total.bins >> BIN_BITS), minlength=len(series)
+            ).astype(np.int64)
+            registers_per_row = np.bincount(
+                np.searchsorted(series, total.registers >> BIN_BITS), minlength=len(series)
+            ).astype(np.int64)
+        return Table(
+            rollup=self.rollup.name,
+            hashes=self.table.hashes[series],
+            names=[self.table.names[i] for i in series.tolist()],
+            series=np.arange(len(series)),
+            bucket=np.full(len(series), slot, dtype=np.int64),
+            counts=stored,
+            bins_per_row=bins_per_row,
+            bins=_NO_ROWS if total is None else total.bins & (BIN_COUNT - 1),
+            bin_counts=_NO_ROWS if total is None else total.bin_counts,
+            registers_per_row=registers_per_row,
+            registers=_NO_ROWS if total is None else total.registers & (BIN_COUNT - 1),
+            ranks=np.zeros(0, dtype=np.uint8) if total is None else total.ranks,
+        )
+
+    def _start_period(self, bucket: int) -> None:
+        if self.rollup.calendar is not None and bucket >= self.period_end:
+            _, end = period_bounds(self.rollup.calendar, bucket * BUCKET_MS)
+            self.period_end = end // BUCKET_MS
+            self.period[:] = 0
+
+    def _load_period(self, level: int, slot: int, series: Rows, period: Counts, latest: int) -> None:
+        """Period sums grow while a period lasts, so that of the stored ones the largest is the last."""
+        if self.rollup.calendar is None:
+            return
+        start, end = period_bounds(self.rollup.calendar, latest * BUCKET_MS)
+        self.period_end = end // BUCKET_MS
+        if (
+            slot * (self.rings.levels[level].width if level < len(self.rings.levels) else 1) * BUCKET_MS
+            >= start
+        ):
+            self.period[series] = np.maximum(self.period[series], period)
+
+    def _make_room(self) -> None:
+        missing = self.series_count - len(self.totals)
+        if missing > 0:
+            self.totals = np.pad(self.totals, ((0, missing), (0, 0)))
+            self.period = np.pad(self.period, ((0, missing), (0, 0)))
+
+    def _forget(self, end: int) -> None:
+        for kept in (self._sketches, self._registers):
+            while kept and kept[0][0] < end - self._kept:
+                kept.popleft()
+
+
+def judge_slices(counts: Counts, slo: Slo) -> tuple[Counts, Counts]:
+    """Good and total parts of a slice of each series; a slice without events counts for nothing.
+
+    counts  : Counts [S, 2], good and total events of the slice
+    returns : for Timeslices 1 of 1 if the share of good events reaches `slo.slice_target`, else 0 of 1;
+              for RatioTimeslices that share in millionths of a million
+    """
+    good, total = counts[:, 0], counts[:, 1]
+    filled = total > 0
+    ratio = np.divide(good, total, out=np.zeros(len(total)), where=filled)
+    if slo.budgeting == "Timeslices":
+        return (filled & (ratio >= slo.slice_target)).astype(np.int64), filled.astype(np.int64)
+    parts = np.clip(np.rint(ratio * MICRO), 0, MICRO).astype(np.int64)
+    return np.where(filled, parts, 0), np.where(filled, MICRO, 0)
+
+
+def merged_sketch(parts: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
+    """Sketches of several buckets as one; empty where there are none."""
+    wide = [(keys.astype(np.int64), counts.astype(np.int64)) for keys, counts in parts]
+    return merge_bins(wide) if wide else (_NO_ROWS, _NO_ROWS)
+
+
+def _narrow(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
+    """Keys and counts in 4 bytes each where they fit, since most of a series' memory is here."""
+    if len(keys) and (int(keys[-1]) > np.iinfo(np.uint32).max or int(counts.max()) > np.iinfo(np.uint32).max):
+        return keys, counts
+    small = np.uint16 if not len(counts) or int(counts.max()) <= np.iinfo(np.uint16).max else np.uint32
+    return keys.astype(np.uint32), counts.astype(small)

@@ -1,0 +1,320 @@
+"""The window stage of one source in one partition of the partials: accept, seal, judge, store, restart.
+
+The rules, as in docs/architecture.md:
+
+5. For (source partition, series, bucket) a row replaces another if it includes a higher source offset;
+   rows of buckets that are final, or below the boundary their source partition has announced, are ignored.
+6. Buckets below S, the smallest boundary of the source partitions that are not idle, are final. They are
+   sealed in ascending order: windows take them in, SLOs are judged at their end, and their blocks must be
+   durable before the partials offset of the first row that still matters is committed.
+7. A restart loads the blocks and reads from that offset; every bucket up to the highest block is final.
+
+SLOs are judged at the end of each sealed bucket, in event time, so that alerts are a function of the data:
+no restart, lag or repeat shows in them. In a silence longer than `QUIET_BUCKETS` nothing is judged, since
+nothing could change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from detectors.alert import Transition
+from detectors.alert_state import AlertBook
+from detectors.burn_rate import judge
+from detectors.slo import Slo
+from models.arrays import Counts
+from streams.aggregate.partials import Frame
+from streams.aggregate.partition import NEVER, outcomes_rollup
+from streams.columns import Table
+from streams.plan import BUCKET_MS, MICRO, Rollup, SourcePlan, Sum
+from streams.window.blocks import Block
+from streams.window.rings import LEVEL_SLOT_MS, window_start
+from streams.window.rollup_window import RollupWindow
+
+QUIET_BUCKETS = 360
+"""An hour: after it all windows that tiers call short are empty, and absence changes no alert."""
+
+SLI_EVERY_BUCKETS = 6
+"""SLIs are reported once a minute of event time."""
+
+_WIDTHS = tuple(slot_ms // BUCKET_MS for slot_ms in LEVEL_SLOT_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class SliReport:
+    """Windows and budget of one SLO at the end of a sealed bucket.
+
+    labels      : S tuples, the values of `slo.group_by`
+    good, total : Counts [W, S] in the order of `windows_ms`, maintenance left out
+    budget_good, budget_total : Counts [S] of the SLO's window or calendar period
+    """
+
+    at_ms: int
+    slo: Slo
+    labels: Sequence[tuple[str, ...]]
+    windows_ms: tuple[int, ...]
+    good: Counts
+    total: Counts
+    budget_good: Counts
+    budget_total: Counts
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What one sealed bucket gives: alerts to announce, blocks to store, SLIs to report."""
+
+    bucket: int
+    transitions: Sequence[Transition]
+    blocks: Sequence[Block]
+    slis: Sequence[SliReport]
+
+
+class SourceWindow:
+    """State of one source in one partition of the partials.
+
+    partitions : number of the source topic's partitions
+    evidence   : what every alert carries beside its counts (hash of the configuration)
+    """
+
+    def __init__(
+        self, plan: SourcePlan, slos: Sequence[Slo], partitions: int, evidence: Mapping[str, str]
+    ) -> None:
+        self.plan = plan
+        self.partitions = partitions
+        self.slos = [slo for slo in slos if slo.source == plan.name]
+        by_rollup = {slo.rollup: slo for slo in self.slos}
+        rollups = (outcomes_rollup(plan.name), *plan.rollups)
+        self.rollups = {
+            rollup.name: RollupWindow(rollup, by_rollup.get(rollup.name), 4 * plan.series_count_max)
+            for rollup in rollups
+        }
+        self.book = AlertBook()
+        self.sealed = NEVER
+        """Buckets below it are final."""
+        self.boundaries: dict[int, int] = {}
+        self.newest: dict[int, int] = {}
+        self.offsets: dict[int, int] = {}
+        self.idle: set[int] = set()
+        self.late_after_idle = 0
+        self._first: dict[int, int] = {}
+        self._last_bucket: int | None = None
+        self._alerts = b"[]"
+        self._evidence = dict(evidence)
+
+    def accept(self, frame: Frame, offset: int) -> None:
+        """Take in a frame, which lies at `offset` of the partials log."""
+        partition = frame.partition
+        known = self.boundaries.get(partition, NEVER)
+        first = max(self.sealed, known)
+        for table in frame.tables:
+            window = self.rollups.get(table.rollup)
+            if window is None or table.counts.shape[1] != len(window.rollup.measures):
+                continue  # counted under another configuration
+            if known > NEVER and known < self.sealed:
+                self.late_after_idle += int(
+                    np.count_nonzero(table.bucket[table.bucket >= known] < self.sealed)
+                )
+            for bucket in window.accept(partition, frame.offset, table, first):
+                self._first.setdefault(bucket, offset)
+        if frame.boundary is not None:
+            self.boundaries[partition] = max(known, frame.boundary)
+        self.newest[partition] = max(self.newest.get(partition, NEVER), frame.newest)
+        self.offsets[partition] = max(self.offsets.get(partition, 0), frame.offset)
+        if frame.idle:
+            self.idle.add(partition)
+        else:
+            self.idle.discard(partition)
+
+    def final_below(self) -> int:
+        """S: buckets below it can be sealed."""
+        waiting = [p for p in range(self.partitions) if p not in self.idle]
+        if not waiting:
+            return self.sealed
+        return max(self.sealed, min(self.boundaries.get(p, NEVER) for p in waiting))
+
+    def needed_from(self, below: int, at: int) -> int:
+        """Partials offset of the first row that matters once buckets below `below` are sealed."""
+        return min((z for b, z in self._first.items() if b >= below), default=at)
+
+    def seal(self, below: int) -> Iterator[Sealed]:
+        """Seal all buckets below `below`, one at a time; call `confirm` once their blocks are durable."""
+        for bucket in self._buckets_to_seal(below):
+            yield self._seal_one(bucket)
+
+    def confirm(self, below: int) -> None:
+        """Buckets below `below` are durable."""
+        self.sealed = max(self.sealed, below)
+        self._first = {b: z for b, z in self._first.items() if b >= below}
+        for window in self.rollups.values():
+            window.drop_sealed(below)
+
+    def load(self, blocks: Sequence[Block]) -> None:
+        """Fill the state from stored blocks, given in ascending order of level and slot."""
+        latest = max((block.slot for block in blocks if block.level == 0), default=None)
+        if latest is None:
+            return
+        for block in blocks:
+            for table in block.tables:
+                window = self.rollups.get(table.rollup)
+                if window is not None and table.counts.shape[1] == 3 * window.counter_count:
+                    window.load(block.level, block.slot, table, latest)
+            if block.level == 0 and block.slot == latest:
+                self._alerts = block.alerts
+                self.book = AlertBook.load(msgspec.json.decode(block.alerts))
+        for window in self.rollups.values():
+            window.finish_load(latest)
+        self.sealed = latest + 1
+        self._last_bucket = latest
+
+    def live_end(self) -> int | None:
+        """Bucket after the newest one that any partition has reported; None before any event."""
+        newest = max(self.newest.values(), default=NEVER)
+        if self._last_bucket is not None:
+            newest = max(newest, self._last_bucket)
+        return None if newest == NEVER else newest + 1
+
+    def _buckets_to_seal(self, below: int) -> list[int]:
+        held = {b for window in self.rollups.values() for b in window.held.buckets()}
+        filled = sorted(b for b in held if self.sealed <= b < below)
+        if self._last_bucket is None:
+            if not filled:
+                return []
+            start = filled[0]
+        else:
+            start = self._last_bucket + 1
+        wanted: list[int] = []
+        for bucket in [*filled, below]:
+            wanted.extend(range(max(start, self.sealed), min(bucket, start + QUIET_BUCKETS)))
+            if bucket < below:
+                wanted.append(bucket)
+            start = bucket + 1
+        return wanted
+
+    def _seal_one(self, bucket: int) -> Sealed:
+        blocks = list(self._completed_slots(bucket))
+        tables: list[Table] = []
+        for window in self.rollups.values():
+            table = window.seal(bucket)
+            if table is not None:
+                tables.append(table)
+        at_ms = (bucket + 1) * BUCKET_MS
+        transitions = self._judge(at_ms)
+        alerts = msgspec.json.encode(self.book.state()) if transitions or self.book.counts() else b"[]"
+        if tables or alerts != self._alerts:
+            blocks.append(Block(self.plan.name, 0, bucket, tables, alerts))
+            self._alerts = alerts
+        self._last_bucket = bucket
+        slis = self.reports(at_ms) if (bucket + 1) % SLI_EVERY_BUCKETS == 0 else []
+        return Sealed(bucket, transitions, blocks, slis)
+
+    def _completed_slots(self, bucket: int) -> Iterator[Block]:
+        """Slots of coarser levels that end before `bucket`; stored before the block that follows them."""
+        if self._last_bucket is None:
+            return
+        for level, width in enumerate(_WIDTHS):
+            slot = self._last_bucket // width
+            if level == 0 or slot == bucket // width:
+                continue
+            tables = [t for w in self.rollups.values() if (t := w.slot_table(level, slot)) is not None]
+            if tables:
+                yield Block(self.plan.name, level, slot, tables)
+
+    def _judge(self, at_ms: int) -> list[Transition]:
+        moved: list[Transition] = []
+        live = bool(self.book.counts())
+        for slo in self.slos:
+            window = self.rollups[slo.rollup]
+            if not slo.tiers or window.series_count == 0:
+                continue
+            good, total = self._counts(window, slo, at_ms)
+            if not live and not (total > good).any():
+                continue  # nothing bad in any window, and no alert to end
+            verdicts = judge(
+                slo,
+                {w: (good[i], total[i]) for i, w in enumerate(window.rollup.windows_ms)},
+                unit=_unit(window.rollup, slo),
+            )
+            moved += self.book.step(
+                at_ms,
+                slo,
+                window.table.labels.__getitem__,
+                verdicts,
+                lambda _series: {**self._evidence, "offsets": dict(sorted(self.offsets.items()))},
+            )
+        return moved
+
+    def reports(self, at_ms: int) -> list[SliReport]:
+        """Windows and budgets of all SLOs at the sealed instant `at_ms`."""
+        reports = []
+        for slo in self.slos:
+            window = self.rollups[slo.rollup]
+            if window.series_count == 0:
+                continue
+            good, total = self._counts(window, slo, at_ms)
+            budget_good, budget_total = self.budget(window, slo, at_ms, good, total)
+            reports.append(
+                SliReport(
+                    at_ms,
+                    slo,
+                    window.table.labels[: good.shape[1]],
+                    window.rollup.windows_ms,
+                    good,
+                    total,
+                    budget_good,
+                    budget_total,
+                )
+            )
+        return reports
+
+    def _counts(self, window: RollupWindow, slo: Slo, at_ms: int) -> tuple[Counts, Counts]:
+        """(good, total) : Counts [W, S] each, of the sealed windows, without maintenance."""
+        sums = window.rings.sums()
+        columns = window.budget_columns
+        good, total = sums[:, :, columns[0]], sums[:, :, columns[1]]
+        return without_maintenance(window, slo, at_ms, good, total)
+
+    def budget(
+        self, window: RollupWindow, slo: Slo, at_ms: int, good: Counts, total: Counts
+    ) -> tuple[Counts, Counts]:
+        """(good, total) : Counts [S] each, of the SLO's rolling window or its calendar period so far."""
+        if slo.calendar is None:
+            row = window.rollup.windows_ms.index(slo.window_ms)
+            return good[row], total[row]
+        first, second = window.budget_columns
+        count = good.shape[1]
+        period = np.zeros((count, window.counter_count), dtype=np.int64)
+        period[: len(window.period)] = window.period[:count]
+        return period[:, first], period[:, second]
+
+
+def without_maintenance(
+    window: RollupWindow, slo: Slo, at_ms: int, good: Counts, total: Counts
+) -> tuple[Counts, Counts]:
+    """Counts less those of planned maintenance; good, total : Counts [W, S] of the windows that end at `at_ms`.
+
+    A slot counts as maintenance if its middle lies in it: 10 s exact in the last hour, 5 min in the last
+    three days, an hour beyond.
+    """
+    mine = [m for m in slo.maintenance if not m.services or slo.service in m.services]
+    end = at_ms // BUCKET_MS
+    first, second = window.budget_columns
+    for row, window_ms in enumerate(window.rollup.windows_ms):
+        start = window_start(window_ms, end)
+        for interval in mine:
+            begin, until = -(-interval.start_ms // BUCKET_MS), -(-interval.end_ms // BUCKET_MS)
+            if begin < end and until > start:
+                left_out = window.rings.between(max(begin, start), min(until, end))
+                good, total = good.copy(), total.copy()
+                good[row, : len(left_out)] -= left_out[:, first]
+                total[row, : len(left_out)] -= left_out[:, second]
+    return good, total
+
+
+def _unit(rollup: Rollup, slo: Slo) -> int | None:
+    """How much one event counts in the SLO's counters, where the budgeting alone does not tell."""
+    summed = any(isinstance(measure, Sum) for measure in rollup.measures[:2])
+    return MICRO if summed and slo.budgeting == "Occurrences" else None

@@ -1,0 +1,76 @@
+"""A real `streamgauge worker` in a process of its own, watched from outside as a user would."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from tests.services.http import answers, get_text
+from tests.services.process import ServerProcess, free_ports
+
+_SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)", re.MULTILINE)
+
+
+class WorkerProcess:
+    """A worker on a configuration given as a mapping; its web server gets a free port.
+
+    url : of the web server
+    log : its output
+    """
+
+    def __init__(self, config: dict[str, Any], *, folder: Path) -> None:
+        (port,) = free_ports(1)
+        self.url = f"http://127.0.0.1:{port}"
+        path = folder / "streamgauge.yaml"
+        path.write_text(yaml.safe_dump({**config, "web": {"host": "127.0.0.1", "port": port}}))
+        self._server = ServerProcess(
+            "streamgauge worker",
+            [sys.executable, "-m", "streams", "worker", "-c", str(path)],
+            log=folder / "worker.log",
+            env={"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
+        )
+
+    def __enter__(self) -> Self:
+        self._server.start()
+        self._server.wait_until(lambda: answers(f"{self.url}/metrics"), timeout_s=60.0)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            print(self._server.log_tail(), file=sys.stderr)
+        self._server.stop()
+
+    @property
+    def running(self) -> bool:
+        return self._server.running
+
+    def cpu_seconds(self) -> float:
+        """Processor time of all threads of the worker so far."""
+        fields = Path(f"/proc/{self._server.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the worker."""
+        pages = int(Path(f"/proc/{self._server.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels; asks for that metric alone."""
+        text = get_text(f"{self.url}/metrics", params={"name[]": name})
+        wanted = [f'{label}="{value}"' for label, value in labels.items()]
+        return sum(
+            float(value)
+            for found, described, value in _SAMPLE.findall(text)
+            if found == name and all(part in described.split(",") for part in wanted)
+        )

@@ -1,0 +1,300 @@
+"""Faust's transport at the speed of batches: one message is what one fetch brought of a partition.
+
+A plain consumer makes one object per record, and Faust a task switch for each; here the records of all
+broker batches of a fetch travel as one `Batch`. Faust keeps what it is good at: group membership,
+assignment, agents and their buffers.
+
+Delivery is never trusted. Between an assignment and the first seek, and for a while after a rebalance,
+the driver may drop, repeat or deliver old batches, so each says where it starts and ends, and the reader
+counts a batch only if it continues what it has (`Position.admit`). Every seek and commit runs in the
+consumer's own thread.
+
+What this rests on in aiokafka and Faust is pinned by tests/contracts/test_transport.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import aiokafka
+import numpy as np
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
+from faust.transport.drivers import aiokafka as driver
+
+from streams.decode.batch import Records
+
+FETCH_WAIT_MS = 100
+"""How long the broker holds a fetch of drained partitions. The driver's 1.5 s would hold up all other
+partitions of the node too, since aiokafka keeps one fetch per node in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """The records of one partition that one fetch brought.
+
+    start       : fetch position before it; the log holds nothing that counts between the end of the
+                  batch before and this (compaction and control records leave no hole)
+    next_offset : fetch position after it
+    """
+
+    topic: str
+    partition: int
+    start: int
+    next_offset: int
+    records: Records
+
+
+class Admission(Enum):
+    """What to do with a batch."""
+
+    COUNT = "count"
+    REPEAT = "repeat"
+    GAP = "gap"
+
+
+@dataclass(slots=True)
+class Position:
+    """Where a reader of a partition stands, and when it last asked to be set back.
+
+    Rule: a batch that ends at or before `at` is a repeat; one that starts after `at` leaves a gap, so
+    nothing of it is counted and the consumer is set back to `at`, once in `patience_s`.
+    """
+
+    at: int
+    asked_at_s: float = -1e9
+    patience_s: float = 2.0
+
+    def admit(self, start: int, next_offset: int) -> Admission:
+        if next_offset <= self.at:
+            return Admission.REPEAT
+        return Admission.GAP if start > self.at else Admission.COUNT
+
+    def may_ask(self, now_s: float) -> bool:
+        """Whether to seek back now; true once in `patience_s`."""
+        if now_s - self.asked_at_s < self.patience_s:
+            return False
+        self.asked_at_s = now_s
+        return True
+
+
+class BatchRecords(PartitionRecords):  # type: ignore[misc]
+    """Gives one record per broker batch, whose value is a `Batch`."""
+
+    next_fetch_offset: int
+
+    @classmethod
+    def of(cls, plain: PartitionRecords) -> BatchRecords:
+        """The same fetched records, which must not have been read from."""
+        batched = cls.__new__(cls)
+        batched.__dict__.update(plain.__dict__)
+        batched._records_iterator = batched._unpack_records()
+        return batched
+
+    def _unpack_records(self) -> Iterator[ConsumerRecord]:
+        """As in the base class: CRC, aborted transactions, control records, offsets below the wanted one."""
+        tp = self._tp
+        start = self.next_fetch_offset
+        while self._records.has_next():
+            batch = self._records.next_batch()
+            if self._check_crcs and not batch.validate_crc():
+                raise aiokafka.errors.CorruptRecordException(f"Invalid CRC - {tp}")
+            if self._is_content(batch):
+                wanted = self.next_fetch_offset
+                rows = [(r.offset, r.timestamp, r.value) for r in batch if r.offset >= wanted]
+                self.next_fetch_offset = batch.next_offset
+                if rows:
+                    offsets, timestamps, values = zip(*rows, strict=True)
+                    yield self._joined_record(
+                        start,
+                        Records(values, np.array(offsets, np.int64), np.array(timestamps, np.int64)),
+                    )
+                    start = self.next_fetch_offset
+            else:
+                self.next_fetch_offset = batch.next_offset
+        if self.next_fetch_offset > start:
+            none = np.zeros(0, dtype=np.int64)
+            yield self._joined_record(start, Records((), none, none))
+
+    def _is_content(self, batch: Any) -> bool:
+        if self._isolation_level == 1 and batch.producer_id is not None:  # read_committed
+            self._consume_aborted_up_to(batch.base_offset)
+            if batch.is_control_batch and self._contains_abort_marker(batch):
+                self._aborted_producers.discard(batch.producer_id)
+            if batch.is_transactional and batch.producer_id in self._aborted_producers:
+                return False
+        return not batch.is_control_batch
+
+    def _joined_record(self, start: int, records: Records) -> ConsumerRecord:
+        tp = self._tp
+        value = Batch(tp.topic, tp.partition, start, self.next_fetch_offset, records)
+        return ConsumerRecord(
+            tp.topic, tp.partition, self.next_fetch_offset - 1, 0, 0, None, value, None, -1, -1, ()
+        )
+
+
+class _FetchedRecords(OrderedDict[TopicPartition, Any]):
+    """The fetcher's buffer of results, each turned into batches as it is put in."""
+
+    def __setitem__(self, tp: TopicPartition, result: Any) -> None:
+        if type(result) is FetchResult:
+            result._partition_records = BatchRecords.of(result._partition_records)
+        super().__setitem__(tp, result)
+
+
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """Consecutive batches of one partition as one."""
+    if len(batches) == 1:
+        return batches[0]
+    first, last = batches[0], batches[-1]
+    records = Records(
+        [value for batch in batches for value in batch.records.values],
+        np.concatenate([batch.records.offsets for batch in batches]),
+        np.concatenate([batch.records.timestamps_ms for batch in batches]),
+    )
+    return Batch(first.topic, first.partition, first.start, last.next_offset, records)
+
+
+class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+    """The driver's consumer thread with a fetcher that keeps batches together."""
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        self._ensure_consumer()._fetcher._records = _FetchedRecords()
+
+    def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
+class _AnyOffset(dict[Any, Any]):
+    """Faust's record of what it has read, emptied: it would drop what a seek back brings again."""
+
+    def __getitem__(self, tp: Any) -> None:
+        return None
+
+    def __setitem__(self, tp: Any, offset: Any) -> None:
+        pass
+
+
+class BatchConsumer(driver.Consumer):  # type: ignore[misc]
+    """Consumer whose messages are `Batch`es, and whose positions are ours alone."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _AnyOffset()
+
+    def _new_consumer_thread(self) -> BatchConsumerThread:
+        return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _getmany(
+        self,
+        active_partitions: set[Any] | None,
+        timeout: float,  # noqa: ASYNC109
+    ) -> Mapping[Any, Any]:
+        fetched = await super()._getmany(active_partitions, timeout)
+        joined = {}
+        for tp, records in fetched.items():
+            whole = join_batches([record.value for record in records])
+            joined[tp] = [records[-1]._replace(value=whole)]
+        return joined
+
+    async def perform_seek(self) -> None:
+        """Nothing: `seek_to_start` is called once a rebalance is complete, and gaps heal themselves."""
+
+    async def seek_to_start(self, *, at_end: bool) -> dict[TopicPartition, int]:
+        """Set every assigned partition to its committed offset, or to the log's begin or end.
+
+        Returns where each partition will be read from.
+        """
+        starts: dict[TopicPartition, int] = await self._thread.call_thread(self._seek_to_start, at_end)
+        return starts
+
+    async def _seek_to_start(self, at_end: bool) -> dict[TopicPartition, int]:
+        consumer = self._thread._ensure_consumer()
+        assigned = list(consumer.assignment())
+        committed = await asyncio.gather(*(consumer.committed(tp) for tp in assigned))
+        starts = {tp: at for tp, at in zip(assigned, committed, strict=True) if at is not None and at >= 0}
+        fresh = [tp for tp in assigned if tp not in starts]
+        if fresh:
+            bounds = await (consumer.end_offsets(fresh) if at_end else consumer.beginning_offsets(fresh))
+            starts.update(bounds)
+        for tp, at in starts.items():
+            consumer.seek(tp, at)
+        return starts
+
+    async def seek_back(self, tp: TopicPartition, at: int) -> int | None:
+        """Set one partition back to `at`.
+
+        Returns None, or, if the log no longer reaches back that far, the first offset that it still has.
+        """
+        result: int | None = await self._thread.call_thread(self._seek_back, tp, at)
+        return result
+
+    async def _seek_back(self, tp: TopicPartition, at: int) -> int | None:
+        consumer = self._thread._ensure_consumer()
+        if tp not in consumer.assignment():
+            return None
+        beginning = int((await consumer.beginning_offsets([tp]))[tp])
+        if tp in consumer.assignment():
+            consumer.seek(tp, max(at, beginning))
+        return beginning if beginning > at else None
+
+    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> bool:
+        """Commit; False if the group has moved on, which a former owner need not mind."""
+        done: bool = await self._thread.call_thread(self._commit_offsets, dict(offsets))
+        return done
+
+    async def _commit_offsets(self, offsets: dict[TopicPartition, int]) -> bool:
+        consumer = self._thread._ensure_consumer()
+        mine = {tp: OffsetAndMetadata(at, "") for tp, at in offsets.items() if tp in consumer.assignment()}
+        try:
+            if mine:
+                await consumer.commit(mine)
+        except (CommitFailedError, IllegalStateError):
+            return False
+        except KafkaError as error:
+            self.log.warning("Commit failed, the next one will carry more: %r", error)
+            return False
+        return len(mine) == len(offsets)
+
+    def partition_count(self, topic: str) -> int:
+        """Partitions of a topic as last heard; 0 if the broker has not said."""
+        found = self._thread._ensure_consumer()._client.cluster.partitions_for_topic(topic)
+        return len(found) if found else 0
+
+    def end_offset(self, tp: TopicPartition) -> int | None:
+        """End of a partition's log as of the last fetch."""
+        end: int | None = self._thread._ensure_consumer().highwater(tp)
+        return end
+
+    def failure(self) -> BaseException | None:
+        """Why the group can never be joined, if so: the driver logs such an error and waits for ever."""
+        consumer = self._thread._consumer
+        coordinator = getattr(consumer, "_coordinator", None)
+        task = getattr(coordinator, "_coordination_task", None)
+        if task is None or not task.done() or task.cancelled():
+            return None
+        error: BaseException | None = task.exception()
+        return error
+
+
+class IdempotentProducer(driver.Producer):  # type: ignore[misc]
+    """Keeps the order of records within a partition through retries."""
+
+    def _settings_extra(self) -> Mapping[str, Any]:
+        return {"acks": "all", "enable_idempotence": True}
+
+
+class BatchTransport(driver.Transport):  # type: ignore[misc]
+    """Set as `app.transport` before the app starts."""
+
+    Consumer = BatchConsumer
+    Producer = IdempotentProducer

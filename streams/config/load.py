@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from streams.config.environment import apply_overrides, substitution
@@ -17,27 +16,19 @@ FILE_BYTES_MAX = 4_000_000
 """Largest file read; a configuration is a few kilobytes, so anything bigger is another file by mistake."""
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A configuration with the document it came from, so that later mistakes can name their line."""
-
-    config: Config
-    document: Document
-
-
 def load_config(path: Path | str, environment: Mapping[str, str] | None = None) -> Config:
     """Read a configuration; raises ConfigError with every mistake in it.
 
     environment : variables, `os.environ` by default
     """
     findings = Findings()
-    loaded = read_config(Path(path), os.environ if environment is None else environment, findings)
-    if loaded is None or findings.problems:
+    config = read_config(Path(path), os.environ if environment is None else environment, findings)
+    if config is None or findings.problems:
         raise ConfigError(findings.problems)
-    return loaded.config
+    return config
 
 
-def read_config(path: Path, environment: Mapping[str, str], findings: Findings) -> Loaded | None:
+def read_config(path: Path, environment: Mapping[str, str], findings: Findings) -> Config | None:
     """Read a configuration; mistakes go to `findings`, and then the result may be None."""
     text = read_text(path, findings)
     if text is None:
@@ -47,7 +38,7 @@ def read_config(path: Path, environment: Mapping[str, str], findings: Findings) 
 
 def config_of_text(
     path: Path, text: str, environment: Mapping[str, str], findings: Findings
-) -> Loaded | None:
+) -> Config | None:
     """`read_config` of a file whose text is at hand."""
     before = len(findings.problems)
     documents = read_documents(str(path), text, findings, substitution(environment))
@@ -72,9 +63,9 @@ def config_of_text(
     findings.problems += [problem for problem in inner.problems if (problem.file, problem.key) not in told]
     if config is None:
         return None
-    config._path = path
+    config._path, config._document = path, document
     _find_files(config, document, findings)
-    return Loaded(config, document)
+    return config
 
 
 def _find_files(config: Config, document: Document, findings: Findings) -> None:

@@ -25,6 +25,7 @@ from streams.config.values import (
     choice,
 )
 from streams.decode.registry import FORMATS
+from streams.documents.tree import Document
 from streams.documents.validation import Model, reject, reject_key
 
 UNITS: Mapping[str, float] = {
@@ -147,6 +148,11 @@ class FieldPath(Model):
     @classmethod
     def _known(cls, value: str) -> str:
         return choice(value, tuple(UNITS))
+
+    @property
+    def scale(self) -> float:
+        """Factor to the base unit."""
+        return UNITS[self.unit]
 
 
 class Source(Model):
@@ -284,11 +290,17 @@ class Config(Model):
     web: Web = Web()
 
     _path: Path = PrivateAttr(default=Path("streamgauge.yaml"))
+    _document: Document = PrivateAttr(default_factory=lambda: Document("streamgauge.yaml", {}, {}))
 
     @property
     def path(self) -> Path:
         """The file that this was read from."""
         return self._path
+
+    @property
+    def document(self) -> Document:
+        """The YAML it was read from, which knows the line of every value."""
+        return self._document
 
     def resolve(self, path: Path | str) -> Path:
         """A path of the configuration, which is relative to its file."""

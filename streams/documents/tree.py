@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from streams.documents.problems import Findings, Problem, show
+from streams.documents.problems import Findings, Note, Problem, show
 
 Path: TypeAlias = tuple[str | int, ...]
 """Keys and list positions from the top of a document down to a value."""
@@ -40,8 +40,8 @@ class Document:
     """
 
     file: str
-    value: Any
-    lines: dict[Path, int]
+    value: Any = field(repr=False)
+    lines: dict[Path, int] = field(repr=False)
     hidden: set[Path] = field(default_factory=set)
     places: dict[Path, str] = field(default_factory=dict)
 
@@ -61,6 +61,10 @@ class Document:
                 place = self.places[path[:end]]
                 return Problem("environment", 0, place, expected, found, suggestion, detail)
         return Problem(self.file, self.line(path), dotted(path), expected, found, suggestion, detail)
+
+    def note(self, path: Path, text: str) -> Note:
+        """Something to know about the value at `path`."""
+        return Note(self.file, self.line(path), dotted(path), text)
 
     def show(self, path: Path) -> str:
         """The value at `path` as a message may repeat it."""

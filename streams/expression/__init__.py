@@ -9,9 +9,9 @@ characters. Numbers may have units of time and then mean seconds. Functions: `st
 `contains`, `matches` (a regular expression for the whole value), `lower`, `missing`.
 
 Guarantees: a missing string equals `""`; a comparison with a missing number is false, `!=` and `not in`
-too, while `not` turns that false into true; a division by zero is missing. A bare column as a condition
-holds where it is a number other than 0 (true). There are no side effects, and nothing is evaluated
-but what is listed here.
+too, while `not` turns that false into true; a division by zero is missing; a column that a batch lacks
+is missing throughout. A bare column as a condition holds where it is a number other than 0 (true). There
+are no side effects, and nothing is evaluated but what is listed here.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import cast
 import numpy as np
 
 from models.arrays import Mask, Numbers
-from streams.decode.batch import Column, Kind
+from streams.decode.batch import Column, Kind, Strings
 from streams.expression.kinds import infer_kinds
 from streams.expression.program import Step, build_program, run_program
 from streams.expression.syntax import ExpressionError, parse
@@ -49,7 +49,7 @@ class Expression:
     def mask(self, columns: Mapping[str, Column], length: int) -> Mask:
         """Where the condition holds : Mask [E], for E = `length` rows."""
         assert not self.numeric, "this expression is a number, not a condition"
-        value = run_program(self.steps, columns)
+        value = run_program(self.steps, self._present(columns, length))
         if isinstance(value, np.ndarray) and value.ndim == 1:
             return cast(Mask, value)
         return np.full(length, bool(value))
@@ -57,10 +57,18 @@ class Expression:
     def values(self, columns: Mapping[str, Column], length: int) -> Numbers:
         """The number of each row : Numbers [E], NaN where missing; for `compile_number` only."""
         assert self.numeric, "this expression is a condition, not a number"
-        value = run_program(self.steps, columns)
+        value = run_program(self.steps, self._present(columns, length))
         if isinstance(value, np.ndarray) and value.ndim == 1:
             return cast(Numbers, value)
         return np.full(length, float(cast(float, value)))
+
+    def _present(self, columns: Mapping[str, Column], length: int) -> Mapping[str, Column]:
+        """The columns it reads; one that the batch does not have is missing in every row."""
+        absent = self.columns.keys() - columns.keys()
+        if not absent:
+            return columns
+        nothing = Strings(np.full(length, -1, dtype=np.int32), ())
+        return {**columns, **dict.fromkeys(absent, nothing)}
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled as its text: steps are closures."""

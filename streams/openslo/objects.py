@@ -195,6 +195,12 @@ class Condition(Object):
     lookback_window: PositiveDuration
     alert_after: Duration = Shorthand(0, "m")
 
+    @model_validator(mode="after")
+    def _shorter(self) -> Condition:
+        if self.alert_after.ms >= self.lookback_window.ms:
+            reject_key("alertAfter", "a duration shorter than lookbackWindow")
+        return self
+
 
 class AlertConditionSpec(Object):
     description: Description = ""
@@ -240,10 +246,12 @@ class TargetEntry(Object):
 
 
 class AlertPolicySpec(Object):
+    """A policy that does not say `alertWhenBreaching` alerts when breaching."""
+
     description: Description = ""
     alert_when_no_data: bool = False
     alert_when_resolved: bool = False
-    alert_when_breaching: bool = False
+    alert_when_breaching: bool | None = None
     conditions: Annotated[tuple[ConditionEntry, ...], Key(min_length=1, max_length=1)]
     notification_targets: tuple[TargetEntry, ...] = ()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from streams.documents.problems import Findings, Note, nearest, one_of
-from streams.documents.tree import Document, Path, dotted, read_documents
+from streams.documents.tree import Document, Path, read_documents
 from streams.documents.validation import validate
 from streams.openslo.objects import API_VERSION, KINDS, AnyObject
 
@@ -32,8 +32,7 @@ class Item(Generic[T_co]):
 
     def note(self, path: Path, text: str) -> Note:
         """A note about a place inside the object."""
-        whole = (*self.path, *path)
-        return Note(self.document.file, self.document.line(whole), dotted(whole), text)
+        return self.document.note((*self.path, *path), text)
 
 
 @dataclass(slots=True)

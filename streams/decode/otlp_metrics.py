@@ -52,6 +52,14 @@ def role_of(*, type_: str, temporality: int, monotonic: bool) -> int:
     return DELTA if temporality == 1 and type_ != "summary" else CUMULATIVE
 
 
+def without_events(record_count: int, record: Rows, dead: Sequence[Dead]) -> int:
+    """Number of records that held neither events nor anything undecodable: tombstones, empty exports."""
+    full = np.zeros(record_count, dtype=np.bool_)
+    full[record] = True
+    full[[one.record for one in dead]] = True
+    return record_count - int(np.count_nonzero(full))
+
+
 def add_metric(
     contexts: ContextTable,
     key: object,
@@ -102,14 +110,13 @@ def batch_of(
     slots: Sequence[Slot],
     contexts: ContextTable,
     attributes: AttributeTable,
-    skipped: int,
 ) -> EventBatch:
     """All points as rows, in the order of their records."""
     dead = found.dead
     by_record = layout.time_format == "record"
 
     def alive(points: Points, shape: Mask | None = None) -> Mask:
-        good = points.attributes != 0
+        good: Mask = points.attributes != 0
         _bury(dead, points.record[~good], found.reason, "a point: expected valid fields and attributes")
         if shape is not None:
             _bury(
@@ -121,7 +128,9 @@ def batch_of(
             good &= shape
         if not by_record:
             timed = points.time_ns > 0
-            _bury(dead, points.record[good & ~timed], "missing_time", "a point: expected timeUnixNano above 0")
+            _bury(
+                dead, points.record[good & ~timed], "missing_time", "a point: expected timeUnixNano above 0"
+            )
             good &= timed
         return good
 
@@ -138,7 +147,7 @@ def batch_of(
         good = alive(found.exponentials.points, shapes_of_exponentials(found.exponentials))
         blocks.append(expand_exponentials(found.exponentials, good))
     blocks = [block for block in blocks if len(block.point)] or blocks[:1]
-    return _assemble(_join(blocks), records, by_record, slots, contexts, attributes, dead, skipped)
+    return _assemble(_join(blocks), records, by_record, slots, contexts, attributes, dead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +202,6 @@ def _assemble(
     contexts: ContextTable,
     attributes: AttributeTable,
     dead: list[Dead],
-    skipped: int,
 ) -> EventBatch:
     columns: dict[str, Column] = {}
     for slot in slots:
@@ -219,7 +227,7 @@ def _assemble(
         head=rows.head,
         counters=counters,
         dead=sorted(dead, key=lambda one: one.record),
-        skipped=skipped,
+        skipped=without_events(len(records), rows.record, dead),
     )
 
 
@@ -229,5 +237,3 @@ def _select(points: Points, keep: Mask) -> Points:
 
 def _bury(dead: list[Dead], records: Rows, reason: str, detail: str) -> None:
     dead.extend(Dead(int(record), reason, detail) for record in records)
-
-

@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -75,7 +75,7 @@ class _Cells:
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
-        self._cells: array[int] | array[float] = array("i" if slot.kind == "string" else "d")
+        self._cells: array[Any] = array("i" if slot.kind == "string" else "d")
         self._codes: dict[str, int] = {}
 
     def append(self, value: Value) -> None:

@@ -59,7 +59,8 @@ class Points:
     @property
     def recorded(self) -> Mask:
         """Points that hold a value; the others only say that there is none."""
-        return (self.flags & _NO_RECORDED_VALUE) == 0
+        recorded: Mask = (self.flags & _NO_RECORDED_VALUE) == 0
+        return recorded
 
     @property
     def start_ms(self) -> EpochMs:
@@ -156,14 +157,18 @@ def expand_numbers(points: Points, value: Numbers) -> Block:
 def shapes_of_histograms(histograms: Histograms) -> Mask:
     """Points whose counts are valid and fit their bounds: one bucket more, or none at all."""
     sizes = histograms.buckets.sizes
-    fits = (sizes == 0) | (histograms.bounds.sizes == sizes - 1)
-    return fits & (histograms.count >= 0) & ~_any(histograms.buckets, lambda counts: counts < 0)
+    good: Mask = (sizes == 0) | (histograms.bounds.sizes == sizes - 1)
+    good &= (histograms.count >= 0) & ~_any(histograms.buckets, lambda counts: counts < 0)
+    return good
 
 
 def shapes_of_exponentials(points: Exponentials) -> Mask:
     """Points whose counts, scale and offsets are valid."""
-    good = (np.abs(points.scale) <= SCALE_LIMIT) & (points.zero_count >= 0) & (points.count >= 0)
-    for offset, side in ((points.positive_offset, points.positive), (points.negative_offset, points.negative)):
+    good: Mask = (np.abs(points.scale) <= SCALE_LIMIT) & (points.zero_count >= 0) & (points.count >= 0)
+    for offset, side in (
+        (points.positive_offset, points.positive),
+        (points.negative_offset, points.negative),
+    ):
         good &= (np.abs(offset) < 1 << 31) & ~_any(side, lambda counts: counts < 0)
     return good
 
@@ -251,7 +256,8 @@ def _fill(
 
 
 def _means(total: Numbers, count: Counts) -> Numbers:
-    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    mean: Numbers = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+    return mean
 
 
 def _cells(sizes: Counts) -> tuple[Rows, Rows]:
@@ -277,9 +283,9 @@ def _merge(point: Rows, index: Rows, count: Counts) -> tuple[Rows, Rows, Counts]
 
 def _fingerprints(lists: Ragged) -> Hashes:
     """A key of each list's content."""
-    owner, index = _cells(lists.sizes)
+    _, index = _cells(lists.sizes)
     keys = mix(lists.values.astype(np.float64, copy=False).view(np.uint64), index.astype(np.uint64))
     total = np.concatenate((np.zeros(1, dtype=np.uint64), np.cumsum(keys, dtype=np.uint64)))
     end = np.cumsum(lists.sizes)
-    del owner
-    return total[end] - total[end - lists.sizes]
+    prints: Hashes = total[end] - total[end - lists.sizes]
+    return prints

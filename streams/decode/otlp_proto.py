@@ -59,14 +59,14 @@ class Places:
         return record, context, np.array(self.begins, np.int64), np.array(self.ends, np.int64)
 
 
-def join(records: Records) -> tuple[Buffer, list[tuple[int, int, int]], int]:
-    """All values in one buffer, record, begin and end of each, and the number of tombstones."""
+def join(records: Records) -> tuple[Buffer, list[tuple[int, int, int]]]:
+    """All values in one buffer, and record, begin and end of each."""
     values = [(record, value) for record, value in enumerate(records.values) if value is not None]
     spans, at = [], 0
     for record, value in values:
         spans.append((record, at, at + len(value)))
         at += len(value)
-    return Buffer.of(b"".join([value for _, value in values]) + PADDING), spans, len(records) - len(values)
+    return Buffer.of(b"".join([value for _, value in values]) + PADDING), spans
 
 
 def read_scope(raw: bytes) -> tuple[str, str, Attributes]:
@@ -104,6 +104,19 @@ class Scopes:
         return self.scopes[raw]
 
 
+def resources_of(raw: bytes, record: int, begin: int, end: int, dead: list[Dead]) -> list[tuple[int, int]]:
+    """Begin and end of each `ResourceX` in a record; one that holds something else is dead."""
+    try:
+        fields = children(raw, begin, end)
+        found = [(start, stop) for tag, start, stop in fields if tag == 0x0A]
+        if fields and not found:
+            raise ValueError("no field 1")
+    except ValueError as error:
+        bury(dead, record, "the record", error)
+        return []
+    return found
+
+
 def parts_of(raw: bytes, begin: int, end: int) -> tuple[bytes, list[tuple[int, int]]]:
     """Of a `ResourceX` or `ScopeX` message: its field 1, the resource or scope, and places of field 2."""
     head, inner = b"", []
@@ -133,19 +146,13 @@ class ProtoMetrics:
         """See `streams.decode.batch.Decoder`."""
         if len(self._sets) > SETS_MAX or len(self._contexts) > SETS_MAX:
             self._renew()
-        buffer, spans, skipped = join(records)
+        buffer, spans = join(records)
         numbers = Places()
         places = {0x2A: numbers, 0x3A: numbers, 0x4A: Places(), 0x52: Places(), 0x5A: Places()}
         dead: list[Dead] = []
         for record, begin, end in spans:
-            try:
-                resources = children(buffer.raw, begin, end)
-            except ValueError as error:
-                bury(dead, record, "the record", error)
-                continue
-            for tag, start, stop in resources:
-                if tag == 0x0A:
-                    self._walk(buffer.raw, record, start, stop, places, dead)
+            for start, stop in resources_of(buffer.raw, record, begin, end, dead):
+                self._walk(buffer.raw, record, start, stop, places, dead)
         found = Found(
             REASON,
             self._numbers(buffer, numbers),
@@ -160,7 +167,6 @@ class ProtoMetrics:
             slots=self._slots,
             contexts=self._contexts,
             attributes=self._sets,
-            skipped=skipped,
         )
 
     def _walk(
@@ -246,9 +252,9 @@ class ProtoMetrics:
             record=record,
             context=context,
             sets=sets,
-            time_ns=_fixed(buffer, fields, 3, count),
-            start_ns=_fixed(buffer, fields, 2, count),
-            flags=_varints(fields, flags, count),
+            time_ns=fixed(buffer, fields, 3, count),
+            start_ns=fixed(buffer, fields, 2, count),
+            flags=varints(fields, flags, count),
         )
         return points, fields, count
 
@@ -265,7 +271,7 @@ class ProtoMetrics:
         bound_sizes, bounds_at = _packed(fields, 7, count)
         return Histograms(
             points,
-            count=_fixed(buffer, fields, 4, count),
+            count=fixed(buffer, fields, 4, count),
             sum=_doubles(buffer, fields, 5, count, np.nan),
             max=_doubles(buffer, fields, 12, count, np.nan),
             buckets=Ragged(sizes, buffer.words[counts_at].view(np.int64)),
@@ -277,7 +283,7 @@ class ProtoMetrics:
         none = Ragged(np.zeros(count, dtype=np.int64), np.zeros(0, dtype=np.int64))
         return Histograms(
             points,
-            count=_fixed(buffer, fields, 4, count),
+            count=fixed(buffer, fields, 4, count),
             sum=_doubles(buffer, fields, 5, count, np.nan),
             max=np.full(count, np.nan),
             buckets=none,
@@ -291,10 +297,10 @@ class ProtoMetrics:
         points.attributes[positive_bad | negative_bad] = 0
         return Exponentials(
             points,
-            count=_fixed(buffer, fields, 4, count),
+            count=fixed(buffer, fields, 4, count),
             sum=_doubles(buffer, fields, 5, count, np.nan),
-            scale=zigzag(_varints(fields, 6, count)),
-            zero_count=_fixed(buffer, fields, 7, count),
+            scale=zigzag(varints(fields, 6, count)),
+            zero_count=fixed(buffer, fields, 7, count),
             positive_offset=positive_offset,
             positive=positive,
             negative_offset=negative_offset,
@@ -325,7 +331,7 @@ def _sets_of(buffer: Buffer, fields: Fields, number: int, count: int, table: Att
     return np.array([table[run] for run in runs], dtype=np.int64)
 
 
-def _fixed(buffer: Buffer, fields: Fields, number: int, count: int) -> Counts:
+def fixed(buffer: Buffer, fields: Fields, number: int, count: int) -> Counts:
     lane, begin, _ = fields.select(number, FIXED64)
     found = np.zeros(count, dtype=np.int64)
     found[lane] = buffer.words[begin].view(np.int64)
@@ -339,7 +345,7 @@ def _doubles(buffer: Buffer, fields: Fields, number: int, count: int, missing: f
     return found
 
 
-def _varints(fields: Fields, number: int, count: int) -> Counts:
+def varints(fields: Fields, number: int, count: int) -> Counts:
     lane, _, value = fields.select(number, VARINT)
     found = np.zeros(count, dtype=np.int64)
     found[lane] = value

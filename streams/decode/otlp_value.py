@@ -15,7 +15,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from streams.decode.otlp_wire import PADDING, VARINT, children, varint
+from streams.decode.otlp_wire import PADDING, children, varint
 
 Value: TypeAlias = Any
 Attributes: TypeAlias = dict[str, Value]

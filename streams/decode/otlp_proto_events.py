@@ -1,0 +1,314 @@
+"""OTLP spans and logs in protobuf.
+
+Unlike a metric's, the attributes of spans and log records are often unlike any seen before (paths, ids), so
+only those that make a column are looked at: their keys are compared as 8-byte words for all events at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from models.arrays import Codes, Counts, Numbers, Rows
+from streams.decode.batch import Column, Dead, EventBatch, Layout, Records, Strings
+from streams.decode.otlp_events import (
+    CONTEXT_FIELDS,
+    FIELDS,
+    KINDS,
+    SEVERITIES,
+    STATUSES,
+    Signal,
+    as_kind,
+    batch_of,
+    durations,
+    named,
+)
+from streams.decode.otlp_names import SETS_MAX, ContextTable, Slot, or_else, slots_of
+from streams.decode.otlp_proto import (
+    REASON,
+    Places,
+    Scopes,
+    bury,
+    fixed,
+    join,
+    parts_of,
+    resources_of,
+    varints,
+)
+from streams.decode.otlp_value import number_of, proto_value, text_of
+from streams.decode.otlp_wire import (
+    FIXED64,
+    PADDING,
+    SIZED,
+    Buffer,
+    Fields,
+    gather,
+    scan,
+    unpack_varints,
+)
+
+
+class ProtoEvents:
+    """Decoder of `ExportTraceServiceRequest`, `TracesData`, `ExportLogsServiceRequest` and `LogsData`."""
+
+    lookback_ms = 0
+
+    def __init__(self, layout: Layout, signal: Signal) -> None:
+        self._layout = layout
+        self._signal: Signal = signal
+        self._slots = slots_of(layout, event=FIELDS[signal], context=CONTEXT_FIELDS)
+        self._renew()
+
+    def _renew(self) -> None:
+        self._contexts = ContextTable(self._slots)
+        self._scopes = Scopes()
+
+    def decode(self, records: Records) -> EventBatch:
+        """See `streams.decode.batch.Decoder`."""
+        if len(self._contexts) > SETS_MAX:
+            self._renew()
+        buffer, spans = join(records)
+        places = Places()
+        dead: list[Dead] = []
+        for record, begin, end in spans:
+            for start, stop in resources_of(buffer.raw, record, begin, end, dead):
+                self._walk(buffer.raw, record, start, stop, places, dead)
+        record_of, context, begins, ends = places.arrays()
+        fields = scan(buffer.data, begins, ends)
+        reader = (_Spans if self._signal == "spans" else _Logs)(buffer, fields, len(begins))
+        attributes = _Attributes(buffer, fields, reader.attributes, len(begins))
+
+        def column(slot: Slot) -> Column:
+            if slot.place == "event":
+                return as_kind(reader.field(slot.path), slot)
+            shared = self._contexts.column(slot.name, context)
+            return or_else(attributes.column(slot), shared) if slot.place == "attribute" else shared
+
+        return batch_of(
+            signal=self._signal,
+            records=records,
+            layout=self._layout,
+            slots=self._slots,
+            column=column,
+            record=record_of,
+            time_ns=reader.time_ns,
+            bad=fields.bad | attributes.bad | reader.bad,
+            reason=REASON,
+            dead=dead,
+        )
+
+    def _walk(self, raw: bytes, record: int, begin: int, end: int, places: Places, dead: list[Dead]) -> None:
+        """Find the events of one `ResourceSpans` or `ResourceLogs`."""
+        try:
+            resource, scopes = parts_of(raw, begin, end)
+            self._scopes.resource(resource)
+        except ValueError as error:
+            bury(dead, record, f"resource {self._signal}", error)
+            return
+        for scope_begin, scope_end in scopes:
+            count = len(places.begins)
+            try:
+                others = gather(raw, scope_begin, scope_end, 0x12, places.begins, places.ends)
+                heads = [raw[start:stop] for tag, start, stop in others if tag == 0x0A]
+                context = self._context(resource, heads[-1] if heads else b"")
+            except ValueError as error:
+                del places.begins[count:], places.ends[count:]
+                bury(dead, record, f"scope {self._signal}", error)
+                continue
+            places.owners.append((record, context, len(places.begins) - count))
+
+    def _context(self, resource: bytes, scope: bytes) -> int:
+        row = self._contexts.find((resource, scope))
+        if row < 0:
+            name, _, attributes = self._scopes.scope(scope)
+            row = self._contexts.add(
+                (resource, scope),
+                resource=self._scopes.resource(resource),
+                scope=attributes,
+                fields={"scope": name},
+            )
+        return row
+
+
+class _Spans:
+    """Fields of spans that are no attributes."""
+
+    attributes = 9
+
+    def __init__(self, buffer: Buffer, fields: Fields, count: int) -> None:
+        self._buffer, self._fields, self._count = buffer, fields, count
+        self.time_ns = fixed(buffer, fields, 8, count)
+        self._lane, begin, size = fields.select(15, SIZED)
+        self._status = scan(buffer.data, begin, begin + size)
+        self.bad = np.zeros(count, dtype=np.bool_)
+        self.bad[self._lane[self._status.bad]] = True
+
+    def field(self, name: str) -> Column:
+        buffer, fields, count = self._buffer, self._fields, self._count
+        match name:
+            case "name":
+                return _texts(buffer, *fields.select(5, SIZED), count)
+            case "kind":
+                return named(varints(fields, 6, count), KINDS)
+            case "duration":
+                return durations(fixed(buffer, fields, 7, count), self.time_ns)
+            case "status":
+                codes = np.zeros(count, dtype=np.int64)
+                codes[self._lane] = varints(self._status, 3, len(self._lane))
+                return named(codes, STATUSES)
+            case "status_message":
+                inner, begin, size = self._status.select(2, SIZED)
+                return _texts(buffer, self._lane[inner], begin, size, count)
+            case _:
+                number = {"trace_id": 1, "span_id": 2, "parent_span_id": 4}[name]
+                return _ids(buffer, *fields.select(number, SIZED), count)
+
+
+class _Logs:
+    """Fields of log records that are no attributes."""
+
+    attributes = 6
+
+    def __init__(self, buffer: Buffer, fields: Fields, count: int) -> None:
+        self._buffer, self._fields, self._count = buffer, fields, count
+        time_ns = fixed(buffer, fields, 1, count)
+        self.time_ns = np.where(time_ns == 0, fixed(buffer, fields, 11, count), time_ns)
+        self.bad = np.zeros(count, dtype=np.bool_)
+
+    def field(self, name: str) -> Column:
+        buffer, fields, count = self._buffer, self._fields, self._count
+        match name:
+            case "body":
+                return _values(buffer, *fields.select(5, SIZED), count)
+            case "severity":
+                text = _texts(buffer, *fields.select(3, SIZED), count)
+                return or_else(text, named(varints(fields, 2, count), SEVERITIES))
+            case "severity_number":
+                return varints(fields, 2, count).astype(np.float64)
+            case "event_name":
+                return _texts(buffer, *fields.select(12, SIZED), count)
+            case _:
+                number = {"trace_id": 9, "span_id": 10}[name]
+                return _ids(buffer, *fields.select(number, SIZED), count)
+
+
+class _Attributes:
+    """The attributes of all events, of which only the wanted are decoded."""
+
+    def __init__(self, buffer: Buffer, fields: Fields, number: int, count: int) -> None:
+        self._buffer, self._count = buffer, count
+        lane, begin, size = fields.select(number, SIZED)
+        pairs = scan(buffer.data, begin, begin + size)
+        self._lane = lane
+        self._key_pair, self._key_begin, self._key_size = pairs.select(1, SIZED)
+        self._value_begin = np.zeros(len(lane), dtype=np.int64)
+        self._value_size = np.zeros(len(lane), dtype=np.int64)
+        value_pair, value_begin, value_size = pairs.select(2, SIZED)
+        self._value_begin[value_pair] = value_begin
+        self._value_size[value_pair] = value_size
+        self.bad = np.zeros(count, dtype=np.bool_)
+        self.bad[lane[pairs.bad]] = True
+
+    def column(self, slot: Slot) -> Column:
+        """The values of the attribute `slot.path`, missing where an event has none."""
+        pair = self._find(slot.path.encode())
+        lane, begin, size = self._lane[pair], self._value_begin[pair], self._value_size[pair]
+        if slot.kind == "string":
+            return _values(self._buffer, lane, begin, size, self._count)
+        return _numbers(self._buffer, lane, begin, size, self._count) * slot.scale
+
+    def _find(self, key: bytes) -> Rows:
+        """Pairs with this key, in the order of the bytes."""
+        found = np.flatnonzero(self._key_size == len(key))
+        words = self._buffer.words
+        for at in range(0, len(key), 8):
+            part = key[at : at + 8]
+            shift = np.uint64(8 * (8 - len(part)))
+            wanted = np.uint64(int.from_bytes(part, "little")) << shift
+            found = found[(words[self._key_begin[found] + at] << shift) == wanted]
+        return np.sort(self._key_pair[found])
+
+
+class _Pool(dict[bytes, int]):
+    """Codes of the texts that bytes stand for; indexing with new bytes decodes them."""
+
+    def __init__(self, decode: Callable[[bytes], str | None]) -> None:
+        super().__init__()
+        self._decode = decode
+        self.values_: list[str] = []
+
+    def __missing__(self, raw: bytes) -> int:
+        text = self._decode(raw)
+        code = -1
+        if text is not None:
+            code = len(self.values_)
+            self.values_.append(text)
+        self[raw] = code
+        return code
+
+
+def _decode_text(raw: bytes) -> str | None:
+    return raw.decode("utf-8", "replace") if raw else None
+
+
+def _decode_value(raw: bytes) -> str | None:
+    """Text of an `AnyValue`; None for one that is empty or cannot be read."""
+    if len(raw) >= 2 and raw[0] == 0x0A and raw[1] == len(raw) - 2 < 128:
+        return raw[2:].decode("utf-8", "replace")
+    try:
+        return text_of(proto_value(raw + PADDING, 0, len(raw)))
+    except ValueError:
+        return None
+
+
+def _pooled(
+    decode: Callable[[bytes], str | None], buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int
+) -> Strings:
+    pool, raw = _Pool(decode), buffer.raw
+    codes: Codes = np.full(count, -1, dtype=np.int32)
+    ends = (begin + size).tolist()
+    codes[lane] = [pool[raw[first:last]] for first, last in zip(begin.tolist(), ends, strict=True)]
+    return Strings(codes, pool.values_)
+
+
+def _texts(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Strings:
+    """Column of strings; an empty one, which protobuf does not tell from none, is missing."""
+    return _pooled(_decode_text, buffer, lane, begin, size, count)
+
+
+def _values(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Strings:
+    """Column of `AnyValue` as text."""
+    return _pooled(_decode_value, buffer, lane, begin, size, count)
+
+
+def _numbers(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Numbers:
+    """Column of `AnyValue` as numbers."""
+    found = np.full(len(lane), np.nan)
+    tag = np.where(size > 0, buffer.data[begin], 0)
+    double = (tag == 4 << 3 | FIXED64) & (size == 9)
+    found[double] = buffer.doubles[begin[double] + 1]
+    whole = np.flatnonzero((tag == 3 << 3) & (size >= 2) & (size <= 11))
+    values, sizes = unpack_varints(buffer.data, begin[whole] + 1, size[whole] - 1)
+    single = sizes == 1
+    found[whole[single]] = values[np.cumsum(sizes)[single] - 1]
+    rest = np.ones(len(lane), dtype=np.bool_)
+    rest[double] = rest[whole[single]] = False
+    for at in np.flatnonzero(rest).tolist():
+        raw = buffer.raw[int(begin[at]) : int(begin[at] + size[at])]
+        try:
+            found[at] = number_of(proto_value(raw + PADDING, 0, len(raw)))
+        except ValueError:
+            continue
+    column = np.full(count, np.nan)
+    column[lane] = found
+    return column
+
+
+def _ids(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Strings:
+    """Column of byte strings in hex; each is thought to occur once."""
+    lane, begin, size = lane[size > 0], begin[size > 0], size[size > 0]
+    codes: Codes = np.full(count, -1, dtype=np.int32)
+    codes[lane] = np.arange(len(lane), dtype=np.int32)
+    raw, ends = buffer.raw, (begin + size).tolist()
+    return Strings(codes, [raw[at:end].hex() for at, end in zip(begin.tolist(), ends, strict=True)])

@@ -128,7 +128,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _files(paths: Sequence[Path], findings: Findings) -> Iterable[tuple[Path, bool]]:
-    """Each file once, and whether it was named itself; folders give the YAML files below, hidden ones apart."""
+    """Each file once, and whether it was named itself; a folder gives its YAML files, hidden ones apart."""
     seen: set[Path] = set()
     for path in paths:
         found = [path]

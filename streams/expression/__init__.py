@@ -96,4 +96,6 @@ def compile_number(text: str, known: Collection[str] | None = None) -> Expressio
 def _compile(text: str, known: Collection[str] | None, *, numeric: bool) -> Expression:
     root = parse(text)
     kinds = infer_kinds(text, root, known, numeric=numeric)
-    return Expression(text, kinds.columns, kinds.soft, build_program(root, kinds.columns), numeric)
+    return Expression(
+        text, kinds.columns, kinds.soft, build_program(root, kinds.columns, numeric=numeric), numeric
+    )

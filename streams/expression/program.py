@@ -52,10 +52,13 @@ LIST_COMPARED_MAX = 8
 _MIRROR = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
-def build_program(root: Node, kinds: Mapping[str, Kind]) -> tuple[Step, ...]:
-    """Steps that compute `root`, whose value is the last step's."""
+def build_program(root: Node, kinds: Mapping[str, Kind], *, numeric: bool) -> tuple[Step, ...]:
+    """Steps that compute `root`, a number or else a condition; its value is the last step's."""
     builder = _Builder(kinds)
-    builder.emit(root)
+    if numeric:
+        builder.emit(root)
+    else:
+        builder.condition(root)
     return tuple(builder.steps)
 
 

@@ -7,6 +7,7 @@ Guarantees:
 - Missing data changes nothing: a group without traffic, a group whose series is not there, and a frozen
   source keep their alerts as they are. Only when a whole SLO window has passed without data of the
   group, so that nothing is left to judge, its alert ends.
+- The stored state changes only when something happens, not from step to step while an alert fires.
 - Tiers of one severity are one alert: a person is paged once, whichever pair of windows saw it.
 
 Only alerts that are not inactive are objects; a step over S groups is a few array operations.
@@ -115,7 +116,7 @@ class AlertBook:
             group = labels_of(row)
             labels = burn_labels(scene.slo, scene.severity, group)
             blank = Alert(fingerprint(labels), "inactive", labels, {}, at_ms)
-            entries.append((group, scene.announce(blank, row, state), row, at_ms, NEVER, at_ms))
+            entries.append((group, scene.announce(blank, row, state), row, at_ms, NEVER, NEVER))
         track.extend(entries)
         return [Transition(at_ms, "inactive", alert) for _, alert, *_ in entries]
 

@@ -31,7 +31,7 @@ class Track:
     firing   : Mask [N], firing, else pending
     true_ms  : EpochMs [N], since when the condition has held (pending)
     clear_ms : EpochMs [N], since when the burn has been over (firing), else NEVER
-    seen_ms  : EpochMs [N], last step with data to judge
+    lost_ms  : EpochMs [N], since when there has been no data to judge, else NEVER
     """
 
     def __init__(self, source: str) -> None:
@@ -42,7 +42,7 @@ class Track:
         self.firing: Mask = np.empty(0, np.bool_)
         self.true_ms: EpochMs = np.empty(0, np.int64)
         self.clear_ms: EpochMs = np.empty(0, np.int64)
-        self.seen_ms: EpochMs = np.empty(0, np.int64)
+        self.lost_ms: EpochMs = np.empty(0, np.int64)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -75,8 +75,9 @@ class Track:
         """
         fires, burns = self._of_mine(firing), self._of_mine(burning)
         known = burns | ((self.rows >= 0) & ~self._of_mine(absent))
-        self.seen_ms[known] = at_ms
-        forgotten = ~known & (at_ms - self.seen_ms >= window_ms)
+        self.lost_ms[known] = NEVER
+        self.lost_ms[~known & (self.lost_ms == NEVER)] = at_ms
+        forgotten = ~known & (at_ms - self.lost_ms >= window_ms)
 
         over = self.firing & known & ~burns
         self.clear_ms[burns] = NEVER
@@ -100,23 +101,23 @@ class Track:
         self.clear_ms[:] = NEVER
 
     def extend(self, entries: list[tuple[Group, Alert, int, int, int, int]]) -> None:
-        """Add alerts: (group, alert, row, true_ms, clear_ms, seen_ms) each."""
+        """Add alerts: (group, alert, row, true_ms, clear_ms, lost_ms) each."""
         if not entries:
             return
-        groups, alerts, rows, true_ms, clear_ms, seen_ms = zip(*entries, strict=True)
+        groups, alerts, rows, true_ms, clear_ms, lost_ms = zip(*entries, strict=True)
         self.groups += groups
         self.alerts += alerts
         self.rows = _joined(self.rows, rows)
         self.firing = _joined(self.firing, [alert.state == "firing" for alert in alerts])
         self.true_ms = _joined(self.true_ms, true_ms)
         self.clear_ms = _joined(self.clear_ms, clear_ms)
-        self.seen_ms = _joined(self.seen_ms, seen_ms)
+        self.lost_ms = _joined(self.lost_ms, lost_ms)
 
     def remove(self, gone: Mask) -> None:
         kept = np.flatnonzero(~gone)
         self.groups = [self.groups[index] for index in kept]
         self.alerts = [self.alerts[index] for index in kept]
-        for name in ("rows", "firing", "true_ms", "clear_ms", "seen_ms"):
+        for name in ("rows", "firing", "true_ms", "clear_ms", "lost_ms"):
             setattr(self, name, getattr(self, name)[kept])
 
     def stored(self) -> list[dict[str, Any]]:
@@ -127,7 +128,7 @@ class Track:
                 "group": list(self.groups[index]),
                 "true_ms": int(self.true_ms[index]),
                 "clear_ms": int(self.clear_ms[index]),
-                "seen_ms": int(self.seen_ms[index]),
+                "lost_ms": int(self.lost_ms[index]),
                 "alert": self.alerts[index].to_dict(),
             }
             for index in range(len(self))
@@ -136,7 +137,7 @@ class Track:
     def restore(self, row: Mapping[str, Any]) -> None:
         """Add an alert from a row of `stored`."""
         alert = Alert.from_dict(row["alert"])
-        self.extend([(tuple(row["group"]), alert, -1, row["true_ms"], row["clear_ms"], row["seen_ms"])])
+        self.extend([(tuple(row["group"]), alert, -1, row["true_ms"], row["clear_ms"], row["lost_ms"])])
 
 
 def _joined(column: NDArray[Any], more: Any) -> NDArray[Any]:

@@ -81,7 +81,8 @@ def exhaustion_seconds(
     # More good than total (a source that counts wrongly) is a burn below zero: nothing burns.
     pace = np.maximum(burn, 0.0)
     seconds = np.full(np.shape(left), np.inf)
-    np.divide(left * (window_ms / 1000.0), pace, out=seconds, where=pace > 0)
+    with np.errstate(over="ignore"):  # a burn of 1e-300 lasts for ever too
+        np.divide(left * (window_ms / 1000.0), pace, out=seconds, where=pace > 0)
     seconds[left == 0] = 0.0
     seconds[np.isnan(remaining) | np.isnan(burn)] = np.nan
     return seconds

@@ -31,46 +31,11 @@ import numpy as np
 
 from detectors.budget import burn_rate
 from detectors.confidence import Bound, clopper_pearson_lower
-from detectors.slo import Slo, Tier
+from detectors.slo import Slo
 from models.arrays import Counts, Mask, Numbers
 
 MICRO = 1_000_000
 """Parts of a slice or of a summed number; counts of such SLOs are whole millionths."""
-
-_MINUTE = 60_000
-_HOUR = 60 * _MINUTE
-_DAY = 24 * _HOUR
-
-WORKBOOK_SHARES = (
-    ("page", _HOUR, 5 * _MINUTE, 0.02),
-    ("page", 6 * _HOUR, 30 * _MINUTE, 0.05),
-    ("ticket", _DAY, 2 * _HOUR, 0.10),
-    ("ticket", 3 * _DAY, 6 * _HOUR, 0.10),
-)
-"""Severity, long window, short window, and the share of the budget whose loss within the long window is
-worth an alert, as in the Workbook's rules for the sixth approach of chapter 5."""
-
-
-def scale_tiers(window_ms: int) -> tuple[Tier, ...]:
-    """The Workbook's tiers for an SLO's window; for 30 days 14.4, 6, 3 and 1.
-
-    The windows stay, so that all SLOs share them; the factor is the burn rate that spends the tier's
-    share of the budget in its long window, `share * window / long`, and at least 1: a budget that burns
-    slower than that lasts, so nobody need know. Tiers with a long window above the SLO's are left out.
-
-    >>> [(tier.severity, tier.factor) for tier in scale_tiers(30 * 86_400_000)]
-    [('page', 14.4), ('page', 6.0), ('ticket', 3.0), ('ticket', 1.0)]
-    """
-    return tuple(
-        Tier(severity, long_ms, short_ms, max(round(share * window_ms / long_ms, 9), 1.0))
-        for severity, long_ms, short_ms, share in WORKBOOK_SHARES
-        if long_ms <= window_ms
-    )
-
-
-def can_fire(tier: Tier, target: float) -> bool:
-    """Whether the tier can fire at all: at 90 % even a total outage burns only ten times too fast."""
-    return tier.factor * (1.0 - target) < 1.0
 
 
 @dataclass(frozen=True, slots=True)

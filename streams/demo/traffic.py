@@ -135,7 +135,7 @@ class Shop:
     def serve(self, start_ms: int, end_ms: int, count: int) -> Mapping[str, list[tuple[int, bytes]]]:
         """Events of `count` requests within [start_ms, end_ms), by topic, as (time in ms, JSON)."""
         random = self._random
-        time_ms = np.sort(random.integers(start_ms, end_ms, count))
+        time_ms = np.sort(random.integers(start_ms, max(end_ms, start_ms + 1), count))
         severity = self._incident.severity_at(time_ms)
         route = random.choice(len(ROUTES), count, p=self._route_shares)
         median, spread, queries, broken, slowed = _columns(

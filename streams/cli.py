@@ -1,0 +1,38 @@
+"""The command line: one command a module in `streams/commands`, listed here in the order of a first use.
+
+Modules that do the work are imported by the command that needs them, so that `--help` and completion
+answer at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from streams.commands.capture import capture
+from streams.commands.check import check
+from streams.commands.demo import demo
+from streams.commands.graph import graph
+from streams.commands.replay import replay
+from streams.commands.worker import worker
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="streamgauge",
+    help=(
+        "Exact rolling SLIs, error budgets and burn-rate alerts from Kafka topics or files.\n\n"
+        "First look:  [bold]streamgauge demo[/bold]\n\n"
+        "On a file:   [bold]streamgauge replay access.log.gz -c streamgauge.yaml --output out[/bold]\n\n"
+        "On Kafka:    [bold]streamgauge worker -c streamgauge.yaml[/bold]"
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (demo, check, replay, worker, capture, graph):
+    app.command()(command)
+
+
+if __name__ == "__main__":
+    app(prog_name="streamgauge")

@@ -1,0 +1,36 @@
+"""`streamgauge check`: every mistake of configurations and SLO files at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.commands.console import JsonOutput
+
+
+def check(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Configurations, OpenSLO files, folders of them.")
+    ],
+    as_json: JsonOutput = False,
+) -> None:
+    """Check configurations and SLO files; name every mistake with its line and the way out.
+
+    SLO files that a configuration names are checked against its sources. The exit code is 0 only if all
+    holds. Notes tell what holds, but is worth knowing.
+
+    [bold]Example[/bold]
+
+        streamgauge check streamgauge.yaml slos/
+
+        streamgauge check --json . | jq '.problems[].message'
+    """
+    from streams.config.check import check_paths, format_report, report_json
+
+    report = check_paths(paths)
+    typer.echo(json.dumps(report_json(report), indent=2) if as_json else format_report(report))
+    if not report.ok:
+        raise typer.Exit(1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,13 @@ class Rules:
 
     times   : default places of the event time; the record's timestamp is the last resort
     aliases : well-known columns and the paths where this format keeps them, best first
+    scales  : by well-known column, the factor from the format's own unit to the base unit
     rename  : by column, what to make of the column's strings (level numbers to names)
     """
 
     times: Sequence[str] = DEFAULT_TIMES
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    scales: Mapping[str, float] = field(default_factory=dict)
     rename: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
 
 
@@ -69,6 +72,9 @@ class JsonDecoder:
 
     lookback_ms = 0
 
+    markers: Sequence[tuple[Path, Use]] = ()
+    """What `views` needs of a record besides the event's own paths."""
+
     def __init__(self, layout: Layout, rules: Rules = Rules()) -> None:
         self._layout = layout
         self._rules = rules
@@ -79,16 +85,31 @@ class JsonDecoder:
         wanted: list[tuple[Path, Use]] = [(path, "time") for path in time_paths]
         for name, kind in layout.wanted.items():
             wanted += [(path, kind) for path in columns[name]]
-        shape = Shape(wanted)
+        ways = [(way, use) for path, use in wanted for way in self.ways(path)]
+        shape = Shape([*self.markers, *ways])
         self._reader = JsonReader(shape)
-        self._times = [shape.getter(path) for path in time_paths]
+        self._times = [getter for path in time_paths for getter, _ in self.getters(shape, path)]
         self._sources = [
             _Source(
-                name, kind, tuple((shape.getter(path), shape.use(path)) for path in columns[name]),
-                layout.fields[name].scale if name in layout.fields else 1.0,
+                name,
+                kind,
+                tuple(getter for path in columns[name] for getter in self.getters(shape, path)),
+                layout.fields[name].scale if name in layout.fields else rules.scales.get(name, 1.0),
             )
             for name, kind in layout.wanted.items()
         ]
+
+    def ways(self, path: Path) -> Sequence[Path]:
+        """Where in the record's object a path of the event may lie; a format with envelopes knows more."""
+        return (path,)
+
+    def getters(self, shape: Shape, path: Path) -> Sequence[tuple[Getter, Use]]:
+        """How to take the values of a path out of what `views` gives, the best way first."""
+        return ((shape.getter(path), shape.use(path)),)
+
+    def views(self, events: list[Any]) -> tuple[list[Any], Mask | None]:
+        """What the getters look into, and Mask [E] of the events that are any (None: all are)."""
+        return events, None
 
     def decode(self, records: Records) -> EventBatch:
         """Decode all `records`; see `Decoder.decode`."""
@@ -101,9 +122,13 @@ class JsonDecoder:
         for chunk in self._reader.chunks(records.values):
             skipped += chunk.skipped
             events, owner = chunk.events, chunk.owners
+            events, real = self.views(events)
+            if real is not None:
+                skipped += int(np.count_nonzero(~real))
+                events, owner = list(compress(events, real.tolist())), owner[real]
             time_ms, alive = self._event_times(events, owner, records, chunk.dead)
             if not alive.all():
-                events = [event for event, lives in zip(events, alive, strict=True) if lives]
+                events = list(compress(events, alive.tolist()))
                 owner, time_ms = owner[alive], time_ms[alive]
             dead += sorted(chunk.dead, key=_record_of) if chunk.dead else ()
             times.append(time_ms)

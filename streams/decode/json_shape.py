@@ -36,13 +36,19 @@ _TYPES: Mapping[Use, tuple[Any, Any]] = {
 }
 """Type and default of a leaf. A missing number is NaN from the start, so that it costs nothing later."""
 
+_UNFIT = re.compile(r'["\\\x00-\x1f]')
+
 
 def parse_path(text: str) -> Path:
     """Steps of a dotted path; brackets that hold no list position belong to the key.
 
+    Raises ValueError for keys that msgspec cannot look for.
+
     >>> parse_path("items[0].http.status")
     ('items', 0, 'http', 'status')
     """
+    if _UNFIT.search(text):
+        raise ValueError(f"path {text!r}: expected keys without quotes, backslashes and control characters")
     steps: list[Step] = []
     for part in text.split("."):
         match = re.fullmatch(r"(.*?)((?:\[\d{1,6}\])+)", part, re.DOTALL)
@@ -82,6 +88,11 @@ def walk(value: object, path: Path) -> object:
     return value
 
 
+def attribute_of(key: str) -> str:
+    """The struct's attribute for a key of the object, the same in every struct."""
+    return "k" + key.encode("utf-8", "surrogatepass").hex()
+
+
 @dataclass(slots=True)
 class _Node:
     """A key of the wanted tree: a leaf with its use, or an object with children."""
@@ -108,7 +119,7 @@ class _Node:
         """Make the struct types of this node and those below; returns its own."""
         fields: list[tuple[str, Any, Any]] = []
         for index, (key, child) in enumerate(self.children.items()):
-            child.attribute = f"f{index}"
+            child.attribute = attribute_of(key)
             if child.children:
                 child.build(f"{name}_{index}")
                 kind, default = child.type | int | float | str | bool | None, child.type()
@@ -143,6 +154,10 @@ class Getter:
         self._attributes = attributes
         self._rest = rest
         self._fast = attrgetter(".".join(attributes))
+
+    def under(self, attribute: str) -> Getter:
+        """The same for what the first step led to, kept as `attribute` of another object."""
+        return Getter((attribute, *self._attributes[1:]), self._rest)
 
     def __call__(self, events: Sequence[Any]) -> list[Any]:
         """Values [E]; None (or NaN, for numbers) where an event has none."""

@@ -66,6 +66,7 @@ class Counters:
                a bucket: its column `value` stays (the bucket's bound), only its weight is the increase,
                and a bucket that the previous point of the series did not have counted 0 there. Equal
                to `identity` for plain counters; None means that all are.
+    columns  : the number columns that hold the value, and by what it was scaled there
     """
 
     rows: Rows
@@ -73,6 +74,7 @@ class Counters:
     start_ms: EpochMs
     value: Numbers
     point: Hashes | None = None
+    columns: Mapping[str, float] = field(default_factory=lambda: {"value": 1.0})
 
 
 @dataclass(frozen=True, slots=True)

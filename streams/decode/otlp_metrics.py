@@ -217,7 +217,8 @@ def _assemble(
     if len(counting):
         identity, series = rows.identity[counting], rows.series[counting]
         total = np.where(identity == series, rows.value[counting], rows.weight[counting])
-        counters = Counters(counting, identity, rows.start_ms[counting], total, series)
+        scales = {slot.name: slot.scale for slot in slots if slot.place == "event"}
+        counters = Counters(counting, identity, rows.start_ms[counting], total, series, scales)
         weight = np.where(rows.counting, 0, weight)
     return EventBatch(
         time_ms=records.timestamps_ms[rows.record] if by_record else rows.time_ms,

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 import aiokafka
 import numpy as np
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
@@ -169,9 +170,24 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         self._ensure_consumer()._fetcher._records = _FetchedRecords()
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
-        return consumer
+        """As the driver does, but for the wait of a fetch, and with the connection of our configuration."""
+        conf = self.app.conf
+        self._assignor = RoundRobinPartitionAssignor
+        return aiokafka.AIOKafkaConsumer(
+            **transport.client_arguments(),
+            client_id=conf.broker_client_id,
+            group_id=conf.id,
+            partition_assignment_strategy=[self._assignor],
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            request_timeout_ms=int(conf.broker_request_timeout * 1000),
+            session_timeout_ms=int(conf.broker_session_timeout * 1000),
+            rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
+            heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+        )
 
 
 class _AnyOffset(dict[Any, Any]):
@@ -209,25 +225,33 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     async def perform_seek(self) -> None:
         """Nothing: `seek_to_start` is called once a rebalance is complete, and gaps heal themselves."""
 
-    async def seek_to_start(self, *, at_end: bool) -> dict[TopicPartition, int]:
+    async def seek_to_start(
+        self, begin_at: Callable[[TopicPartition], Literal["earliest", "latest"]]
+    ) -> dict[TopicPartition, int]:
         """Set every assigned partition to its committed offset, or to the log's begin or end.
 
+        begin_at : where a partition without committed offset begins; that offset is committed at once, so
+                   that what comes after it is read even if this worker ends before its first flush
         Returns where each partition will be read from.
         """
-        starts: dict[TopicPartition, int] = await self._thread.call_thread(self._seek_to_start, at_end)
+        starts: dict[TopicPartition, int] = await self._thread.call_thread(self._seek_to_start, begin_at)
         return starts
 
-    async def _seek_to_start(self, at_end: bool) -> dict[TopicPartition, int]:
+    async def _seek_to_start(
+        self, begin_at: Callable[[TopicPartition], Literal["earliest", "latest"]]
+    ) -> dict[TopicPartition, int]:
         consumer = self._thread._ensure_consumer()
         assigned = list(consumer.assignment())
         committed = await asyncio.gather(*(consumer.committed(tp) for tp in assigned))
         starts = {tp: at for tp, at in zip(assigned, committed, strict=True) if at is not None and at >= 0}
         fresh = [tp for tp in assigned if tp not in starts]
-        if fresh:
-            bounds = await (consumer.end_offsets(fresh) if at_end else consumer.beginning_offsets(fresh))
-            starts.update(bounds)
+        first = [tp for tp in fresh if begin_at(tp) == "earliest"]
+        last = [tp for tp in fresh if begin_at(tp) == "latest"]
+        bounds = {**(await consumer.beginning_offsets(first)), **(await consumer.end_offsets(last))}
+        starts.update(bounds)
         for tp, at in starts.items():
             consumer.seek(tp, at)
+        await self._commit_offsets(bounds)
         return starts
 
     async def seek_back(self, tp: TopicPartition, at: int) -> int | None:
@@ -289,12 +313,24 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 class IdempotentProducer(driver.Producer):  # type: ignore[misc]
     """Keeps the order of records within a partition through retries."""
 
+    def _settings_auth(self) -> Mapping[str, Any]:
+        arguments: Mapping[str, Any] = self.transport.client_arguments()
+        return arguments
+
     def _settings_extra(self) -> Mapping[str, Any]:
         return {"acks": "all", "enable_idempotence": True}
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]
-    """Set as `app.transport` before the app starts."""
+    """Set as `app.transport` before the app starts.
+
+    client_arguments : gives address and security as arguments of an aiokafka client, for each client anew
+                       and in its own loop
+    """
 
     Consumer = BatchConsumer
     Producer = IdempotentProducer
+
+    def __init__(self, *args: Any, client_arguments: Callable[[], Mapping[str, Any]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.client_arguments = client_arguments

@@ -54,7 +54,8 @@ def outcomes_rollup(source: str) -> Rollup:
 class Rejected:
     """A record of which something could not be counted where it belongs, for the dead-letter topic."""
 
-    record: int
+    offset: int
+    value: bytes | None
     reason: str
     detail: str
 
@@ -92,7 +93,7 @@ class PartitionAggregate:
         self.flight: Flight | None = None
         self.dead_counts: Counter[str] = Counter()
         self._decoder = decoder
-        self._counters = CounterState() if decoder.lookback_ms else None
+        self._counters = _counter_state(plan, decoder)
         self._lookback = -(-decoder.lookback_ms // BUCKET_MS)
         self._outcomes = RollupState(outcomes_rollup(plan.name), plan.series_count_max)
         self._rollups = [RollupState(rollup, plan.series_count_max) for rollup in plan.rollups]
@@ -131,16 +132,16 @@ class PartitionAggregate:
             records = _from_offset(records, self.at)
         rejected: list[Rejected] = []
         if len(records):
-            batch = self._decoder.decode(records)
-            if self._counters is not None:
-                batch = self._counters.increases(batch)
-            rejected = self._count(batch, records)
+            rejected = self._count(self._decoder.decode(records), records)
         self.at = max(self.at, next_offset)
         return rejected
 
     def _count(self, batch: EventBatch, records: Records) -> list[Rejected]:
         offsets = records.offsets[batch.record]
         fit = _plausible(batch.time_ms, records.timestamps_ms[batch.record], self.plan.future_ms)
+        if self._counters is not None:
+            # late points take part: whether a point is late may look different after a restart
+            batch = self._counters.increases(batch, usable=fit)
         newest = np.maximum.accumulate(np.where(fit, batch.time_ms, NEVER)) if len(batch) else batch.time_ms
         if self.newest_ms > NEVER:
             np.maximum(newest, self.newest_ms, out=newest)
@@ -158,7 +159,7 @@ class PartitionAggregate:
         if len(batch):
             self.newest_ms = max(self.newest_ms, int(newest[-1]))
         self._place_deferred(bucket, on_time)
-        return self._rejected(batch, late, dead)
+        return self._rejected(batch, records, late, dead)
 
     def _count_rollups(self, batch: EventBatch, bucket: Rows, on_time: Mask) -> None:
         columns, weight = batch.columns, batch.weight
@@ -220,20 +221,23 @@ class PartitionAggregate:
         for number, offset in zip(found.tolist(), at.tolist(), strict=True):
             self._first.setdefault(number, offset)
 
-    def _rejected(self, batch: EventBatch, late: Mask, dead: Sequence[Dead]) -> list[Rejected]:
-        rejected = [Rejected(entry.record, entry.reason, entry.detail) for entry in dead]
+    def _rejected(
+        self, batch: EventBatch, records: Records, late: Mask, dead: Sequence[Dead]
+    ) -> list[Rejected]:
+        found = [(entry.record, entry.reason, entry.detail) for entry in dead]
         if late.any():
-            for record in np.unique(batch.record[late]).tolist():
-                row = int(np.argmax(late & (batch.record == record)))
-                rejected.append(
-                    Rejected(
-                        record,
-                        "late",
-                        f"event time {int(batch.time_ms[row])} ms is more than "
-                        f"{self.plan.lateness_ms} ms behind the partition's newest",
-                    )
+            rows = np.flatnonzero(late)
+            late_records, at = np.unique(batch.record[rows], return_index=True)
+            for record, row in zip(late_records.tolist(), rows[at].tolist(), strict=True):
+                detail = (
+                    f"event time {int(batch.time_ms[row])} ms is more than {self.plan.lateness_ms} ms "
+                    "behind the partition's newest"
                 )
-        return rejected
+                found.append((record, "late", detail))
+        return [
+            Rejected(int(records.offsets[record]), records.values[record], reason, detail)
+            for record, reason, detail in found
+        ]
 
     def flush(self, destinations: int, *, idle: bool = False, announce: bool = False) -> Flight | None:
         """Frames with all that changed since the last acknowledged flush; None if there is nothing.
@@ -301,6 +305,14 @@ class PartitionAggregate:
     def abandon(self) -> None:
         """The flush failed; what it carried stays dirty and goes with the next."""
         self.flight = None
+
+
+def _counter_state(plan: SourcePlan, decoder: Decoder) -> CounterState | None:
+    if not decoder.lookback_ms:
+        return None
+    return CounterState(
+        lookback_ms=decoder.lookback_ms, horizon_ms=max(decoder.lookback_ms, plan.lateness_ms)
+    )
 
 
 def _plausible(time_ms: EpochMs, timestamp_ms: EpochMs, future_ms: int) -> Mask:

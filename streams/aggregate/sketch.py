@@ -70,7 +70,7 @@ def quantiles_of(keys: Rows, counts: Counts, series_count: int, q: Sequence[floa
     returns: Numbers [S, len(q)]
 
     >>> quantiles_of(np.array([5498, 5567]), np.array([1, 3]), 1, [0.0, 1.0]).round(3).tolist()
-    [[0.99, 3.934]]
+    [[0.99, 3.935]]
     """
     result = np.full((series_count, len(q)), np.nan)
     if len(keys) == 0:

@@ -1,0 +1,106 @@
+"""The topics of an app: their names, and how they are made."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+logger = logging.getLogger(__name__)
+
+_DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Names of an app's own topics."""
+
+    app: str
+
+    @property
+    def partials(self) -> str:
+        """Cumulative counts per source partition; read by the window stage."""
+        return f"{self.app}-partials"
+
+    @property
+    def blocks(self) -> str:
+        """Sealed buckets, compacted; read at a restart."""
+        return f"{self.app}-blocks"
+
+    @property
+    def slis(self) -> str:
+        """SLIs once a minute of event time, JSON."""
+        return f"{self.app}-slis"
+
+    @property
+    def alerts(self) -> str:
+        """Every change of an alert's state, JSON, natural key (fingerprint, state, start)."""
+        return f"{self.app}-alerts"
+
+    @property
+    def dead_letters(self) -> str:
+        """Records that could not be counted where they belong, as they came."""
+        return f"{self.app}-dead-letters"
+
+    def wanted(self, partitions: int, replication: int) -> list[NewTopic]:
+        """All of them, as they are created where they are missing."""
+        settings: dict[str, dict[str, str]] = {
+            self.partials: {"cleanup.policy": "delete", "retention.ms": str(_DAY_MS)},
+            self.blocks: {
+                "cleanup.policy": "compact",
+                "segment.ms": str(_DAY_MS // 24),
+                "min.cleanable.dirty.ratio": "0.2",
+            },
+            self.slis: {"cleanup.policy": "delete"},
+            self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
+            self.dead_letters: {"cleanup.policy": "delete"},
+        }
+        return [
+            NewTopic(name, partitions, replication, topic_configs=config) for name, config in settings.items()
+        ]
+
+
+async def create_topics(client: dict[str, Any], wanted: Sequence[NewTopic]) -> None:
+    """Create the topics that are missing; those that exist are left as they are.
+
+    client : arguments of an aiokafka client
+    Raises KafkaError where the broker refuses.
+    """
+    admin = AIOKafkaAdminClient(**client)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        missing = [topic for topic in wanted if topic.name not in existing]
+        if missing:
+            response = await admin.create_topics(missing)
+            for name, code, *reason in response.topic_errors:
+                error = for_code(code)
+                if code != 0 and error is not TopicAlreadyExistsError:
+                    raise error(f"cannot create topic {name}: {reason}")
+            logger.info("Created topics %s", ", ".join(topic.name for topic in missing))
+    finally:
+        await admin.close()
+
+
+async def wait_for_topics(client: dict[str, Any], names: Sequence[str]) -> None:
+    """Return once all topics exist, saying meanwhile which are missing."""
+    admin = AIOKafkaAdminClient(**client)
+    await admin.start()
+    try:
+        waited = 0
+        while missing := sorted(set(names) - set(await admin.list_topics())):
+            if waited % 10 == 0:
+                logger.warning(
+                    "Waiting for topics that do not exist yet: %s. Create them, or correct `topic` in the "
+                    "configuration.",
+                    ", ".join(missing),
+                )
+            waited += 1
+            await asyncio.sleep(1.0)
+    finally:
+        await admin.close()

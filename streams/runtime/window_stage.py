@@ -1,0 +1,219 @@
+"""Stage 2 beside Kafka: owns the assigned partitions of the partials, seals buckets, announces alerts.
+
+Order of things for a sealed bucket: its alerts are acknowledged, then its blocks, then the partials offset
+from which a restart has to read is committed. A failed write drops the state, which is then loaded again:
+nothing that was not stored is ever taken for stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from detectors.alert import Alert, Transition
+from streams.aggregate.partials import decode_frame
+from streams.plan import Plan
+from streams.runtime.log import Log, Partition
+from streams.runtime.topics import Topics
+from streams.transport import Admission, Batch, Position
+from streams.window.blocks import Block, encode_block
+from streams.window.source_window import Sealed, SliReport, SourceWindow
+
+logger = logging.getLogger(__name__)
+
+BUCKETS_IN_FLIGHT = 32
+"""Sealed buckets whose blocks are on their way at once in a backlog."""
+
+
+@dataclass(slots=True)
+class _Owned:
+    """A partition of the partials that this worker owns."""
+
+    partition: int
+    position: Position
+    windows: dict[str, SourceWindow]
+    commit: int | None = None
+    frames: int = 0
+
+
+class WindowStage:
+    """State of all partials partitions of this worker.
+
+    on_transition : told of every alert that changes its state, once it is in the alerts topic
+    evidence      : what every alert carries beside its counts
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        topics: Topics,
+        log: Log,
+        clock: Callable[[], float],
+        *,
+        on_transition: Callable[[Transition], None],
+        on_active: Callable[[Sequence[Alert]], None],
+        evidence: Mapping[str, str],
+    ) -> None:
+        self._plan = plan
+        self._topics = topics
+        self._log = log
+        self._clock = clock
+        self._on_transition = on_transition
+        self._on_active = on_active
+        self._evidence = evidence
+        self._owned: dict[int, _Owned] = {}
+        self.counts: Counter[str] = Counter()
+        """Batches that were repeats or left gaps, and frames that could not be read."""
+
+    def clear(self) -> None:
+        """The assignment is over."""
+        self._owned.clear()
+
+    def start(self, partition: int, offset: int, blocks: Sequence[Block]) -> None:
+        """Own a partition: what its blocks tell, then its log from `offset` on."""
+        windows = {}
+        for name, source in self._plan.sources.items():
+            count = max(1, self._log.partition_count(source.topic))
+            window = SourceWindow(source, self._plan.slos, count, self._evidence)
+            window.load([block for block in blocks if block.source == name])
+            windows[name] = window
+            self._on_active(window.book.active())
+        self._owned[partition] = _Owned(partition, Position(offset), windows)
+
+    def owned(self) -> dict[int, dict[str, SourceWindow]]:
+        """Windows by partition and source."""
+        return {owned.partition: owned.windows for owned in self._owned.values()}
+
+    async def on_batch(self, batch: Batch) -> None:
+        """Take in frames, if they continue what this partition has, and seal what has become final."""
+        owned = self._owned.get(batch.partition)
+        if owned is None:
+            return  # of an earlier assignment, or before the first seek
+        admission = owned.position.admit(batch.start, batch.next_offset)
+        if admission is not Admission.COUNT:
+            self.counts[admission.value] += 1
+            if admission is Admission.GAP and owned.position.may_ask(self._clock()):
+                await self._seek_back(owned)
+            return
+        records = batch.records
+        for offset, value in zip(records.offsets.tolist(), records.values, strict=True):
+            if offset >= owned.position.at and value is not None:
+                self._accept(owned, offset, value)
+                owned.frames += 1
+                if owned.frames % 8 == 0:
+                    await asyncio.sleep(0)  # a backlog of frames must not hold heartbeats and web
+        owned.position.at = batch.next_offset
+        for window in owned.windows.values():
+            if self._owned.get(owned.partition) is owned:
+                await self._seal(owned, window)
+
+    def _accept(self, owned: _Owned, offset: int, value: bytes) -> None:
+        try:
+            frame = decode_frame(value)
+        except ValueError as error:
+            self.counts["unreadable"] += 1
+            logger.error(
+                "%s[%d] offset %d: %s. Another program writes to this topic, or another version did.",
+                self._topics.partials,
+                owned.partition,
+                offset,
+                error,
+            )
+            return
+        window = owned.windows.get(frame.source)
+        if window is not None:
+            window.partitions = max(window.partitions, self._log.partition_count(window.plan.topic))
+            window.accept(frame, offset)
+
+    async def _seal(self, owned: _Owned, window: SourceWindow) -> None:
+        below = window.final_below()
+        if below <= window.sealed:
+            return
+        waiting: list[Awaitable[Any]] = []
+        for sealed in window.seal(below):
+            await self._announce(owned.partition, sealed)
+            for block in sealed.blocks:
+                for key, value in encode_block(block):
+                    to = Partition(self._topics.blocks, owned.partition)
+                    waiting.append(await self._log.send(to, key, value))
+            if len(waiting) >= BUCKETS_IN_FLIGHT:
+                await asyncio.gather(*waiting)
+                waiting.clear()
+            await asyncio.sleep(0)
+            if self._owned.get(owned.partition) is not owned:
+                return
+        await asyncio.gather(*waiting)
+        window.confirm(below)
+        owned.commit = min(w.needed_from(w.sealed, owned.position.at) for w in owned.windows.values())
+
+    async def _announce(self, partition: int, sealed: Sealed) -> None:
+        """Alerts are durable before the block that would keep them from being announced again."""
+        if sealed.transitions:
+            to = Partition(self._topics.alerts, partition)
+            sent = [
+                await self._log.send(
+                    to, "/".join(map(str, moved.key)).encode(), msgspec.json.encode(moved.to_dict())
+                )
+                for moved in sealed.transitions
+            ]
+            await asyncio.gather(*sent)
+            for moved in sealed.transitions:
+                self._on_transition(moved)
+        for report in sealed.slis:
+            to = Partition(self._topics.slis, partition)
+            await self._log.send(to, report.slo.name.encode(), encode_report(report))
+
+    async def commit_all(self) -> None:
+        """Commit for each partition the first frame that still matters."""
+        offsets = {}
+        for owned in self._owned.values():
+            if owned.commit is not None:
+                offsets[Partition(self._topics.partials, owned.partition)] = owned.commit
+                owned.commit = None
+        if offsets:
+            await self._log.commit(offsets)
+
+    async def _seek_back(self, owned: _Owned) -> None:
+        at = Partition(self._topics.partials, owned.partition)
+        first = await self._log.seek_back(at, owned.position.at)
+        if first is not None and self._owned.get(owned.partition) is owned:
+            self.counts["lost"] += first - owned.position.at
+            logger.error(
+                "%d frames of %s[%d] were deleted before they were read: retention is shorter than the lag",
+                first - owned.position.at,
+                at.topic,
+                at.partition,
+            )
+            owned.position.at = first
+
+
+def encode_report(report: SliReport) -> bytes:
+    """One SLI report as JSON: a row for each group."""
+    return msgspec.json.encode(
+        {
+            "at_ms": report.at_ms,
+            "service": report.slo.service,
+            "slo": report.slo.name,
+            "objective": report.slo.objective,
+            "target": report.slo.target,
+            "group_by": list(report.slo.group_by),
+            "windows_ms": list(report.windows_ms),
+            "groups": [
+                {
+                    "labels": list(report.labels[series]),
+                    "good": np.asarray(report.good)[:, series].tolist(),
+                    "total": np.asarray(report.total)[:, series].tolist(),
+                    "budget_good": int(report.budget_good[series]),
+                    "budget_total": int(report.budget_total[series]),
+                }
+                for series in range(report.good.shape[1])
+            ],
+        }
+    )

@@ -1,0 +1,150 @@
+"""How many bytes a series takes in the window stage, once its rings have been filled to the last slot.
+
+    python benchmarks/memory.py [--series 1000,10000,100000]
+
+Three kinds of series, each in a fresh process:
+
+    long    : good and total of an SLO, all windows up to 30 d, 10 s resolution for the last hour
+    short   : total and errors, the 5 min window only
+    latency : as short, with a latency sketch of 20 requests in each 10 s
+
+What is measured is the growth of the process's resident memory, all of it: rings, sums, names, labels, open
+buckets. One JSON object goes to stdout, progress to stderr; the goals are 16 kB for `long`, 2 kB for `short`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+
+from models.arrays import Hashes, Rows  # noqa: E402
+from streams.aggregate.partials import Frame  # noqa: E402
+from streams.aggregate.series import encode_labels  # noqa: E402
+from streams.columns import Table  # noqa: E402
+from streams.decode.batch import Layout  # noqa: E402
+from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan  # noqa: E402
+from streams.window.source_window import SourceWindow  # noqa: E402
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+LONG_WINDOWS = tuple(
+    n * unit
+    for unit, counts in ((MINUTE, (5, 30)), (HOUR, (1, 2, 6)), (DAY, (1, 3, 7, 28, 30)))
+    for n in counts
+)
+KINDS = ("long", "short", "latency")
+
+
+def resident_bytes() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def buckets_of(kind: str, now: int) -> Iterator[int]:
+    """One bucket for every slot that the kind keeps, ascending, up to `now`."""
+    if kind == "long":
+        yield from range(now - 30 * DAY // BUCKET_MS, now - 3 * DAY // BUCKET_MS, HOUR // BUCKET_MS)
+        yield from range(now - 3 * DAY // BUCKET_MS, now - HOUR // BUCKET_MS, 5 * MINUTE // BUCKET_MS)
+        yield from range(now - HOUR // BUCKET_MS, now)
+    else:
+        yield from range(now - 2 * (5 * MINUTE) // BUCKET_MS, now)
+
+
+def table(rollup: str, kind: str, hashes: Hashes, names: list[bytes], bucket: int) -> Table:
+    """Rows of all series for one bucket."""
+    count = len(hashes)
+    random = np.random.default_rng(bucket)
+    none: Rows = np.zeros(0, dtype=np.int64)
+    bins_per_row, bins, bin_counts = np.zeros(count, dtype=np.int64), none, none
+    if kind == "latency":
+        latencies = random.lognormal(np.log(0.04), 0.8, size=(count, 20))
+        found = np.sort(np.rint(np.log(latencies) / np.log(1.01 / 0.99)).astype(np.int64) + 2048, axis=1)
+        first = np.diff(found, axis=1, prepend=-1) != 0
+        starts = np.flatnonzero(first)
+        bins_per_row, bins = first.sum(axis=1), found.reshape(-1)[starts]
+        bin_counts = np.diff(np.append(starts, first.size))
+    errors = random.integers(0, 2, size=count)
+    return Table(
+        rollup=rollup,
+        hashes=hashes,
+        names=names,
+        series=np.arange(count),
+        bucket=np.full(count, bucket, dtype=np.int64),
+        counts=np.stack([20 - errors, np.full(count, 20)], axis=1)
+        if kind == "long"
+        else np.stack([np.full(count, 20), errors], axis=1),
+        bins_per_row=bins_per_row,
+        bins=bins,
+        bin_counts=bin_counts,
+        registers_per_row=np.zeros(count, dtype=np.int64),
+        registers=none,
+        ranks=np.zeros(0, dtype=np.uint8),
+    )
+
+
+def bytes_per_series(kind: str, series_count: int) -> float:
+    """Fill the windows of `series_count` series and return how far the process has grown for each."""
+    rollup = Rollup(
+        name="bench",
+        source="requests",
+        by=("service", "route"),
+        measures=(Count("good"), Count("total")) if kind == "long" else (Count("total"), Count("errors")),
+        sketch="duration" if kind == "latency" else None,
+        windows_ms=LONG_WINDOWS if kind == "long" else (5 * MINUTE,),
+    )
+    plan = SourcePlan("requests", "requests", "json", Layout(wanted={}), (rollup,))
+    before = resident_bytes()
+    labels = [(f"svc-{i % 100}", f"/r/{i // 100}") for i in range(series_count)]
+    hashes = np.random.default_rng(0).integers(1 << 63, size=series_count).astype(np.uint64)
+    names = [encode_labels(label) for label in labels]
+    del labels
+    window = SourceWindow(plan, (), 1, {})
+    now = 1_760_000_000_000 // BUCKET_MS
+    for offset, bucket in enumerate(buckets_of(kind, now)):
+        rows = table(rollup.name, kind, hashes, names, bucket)
+        window.accept(Frame("requests", 0, offset + 1, bucket + 1, bucket, tables=(rows,)), offset)
+        del rows
+        for _ in window.seal(bucket + 1):
+            pass
+        window.confirm(bucket + 1)
+    del names, hashes
+    grown = resident_bytes() - before
+    assert window.rollups[rollup.name].series_count == series_count
+    return grown / series_count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--series", default="1000,10000,100000", help="default: 1000,10000,100000")
+    parser.add_argument("--kinds", default=",".join(KINDS), help=f"default: {','.join(KINDS)}")
+    options = parser.parse_args()
+    rows: dict[str, dict[str, int]] = {}
+    for kind in options.kinds.split(","):
+        for count in map(int, options.series.split(",")):
+            started = time.perf_counter()
+            # A process of its own, so that no memory freed by one measurement is reused by the next.
+            with multiprocessing.get_context("spawn").Pool(1) as pool:
+                size = pool.apply(bytes_per_series, (kind, count))
+            rows.setdefault(kind, {})[str(count)] = round(size)
+            took = time.perf_counter() - started
+            print(f"{kind}, {count:,} series: {size:,.0f} bytes a series ({took:.0f} s)", file=sys.stderr)
+    print(json.dumps({"unit": "bytes per series", "rows": rows}))
+
+
+if __name__ == "__main__":
+    main()

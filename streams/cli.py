@@ -21,12 +21,12 @@ app = typer.Typer(
     name="streamgauge",
     help=(
         "Exact rolling SLIs, error budgets and burn-rate alerts from Kafka topics or files.\n\n"
-        "First look:  [bold]streamgauge demo[/bold]\n\n"
-        "On a file:   [bold]streamgauge replay access.log.gz -c streamgauge.yaml --output out[/bold]\n\n"
-        "On Kafka:    [bold]streamgauge worker -c streamgauge.yaml[/bold]"
+        "First look:  `streamgauge demo`\n\n"
+        "On a file:   `streamgauge replay access.log.gz -c streamgauge.yaml --output out`\n\n"
+        "On Kafka:    `streamgauge worker -c streamgauge.yaml`"
     ),
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -28,7 +28,15 @@ import zstandard
 
 from streams.decode.batch import Records
 
-__all__ = ["CapturedRecord", "RecordsFileError", "Source", "named", "read_records", "size_bytes"]
+__all__ = [
+    "CapturedRecord",
+    "RecordsFileError",
+    "Source",
+    "is_capture",
+    "named",
+    "read_records",
+    "size_bytes",
+]
 
 Source: TypeAlias = Path | Literal["-"]
 """Where to read from; `-` is standard input."""
@@ -80,16 +88,18 @@ def read_records(
     source: Source,
     *,
     chunk: int = CHUNK_LINES,
+    text_partition: int = 0,
     progress: Callable[[int], None] | None = None,
 ) -> Iterator[tuple[str | None, int, Records]]:
     """Yield (topic, partition, records) of a file, in the file's order.
 
-    A text file is partition 0 of no topic (None), its lines are the values, their numbers counted from
+    A text file is one partition of no topic (None), its lines are the values, their numbers counted from
     0 the offsets, and their timestamps -1, which means unknown. A capture's records keep what they had;
     those of a chunk come grouped by partition, in order of each group's first record.
 
     source   : path, or `-` for standard input
     chunk    : lines read before records are handed out, at least 1
+    text_partition : number of the partition that the lines of a text file make
     progress : told the bytes consumed so far, compressed as they lie on the disk
 
     Raises RecordsFileError for a file that is missing, cut short, or a capture with a broken line.
@@ -99,11 +109,26 @@ def read_records(
         first = next(lines, None)
         if first is None:
             return
-        read = _read_capture if _is_captured(first) else _read_text
-        for part in read(_chunks(first.removeprefix(_UTF8_MARK), lines, chunk), named(source)):
+        chunks = _chunks(first.removeprefix(_UTF8_MARK), lines, chunk)
+        parts = (
+            _read_capture(chunks, named(source))
+            if _is_captured(first)
+            else _read_text(chunks, text_partition)
+        )
+        for part in parts:
             yield part
             if progress is not None:
                 progress(raw.count)
+
+
+def is_capture(path: Path) -> bool:
+    """Whether a file holds captured records; only its beginning is read.
+
+    Raises RecordsFileError where it cannot be read.
+    """
+    with _opened(path) as raw:
+        first = next(_lines(_blocks(io.BufferedReader(raw, BLOCK_BYTES), str(path)), str(path)), b"")
+    return _is_captured(first)
 
 
 def named(source: Source) -> str:
@@ -111,12 +136,12 @@ def named(source: Source) -> str:
     return "standard input" if source == "-" else str(source)
 
 
-def _read_text(chunks: Iterator[list[bytes]], _name: str) -> Iterator[tuple[str | None, int, Records]]:
+def _read_text(chunks: Iterator[list[bytes]], partition: int) -> Iterator[tuple[str | None, int, Records]]:
     count = 0
     for lines in chunks:
         offsets = np.arange(count, count + len(lines), dtype=np.int64)
         count += len(lines)
-        yield None, 0, Records(lines, offsets, np.full(len(lines), -1, dtype=np.int64))
+        yield None, partition, Records(lines, offsets, np.full(len(lines), -1, dtype=np.int64))
 
 
 def _read_capture(chunks: Iterator[list[bytes]], name: str) -> Iterator[tuple[str | None, int, Records]]:

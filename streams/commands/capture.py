@@ -37,7 +37,7 @@ def capture(
     It stops at the ends the topic has at the start. It joins no consumer group and commits nothing. Header
     values whose name tells a secret are left out; keys and values are written as they are.
 
-    [bold]Example[/bold]
+    **Example**
 
         streamgauge capture requests -c streamgauge.yaml --last 10m --output requests.jsonl.gz
 

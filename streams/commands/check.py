@@ -13,7 +13,7 @@ from streams.commands.console import JsonOutput
 
 def check(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Configurations, OpenSLO files, folders of them.")
+        list[Path], typer.Argument(metavar="PATH", help="Configurations, OpenSLO files, folders of them.")
     ],
     as_json: JsonOutput = False,
 ) -> None:
@@ -22,7 +22,7 @@ def check(
     SLO files that a configuration names are checked against its sources. The exit code is 0 only if all
     holds. Notes tell what holds, but is worth knowing.
 
-    [bold]Example[/bold]
+    **Example**
 
         streamgauge check streamgauge.yaml slos/
 

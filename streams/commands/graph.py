@@ -1,0 +1,31 @@
+"""`streamgauge graph`: a configuration as a picture."""
+
+from __future__ import annotations
+
+import typer
+
+from streams.commands.console import ConfigFile, fail, load
+
+
+def graph(config: ConfigFile) -> None:
+    """Draw what a configuration does, from topics to alerts, as a Mermaid flowchart.
+
+    It is drawn from the plan that a worker runs, so it shows what will happen.
+
+    **Example**
+
+        streamgauge graph -c streamgauge.yaml > flow.mmd
+    """
+    from streams.config.compile import compile_plan
+    from streams.diagram import draw_plan
+    from streams.documents.problems import ConfigError
+
+    settings = load(config)
+    try:
+        plan = compile_plan(settings)
+    except ConfigError as error:
+        fail(str(error))
+    sinks = [f"Alertmanager {settings.sinks.alertmanager.url}"] if settings.sinks.alertmanager else []
+    if settings.sinks.notify:
+        sinks.append(f"{len(settings.sinks.notify)} notifiers")
+    typer.echo(draw_plan(plan, sinks), nl=False)

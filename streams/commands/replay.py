@@ -1,0 +1,122 @@
+"""`streamgauge replay`: files through the worker's own code, without Kafka."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streams.commands.console import USAGE, ConfigFile, JsonOutput, fail, load, progress_bar, tell
+
+if TYPE_CHECKING:
+    from streams.files import Source
+
+
+class OutputFormat(StrEnum):
+    """Formats of the SLIs."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+def replay(
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE", help="Lines or captures, plain, gzip or zstd; - for stdin."),
+    ],
+    config: ConfigFile,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results; made if needed.")
+    ],
+    source: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The source whose records these are.")
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="Read them in this format, not in the source's.")
+    ] = None,
+    output_format: Annotated[OutputFormat, typer.Option(help="Format of the SLIs.")] = OutputFormat.PARQUET,
+    as_json: JsonOutput = False,
+) -> None:
+    """Count files as the worker would have counted them: SLIs, alerts and totals, always the same.
+
+    A file of lines is one partition; a capture keeps its partitions, and its topic tells the source. DIR gets
+    slis.parquet, alerts.jsonl, dead-letters.jsonl and summary.json.
+
+    **Example**
+
+        streamgauge replay access.log.gz -c examples/access-log.yaml --output out
+
+        streamgauge replay spans.jsonl.gz -c otlp.yaml --source spans --format otlp_json --output out
+    """
+    from streams.documents.problems import ConfigError
+    from streams.files import RecordsFileError, size_bytes
+    from streams.replay.choose import ChoiceError, with_choice
+    from streams.replay.run import replay_files
+
+    sources: list[Source] = ["-" if file == "-" else Path(file) for file in files]
+    if sources.count("-") > 1:
+        fail("-: standard input can be read only once", USAGE)
+    settings = load(config)
+    sizes = [size_bytes(one) for one in sources]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    try:
+        settings = with_choice(settings, source, format)
+        with progress_bar("bytes") as bars:
+            bar = bars.add_task("Replaying", total=total)
+            summary = replay_files(
+                sources,
+                settings,
+                output,
+                table_format=output_format.value,
+                progress=lambda more: bars.advance(bar, more),
+            )
+    except ChoiceError as error:
+        fail(str(error), USAGE)
+    except (RecordsFileError, ConfigError) as error:
+        fail(str(error))
+    except OSError as error:
+        fail(f"{error.filename or output}: cannot be written ({error.strerror})")
+    if as_json:
+        typer.echo(json.dumps(summary, indent=2))
+    else:
+        _show(summary, output, output_format)
+    _warn(summary)
+
+
+def _show(summary: dict[str, Any], output: Path, output_format: OutputFormat) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    table.add_column("SLO")
+    for column in ("good", "bad", "SLI", "target"):
+        table.add_column(column, justify="right")
+    for slo in summary["slos"]:
+        name = f"{slo['slo']} {slo['objective']}".rstrip()
+        ratio = "–" if slo["ratio"] is None else f"{100 * slo['ratio']:.3f} %"
+        table.add_row(name, f"{slo['good']:,}", f"{slo['bad']:,}", ratio, f"{100 * slo['target']:g} %")
+    if summary["slos"]:
+        Console().print(table)
+    alerts = summary["alerts"]
+    typer.echo(
+        f"{summary['events']:,} events, {summary['late']:,} late, {summary['dead']:,} dead; "
+        f"alerts: {alerts['firing']} fired, {alerts['resolved']} resolved"
+    )
+    typer.echo(f"Written to {output}: slis.{output_format}, alerts.jsonl, dead-letters.jsonl, summary.json")
+
+
+def _warn(summary: dict[str, Any]) -> None:
+    """Say why, where hardly anything could be read: most likely the format is another."""
+    if summary["dead"] <= summary["events"]:
+        return
+    for name, source in summary["sources"].items():
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in source["rejected"].items())
+        if source["dead"]:
+            tell(
+                f"Most of what source {name} read could not be counted ({reasons}). Is its format right? "
+                "dead-letters.jsonl has the first reasons in full."
+            )

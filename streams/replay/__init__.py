@@ -1,0 +1,1 @@
+"""Replay: files through the worker's own decoders, windows and judges, without a broker."""

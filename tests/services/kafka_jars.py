@@ -43,11 +43,13 @@ def kafka_jars() -> Path:
 
 
 def _resolve(lib: Path) -> None:
+    # The plugin by its full name: its short one would be looked up in an index first.
+    plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
     maven = require_program("mvn", package="maven", purpose="A real Apache Kafka for the tests")
     # Filled beside its place and moved there whole: an interrupted download is never taken for all jars.
     with tempfile.TemporaryDirectory(dir=lib.parent) as scratch:
         target = Path(scratch) / "lib"
-        command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
+        command = [maven, "-q", "-B", "-f", str(POM), plugin]
         done = subprocess.run(
             [*command, f"-DoutputDirectory={target}"],
             capture_output=True,

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from streams.config.compile import build_plan, slo_files
-from streams.config.load import config_of_text, read_text
+from streams.config.environment import shield
+from streams.config.load import read_config, read_text
 from streams.config.models import Config
 from streams.documents.problems import Findings, Note, Problem
 from streams.documents.tree import read_documents
@@ -69,7 +70,7 @@ def check_paths(paths: Sequence[Path], environment: Mapping[str, str] | None = N
         if sort == "openslo":
             slo_texts[path] = text
             continue
-        config = config_of_text(path, text, variables, findings)
+        config = read_config(path, text, variables, findings)
         if config is not None:
             configs.append(config)
     named: set[Path] = set()
@@ -151,7 +152,7 @@ def _files(paths: Sequence[Path], findings: Findings) -> Iterable[tuple[Path, bo
 def _sort(path: Path, text: str) -> str:
     """`openslo`, `config` or `other`, by the keys at the top of the documents."""
     unread = Findings()
-    documents = read_documents(str(path), text, unread)
+    documents = read_documents(str(path), shield(text), unread)
     if unread.problems:
         # The mistake may hide the keys, so their spelling in the text has to do.
         found = _OPENSLO_LINE.search(text), _CONFIG_LINE.search(text)

@@ -78,6 +78,7 @@ def _glob(config: Config, pattern: str) -> list[FilePath]:
 def _context(config: Config) -> Context:
     return Context(
         sources={name: source.where for name, source in config.sources.items()},
+        broken=set(config.document.get(("sources",)) or ()) - set(config.sources),
         confidence=config.alerting.confidence,
         tiers=config.alerting.tiers,
         maintenance=[

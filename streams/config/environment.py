@@ -1,7 +1,8 @@
 """What the environment adds to a configuration: `${VAR}` in values, and `STREAMGAUGE_<SECTION>__<KEY>`.
 
 Variables are replaced in values after YAML has been read, so that no content can change the file's
-structure; values that came from the environment are never repeated in messages.
+structure; `shield` keeps YAML from taking their braces for its own. Values that came from the environment
+are never repeated in messages.
 """
 
 from __future__ import annotations
@@ -18,16 +19,33 @@ from streams.documents.tree import Document, Path, plain_value
 
 PREFIX = "STREAMGAUGE_"
 
-_VARIABLE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}")
+_VARIABLE = re.compile(
+    r"\$(?P<escaped>\$\{)|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}\n]*))?\}"
+)
+
+_SHIELD = 0xE000
+"""Start of Unicode's private use area, which means nothing to YAML and stands in no file."""
+
+_SHIELDED = re.compile(f"[{chr(_SHIELD)}-{chr(_SHIELD + 127)}]")
 
 
-def substitution(environment: Mapping[str, str]) -> Callable[[str, bool], tuple[Any, bool] | str]:
-    """Replace `${VAR}` and `${VAR:-default}` in a scalar; `$${` stands for `${` itself.
+def shield(text: str) -> str:
+    """The text with its variables in characters of private use, so that `{user: ${USER}}` is YAML."""
+    return _VARIABLE.sub(
+        lambda found: "".join(chr(_SHIELD + ord(c)) if c.isascii() else c for c in found[0]), text
+    )
+
+
+def substitution(environment: Mapping[str, str]) -> Callable[[str, bool], tuple[Any, bool] | str | None]:
+    """Replace `${VAR}` and `${VAR:-default}` in a shielded scalar; `$${` stands for `${` itself.
 
     An unquoted value is read as YAML reads it, so `port: ${PORT}` is a number.
     """
 
-    def replace(text: str, plain: bool) -> tuple[Any, bool] | str:
+    def replace(text: str, plain: bool) -> tuple[Any, bool] | str | None:
+        if not _SHIELDED.search(text):
+            return None
+        text = _SHIELDED.sub(lambda found: chr(ord(found[0]) - _SHIELD), text)
         lacking: list[str] = []
         hide = False
 

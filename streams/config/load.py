@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from streams.config.environment import apply_overrides, substitution
+from streams.config.environment import apply_overrides, shield, substitution
 from streams.config.models import Config
 from streams.documents.problems import ConfigError, Findings, Problem
 from streams.documents.tree import Document, read_documents
-from streams.documents.validation import validate
+from streams.documents.validation import validate_leniently
 
 FILE_BYTES_MAX = 4_000_000
 """Largest file read; a configuration is a few kilobytes, so anything bigger is another file by mistake."""
@@ -22,26 +22,23 @@ def load_config(path: Path | str, environment: Mapping[str, str] | None = None) 
     environment : variables, `os.environ` by default
     """
     findings = Findings()
-    config = read_config(Path(path), os.environ if environment is None else environment, findings)
+    text = read_text(Path(path), findings)
+    config = None
+    if text is not None:
+        config = read_config(Path(path), text, os.environ if environment is None else environment, findings)
     if config is None or findings.problems:
         raise ConfigError(findings.problems)
     return config
 
 
-def read_config(path: Path, environment: Mapping[str, str], findings: Findings) -> Config | None:
-    """Read a configuration; mistakes go to `findings`, and then the result may be None."""
-    text = read_text(path, findings)
-    if text is None:
-        return None
-    return config_of_text(path, text, environment, findings)
+def read_config(path: Path, text: str, environment: Mapping[str, str], findings: Findings) -> Config | None:
+    """The configuration in `text`, the content of `path`; mistakes go to `findings`.
 
-
-def config_of_text(
-    path: Path, text: str, environment: Mapping[str, str], findings: Findings
-) -> Config | None:
-    """`read_config` of a file whose text is at hand."""
+    After a mistake the result is what holds without the wrong parts, good for looking for more mistakes
+    and for nothing else; None if nothing holds.
+    """
     before = len(findings.problems)
-    documents = read_documents(str(path), text, findings, substitution(environment))
+    documents = read_documents(str(path), shield(text), findings, substitution(environment))
     if not documents:
         if len(findings.problems) == before:
             findings.problems.append(Problem(str(path), 1, "", "a configuration", "an empty file"))
@@ -58,7 +55,7 @@ def config_of_text(
     unread = len(findings.problems) > before
     apply_overrides(document, environment, findings)
     inner = Findings()
-    config = validate(Config, document, (), inner)
+    config = validate_leniently(Config, document, (), inner)
     told = {(problem.file, problem.key) for problem in findings.problems} if unread else set()
     findings.problems += [problem for problem in inner.problems if (problem.file, problem.key) not in told]
     if config is None:

@@ -6,13 +6,14 @@ Secrets are `SecretStr`, so that neither a log nor a message shows them by accid
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic import Field as Key
-from pydantic import PrivateAttr, SecretStr, field_validator, model_validator
 
 from streams.config.values import (
     Addresses,
@@ -52,8 +53,27 @@ UNITS: Mapping[str, float] = {
 TIME_FORMATS = ("auto", "iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "record")
 """Formats of event times, beside strftime patterns."""
 
-Name = Annotated[str, Key(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-"""A name that may become part of a topic's name: letters, digits, `.`, `_` and `-`."""
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", value):
+        reject("a name of letters, digits, ., _ and -, at most 100")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+"""A name that may become part of a topic's name."""
+
+
+def _topic(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value):
+        reject("a topic's name of letters, digits, ., _ and -, at most 249")
+    return value
+
+
+def _web_address(value: str) -> str:
+    if not re.match(r"https?://[^\s/]+", value):
+        reject("an address such as http://127.0.0.1:9093")
+    return value
 
 
 class Security(Model):
@@ -158,7 +178,7 @@ class FieldPath(Model):
 class Source(Model):
     """A topic of events."""
 
-    topic: Annotated[str, Key(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+    topic: Annotated[str, AfterValidator(_topic)]
     format: str
     signal: Literal["metrics", "logs", "spans"] | None = None
     time: TimeField = TimeField()
@@ -256,7 +276,7 @@ class MaintenanceEntry(Model):
 class AlertmanagerSink(Model):
     """An Alertmanager, by the address under which its web page is."""
 
-    url: Annotated[str, Key(pattern=r"^https?://[^\s/]+")]
+    url: Annotated[str, AfterValidator(_web_address)]
     repeat: PositiveDuration = Key(default="60s", validate_default=True)
     username: str | None = None
     password: SecretStr | None = None

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")
+"""User and password in an address, which messages leave out."""
 
 FOUND_CHARS_MAX = 80
 """Longest part of a user's value that a message repeats."""
@@ -93,7 +97,7 @@ def show(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    text = " ".join(text.split())
+    text = _CREDENTIALS.sub("://…@", " ".join(text.split()))
     if len(text) > FOUND_CHARS_MAX:
         text = text[: FOUND_CHARS_MAX - 1] + "…"
     return f'"{text}"' if isinstance(value, str) else text

@@ -138,10 +138,10 @@ def _scalar(node: yaml.ScalarNode) -> Any:
             return text
 
 
-Substitute: TypeAlias = Callable[[str, bool], tuple[Any, bool] | str]
+Substitute: TypeAlias = Callable[[str, bool], tuple[Any, bool] | str | None]
 """Text of a scalar and whether it is unquoted, to its value and whether messages must hide that.
 
-A string in place of the pair says what was expected: the text cannot be substituted.
+None leaves the scalar as it is; a string says what was expected, since a variable cannot be replaced.
 """
 
 
@@ -161,9 +161,10 @@ def read_documents(
             documents.append(_Builder(file, findings, substitute).document(node))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        found = (error.problem or "a mistake") + (f" {error.context}" if error.context else "")
-        findings.problems.append(Problem(file, line, "", "valid YAML", found))
+        found = f"a mistake: {error.problem or error.context}"
+        if error.problem and error.context and error.context_mark:
+            found += f", {error.context} that begins in line {error.context_mark.line + 1}"
+        findings.problems.append(Problem(file, mark.line + 1 if mark else 1, "", "valid YAML", found))
     except yaml.YAMLError as error:
         findings.problems.append(Problem(file, 1, "", "valid YAML", " ".join(str(error).split())))
     finally:
@@ -208,8 +209,8 @@ class _Builder:
             yield self.value(item, (*path, index))
 
     def scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
-        if self.substitute is not None and "${" in node.value:
-            replaced = self.substitute(node.value, node.style is None)
+        replaced = None if self.substitute is None else self.substitute(node.value, node.style is None)
+        if replaced is not None:
             if isinstance(replaced, str):
                 self.fail(node, path, replaced, "", "")
                 return None

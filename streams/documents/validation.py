@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from streams.documents.problems import Findings, Problem, nearest, one_of
@@ -38,16 +39,57 @@ def reject_key(key: str, expected: str, suggestion: str = "") -> NoReturn:
 
 def validate(model: type[M], document: Document, path: Path, findings: Findings) -> M | None:
     """The value at `path` as a `model`; every mistake goes to `findings`, and then the result is None."""
+    before = len(findings.problems)
+    parsed = validate_leniently(model, document, path, findings)
+    return parsed if len(findings.problems) == before else None
+
+
+def validate_leniently(model: type[M], document: Document, path: Path, findings: Findings) -> M | None:
+    """As `validate`, but after a mistake the result is what holds without the wrong parts, if anything does.
+
+    That lets a check go on to what depends on the right parts, and tell those mistakes in the same run.
+    """
     value = document.get(path)
     if not isinstance(value, dict):
         findings.problems.append(document.problem(path, "a mapping", document.show(path)))
         return None
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            _report(model, document, path, detail, findings)
-        return None
+    value = deepcopy(value)
+    for attempt in range(ATTEMPTS_MAX):
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            details = error.errors(include_url=False)
+        if attempt == 0:
+            for detail in details:
+                _report(model, document, path, detail, findings)
+        removed = [_remove(value, detail) for detail in details]
+        if not any(removed):
+            return None
+    return None
+
+
+ATTEMPTS_MAX = 8
+"""Removing a wrong part may leave a lack further up, so each level of a document may need an attempt."""
+
+
+def _remove(value: dict[str, Any], detail: ErrorDetails) -> bool:
+    """Take a wrong part out of `value`, or what lacks one; whether there was anything to take out.
+
+    Of a list nothing is taken out but the whole, so that positions keep their lines.
+    """
+    location: Path = tuple(detail["loc"])
+    if "key" in detail.get("ctx", {}):
+        location = (*location, detail["ctx"]["key"])
+    holder: dict[str, Any] | None = None
+    key, inner = "", value
+    for step in location:
+        if not isinstance(inner, dict) or step not in inner:
+            break
+        holder, key, inner = inner, str(step), inner[step]
+    if holder is None:
+        return False
+    del holder[key]
+    return True
 
 
 _EXPECTED = {
@@ -74,6 +116,8 @@ def _report(
     kind = detail["type"]
     path = (*base, *_existing(document, base, location))
     suggestion = str(context.get("suggestion", ""))
+    if _annotation(model, location) is SecretStr:
+        document.hidden.add(path)
     match kind:
         case "extra_forbidden":
             known = list(_fields(_annotation(model, location[:-1])))
@@ -101,19 +145,22 @@ def _report(
             if "key" in context:
                 path = (*path, context["key"])
         case "greater_than":
-            expected = f"a number above {context['gt']}"
+            expected = f"a number above {context['gt']:g}"
         case "greater_than_equal":
-            expected = f"a number of at least {context['ge']}"
+            expected = f"a number of at least {context['ge']:g}"
         case "less_than":
-            expected = f"a number below {context['lt']}"
+            expected = f"a number below {context['lt']:g}"
         case "less_than_equal":
-            expected = f"a number of at most {context['le']}"
+            expected = f"a number of at most {context['le']:g}"
         case "string_pattern_mismatch":
             expected = f"text that matches {context['pattern']}"
         case "string_too_short":
             expected = "text that is not empty"
         case "string_too_long":
             expected = f"text of at most {context['max_length']} characters"
+        case "too_short" if len(document.get(path) or ()) >= context["min_length"]:
+            # Pydantic counts the items that hold; the others have their own messages.
+            return
         case "too_short":
             expected = f"at least {context['min_length']} item{'s' * (context['min_length'] > 1)}"
         case "too_long":

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from streams.documents.problems import Findings, Note, nearest, one_of
 from streams.documents.tree import Document, Path, read_documents
-from streams.documents.validation import validate
+from streams.documents.validation import validate_leniently
 from streams.openslo.objects import API_VERSION, KINDS, AnyObject
 
 T_co = TypeVar("T_co", covariant=True, bound=AnyObject)
@@ -37,9 +37,13 @@ class Item(Generic[T_co]):
 
 @dataclass(slots=True)
 class Library:
-    """All objects of some files, by kind and name."""
+    """All objects of some files, by kind and name.
+
+    broken : those of which nothing could be read, so that references to them are not mistakes as well
+    """
 
     items: dict[tuple[str, str], Item[AnyObject]] = field(default_factory=dict)
+    broken: set[tuple[str, str]] = field(default_factory=set)
 
     def of(self, kind: type[T]) -> list[Item[T]]:
         """Objects of one kind, in the order in which they were read."""
@@ -54,16 +58,11 @@ class Library:
     ) -> Item[T] | None:
         """The object that a reference at `path` names; a problem if there is none."""
         items = {item.name: item for item in self.of(kind)}
-        if name not in items:
+        word = next(word for word, model in KINDS.items() if model is kind)
+        if name not in items and (word, name) not in self.broken:
+            expected = f"the name of an {word}"
             findings.problems.append(
-                document.problem(
-                    path,
-                    f"the name of an {kind.__name__.upper()}"
-                    if kind.__name__ == "Sli"
-                    else f"the name of an {kind.__name__}",
-                    document.show(path),
-                    nearest(name, items),
-                )
+                document.problem(path, expected, document.show(path), nearest(name, items))
             )
         return items.get(name)
 
@@ -106,8 +105,9 @@ def _read_object(document: Document, path: Path, library: Library, findings: Fin
         )
     if model is None or version != API_VERSION:
         return
-    parsed = validate(model, document, path, findings)
+    parsed = validate_leniently(model, document, path, findings)
     if parsed is None:
+        library.broken.add((str(kind), str(document.get((*path, "metadata", "name")))))
         return
     key = (parsed.kind, parsed.metadata.name)
     if key in library.items:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from detectors import slo
-from detectors.burn_rate import can_fire
 from streams.config.models import TierEntry
 from streams.documents.problems import Findings, nearest, one_of
 from streams.documents.tree import Document, Path
@@ -18,7 +17,7 @@ from streams.expression import Expression, ExpressionError
 from streams.openslo.indicator import Indicator, Use, conjoin, read_indicator
 from streams.openslo.objects import DataSource, Objective, Service, Sli, SliSpec, Slo
 from streams.openslo.read import Item, Library
-from streams.openslo.tiers import policy_tiers, scaled_tiers, workbook_tiers
+from streams.openslo.tiers import can_fire, policy_tiers, scaled_tiers, workbook_tiers
 from streams.openslo.window import budget_window
 from streams.plan import BUCKET_MS, Rollup
 
@@ -37,10 +36,12 @@ class Context:
 
     sources : condition of each source that filters its events; None where no configuration is known,
               so that files can be checked by themselves
+    broken  : sources that the configuration names, but wrongly; what is said of them cannot be checked
     tiers   : the configuration's in place of the SRE Workbook's; None for those
     """
 
     sources: Mapping[str, Expression | None] | None = None
+    broken: Collection[str] = ()
     confidence: float = 0.95
     tiers: Sequence[TierEntry] | None = None
     maintenance: Sequence[slo.Maintenance] = ()
@@ -106,8 +107,6 @@ def _resolve(item: Item[Slo], library: Library, context: Context, findings: Find
             continue
         # Only now is it sure that the SLO is for us, so only now its window must be one we can compute.
         window = window or budget_window(item, findings)
-        if window is None:
-            return results
         settings = _settings(item, window, tiers, annotations, context)
         made = _objective(item, index, names[index], objective, found, settings, context, findings)
         if made is not None:
@@ -219,6 +218,8 @@ def _filter(indicator: Indicator, context: Context, findings: Findings) -> Expre
     """The indicator's condition with that of its source."""
     use = indicator.source_use
     if context.sources is None:
+        return indicator.where
+    if indicator.source in context.broken:
         return indicator.where
     if indicator.source not in context.sources:
         known = list(context.sources)

@@ -51,6 +51,11 @@ def scaled_tiers(entries: Sequence[TierEntry], window_ms: int) -> tuple[Tier, ..
     return tuple(tiers)
 
 
+def can_fire(tier: Tier, target: float) -> bool:
+    """Whether the tier can fire at all: a total outage burns only `1 / (1 - target)` times too fast."""
+    return tier.factor * (1.0 - target) < 1.0
+
+
 def policy_tiers(item: Item[Slo], library: Library, findings: Findings) -> tuple[Tier, ...] | None:
     """The tiers that an SLO's alert policies ask for; None where it has no policies.
 

@@ -73,7 +73,14 @@ def _slice(value: Any) -> Any:
 
 SliceMs: TypeAlias = Annotated[int, BeforeValidator(_slice)]
 
-Name: TypeAlias = Annotated[str, Key(pattern=r"^[A-Za-z0-9][A-Za-z0-9._|/\\-]{0,254}$")]
+
+def _name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._|/\\-]{0,254}", value):
+        reject("a name of letters, digits, -, ., |, / and \\, at most 255")
+    return value
+
+
+Name: TypeAlias = Annotated[str, AfterValidator(_name)]
 """RFC 1123's names, and what the specification encourages beyond."""
 
 Description: TypeAlias = Annotated[str, Key(max_length=1050)]

@@ -24,8 +24,8 @@ _CALENDAR_UNITS: dict[Unit, Literal["day", "week", "month", "quarter", "year"]] 
 }
 
 
-def budget_window(item: Item[Slo], findings: Findings) -> tuple[int, slo.Calendar | None] | None:
-    """(length in ms, calendar period or None) of an SLO's budget; None after a mistake."""
+def budget_window(item: Item[Slo], findings: Findings) -> tuple[int, slo.Calendar | None]:
+    """(length in ms, calendar period or None) of an SLO's budget; the default after a mistake."""
     windows = item.object.spec.time_window
     if not windows:
         findings.notes.append(
@@ -47,7 +47,7 @@ def budget_window(item: Item[Slo], findings: Findings) -> tuple[int, slo.Calenda
                 place, "a calendar period in d, w, M, Q or Y", item.document.show(place), guess
             )
         )
-        return None
+        return DEFAULT_WINDOW.ms, None
     start_ms = _start(window, unit, item, findings)
     return window.duration.ms, slo.Calendar(unit, window.calendar.time_zone, window.duration.count, start_ms)
 

@@ -26,6 +26,7 @@ from streams.decode.access_line import (
     split_target,
     text_or_missing,
 )
+from streams.decode.accounting import skipped_count
 from streams.decode.batch import Column, Dead, Decoder, EventBatch, Field, Layout, Records, Strings
 from streams.decode.json_columns import JsonDecoder, Rules
 from streams.decode.json_reader import shown
@@ -172,11 +173,9 @@ class _TextLines:
         owners: list[Rows] = []
         times: list[EpochMs] = []
         dead: list[Dead] = []
-        skipped = 0
         for start in range(0, len(records), CHUNK):
             piece = records.values[start : start + CHUNK]
             values = [value for value in piece if value is not None]
-            skipped += len(piece) - len(values)
             rows = bulk(b"\n".join(values).decode("utf-8", "replace"), len(values), self._wanted)
             if rows is None or len(values) < len(piece):
                 rows, owner = self._one_by_one(piece, start, dead)
@@ -208,7 +207,7 @@ class _TextLines:
             record=record,
             columns={name: self._column(name, raw, parsed, len(record)) for name in self._layout.wanted},
             dead=sorted(dead, key=lambda one: one.record),
-            skipped=skipped,
+            skipped=skipped_count(len(records), record, dead),
         )
 
     def _one_by_one(

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from models.arrays import Codes, EpochMs, Mask, Numbers
+from models.arrays import Codes, EpochMs, Mask, Numbers, Rows
+from streams.decode.accounting import skipped_count
 from streams.decode.batch import Column, Dead, EventBatch, Kind, Layout, Records, Strings
 from streams.decode.json_reader import JsonReader, shown
 from streams.decode.json_shape import Getter, Path, Shape, Use, parse_path, to_number
@@ -116,15 +117,12 @@ class JsonDecoder:
         encoders = {source.name: Encoder() for source in self._sources if source.kind == "string"}
         pieces: dict[str, list[Any]] = {source.name: [] for source in self._sources}
         times: list[EpochMs] = []
-        owners: list[Any] = []
+        owners: list[Rows] = []
         dead: list[Dead] = []
-        skipped = 0
         for chunk in self._reader.chunks(records.values):
-            skipped += chunk.skipped
             events, owner = chunk.events, chunk.owners
             events, real = self.views(events)
             if real is not None:
-                skipped += int(np.count_nonzero(~real))
                 events, owner = list(compress(events, real.tolist())), owner[real]
             time_ms, alive = self._event_times(events, owner, records, chunk.dead)
             if not alive.all():
@@ -140,14 +138,15 @@ class JsonDecoder:
                     else codes(source.getters, events, encoders[source.name])
                 )
                 pieces[source.name].append(column)
+        record: Rows = _joined(owners, np.int64)
         return EventBatch(
             time_ms=_joined(times, np.int64),
-            record=_joined(owners, np.int64),
+            record=record,
             columns={
                 source.name: self._column(source, pieces[source.name], encoders) for source in self._sources
             },
             dead=dead,
-            skipped=skipped,
+            skipped=skipped_count(len(records), record, dead),
         )
 
     def _column(self, source: _Source, pieces: list[Any], encoders: Mapping[str, Encoder]) -> Column:

@@ -35,14 +35,12 @@ class Chunk:
 
     events  : structs of the shape, E
     owners  : Rows [E], position of the record each event came from, ascending
-    dead    : events or records that are no JSON objects
-    skipped : records that hold no event at all
+    dead    : events or records that are no JSON objects; what is in neither list holds no event
     """
 
     events: list[Any]
     owners: Rows
     dead: list[Dead]
-    skipped: int
 
 
 @dataclass(slots=True)
@@ -52,7 +50,6 @@ class _Found:
     events: list[Any] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
     dead: list[Dead] = field(default_factory=list)
-    skipped: int = 0
 
 
 class JsonReader:
@@ -78,11 +75,11 @@ class JsonReader:
                 owners = np.array(places, np.int64) if isinstance(places, list) else np.arange(
                     start, start + len(piece), dtype=np.int64
                 )
-                yield Chunk(together, owners, [], len(piece) - len(filled))
+                yield Chunk(together, owners, [])
                 continue
-            found = _Found(skipped=len(piece) - len(filled))
+            found = _Found()
             self._pieces(filled, places, found)
-            yield Chunk(found.events, np.array(found.owners, np.int64), found.dead, found.skipped)
+            yield Chunk(found.events, np.array(found.owners, np.int64), found.dead)
 
     def _pieces(self, values: Sequence[bytes], places: Sequence[int], into: _Found) -> None:
         """Read what could not be read together, in parts."""
@@ -133,7 +130,6 @@ class JsonReader:
             else:
                 into.events += events
                 into.owners += [place] * len(events)
-                into.skipped += not events
                 return
         try:
             parsed = parse_freely(value)
@@ -151,7 +147,6 @@ class JsonReader:
 
     def _parsed(self, parsed: object, place: int, into: _Found) -> None:
         elements = parsed if isinstance(parsed, list) else [parsed]
-        into.skipped += not elements
         for element in elements:
             if isinstance(element, dict):
                 into.events.append(self._shape.from_object(element))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
 from models.arrays import Rows
-from streams.decode.batch import Column, Dead, EventBatch, Strings
+from streams.decode.batch import Column, Counters, Dead, EventBatch, Strings
 
 
 def select(values: Sequence[bytes | None], places: Rows) -> list[bytes | None]:
@@ -17,7 +18,7 @@ def select(values: Sequence[bytes | None], places: Rows) -> list[bytes | None]:
 
 
 def merge(batches: Sequence[tuple[EventBatch, Rows]]) -> EventBatch:
-    """One batch from several that have the same columns, and neither weights, heads nor counters.
+    """One batch from several that have the same columns.
 
     batches : each with Rows [R], the positions that its own records have in the whole
     """
@@ -31,12 +32,47 @@ def merge(batches: Sequence[tuple[EventBatch, Rows]]) -> EventBatch:
         for batch, places in batches
         for one in batch.dead
     ]
+    parts = [batch for batch, _ in batches]
     return EventBatch(
         time_ms=np.concatenate([batch.time_ms for batch, _ in batches])[order],
         record=record[order],
         columns=columns,
+        weight=_or_ones([part.weight for part in parts], parts, np.int64, order),
+        head=_or_ones([part.head for part in parts], parts, np.bool_, order),
+        counters=_counters(parts, order),
         dead=sorted(dead, key=lambda one: one.record),
         skipped=sum(batch.skipped for batch, _ in batches),
+    )
+
+
+def _or_ones(arrays: Sequence[Any], batches: Sequence[EventBatch], dtype: Any, order: Rows) -> Any:
+    """Weights or heads [E], where those that do not say mean one each; None if none says."""
+    if all(array is None for array in arrays):
+        return None
+    pairs = zip(arrays, batches, strict=True)
+    filled = [np.ones(len(batch), dtype) if array is None else array for array, batch in pairs]
+    return np.concatenate(filled)[order]
+
+
+def _counters(batches: Sequence[EventBatch], order: Rows) -> Counters | None:
+    """The counters of all batches, in the order of their new rows."""
+    moved = np.empty(len(order), np.int64)
+    moved[order] = np.arange(len(order))
+    starts = np.cumsum([0, *map(len, batches)]).tolist()
+    pairs = zip(batches, starts[:-1], strict=True)
+    found = [(one.counters, start) for one, start in pairs if one.counters is not None]
+    if not found:
+        return None
+    rows = np.concatenate([moved[counters.rows + start] for counters, start in found])
+    ascending = np.argsort(rows)
+    point = [counters.identity if counters.point is None else counters.point for counters, _ in found]
+    return Counters(
+        rows=rows[ascending],
+        identity=np.concatenate([counters.identity for counters, _ in found])[ascending],
+        start_ms=np.concatenate([counters.start_ms for counters, _ in found])[ascending],
+        value=np.concatenate([counters.value for counters, _ in found])[ascending],
+        point=np.concatenate(point)[ascending],
+        columns=found[0][0].columns,
     )
 
 

@@ -1,0 +1,81 @@
+"""Format `vector`: JSON of Vector's `json` and `native_json` codecs, logs and metrics, in any mixture.
+
+Logs: any path (with `native_json` inside of `log`), and the columns severity, body, trace_id, span_id,
+host. Metrics: see `vector_metrics`. The time is `timestamp`, else the record's own.
+Source: https://vector.dev/docs/architecture/data-model/ and `lib/codecs/tests/data/native_encoding`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from streams.decode.batch import COUNTER_LOOKBACK_MS, Decoder, EventBatch, Layout, Records
+from streams.decode.json_columns import JsonDecoder, Rules
+from streams.decode.json_shape import Getter, Path, Shape, Use
+from streams.decode.merge import merge, select
+from streams.decode.vector_metrics import VectorMetrics
+
+_RULES = Rules(
+    times=("timestamp", "@timestamp", "time", "ts"),
+    aliases={
+        "severity": ("severity", "level", "log_level"),
+        "body": ("message", "msg"),
+        "trace_id": ("trace_id", "traceId", "trace.id"),
+        "span_id": ("span_id", "spanId", "span.id"),
+        "host": ("host", "hostname"),
+    },
+)
+
+
+def make(layout: Layout) -> Decoder:
+    """A decoder for the source's layout."""
+    return VectorDecoder(layout)
+
+
+class VectorDecoder:
+    """Sends records with metrics one way and those with logs another."""
+
+    lookback_ms = COUNTER_LOOKBACK_MS
+
+    def __init__(self, layout: Layout) -> None:
+        self._logs = _Logs(layout, _RULES)
+        self._metrics = VectorMetrics(layout)
+
+    def decode(self, records: Records) -> EventBatch:
+        """Decode all `records`; see `Decoder.decode`."""
+        is_metric = np.fromiter(map(_has_metrics, records.values), np.bool_, len(records))
+        if not is_metric.any():
+            return self._logs.decode(records)
+        if is_metric.all():
+            return self._metrics.decode(records)
+        parts = []
+        for decoder, mask in ((self._logs, ~is_metric), (self._metrics, is_metric)):
+            places = np.flatnonzero(mask).astype(np.int64)
+            part = Records(
+                select(records.values, places), records.offsets[places], records.timestamps_ms[places]
+            )
+            parts.append((decoder.decode(part), places))
+        return merge(parts)
+
+
+_METRIC = re.compile(
+    rb'[\s\[]*\{(?:\s*"metric"\s*:\s*\{|.*"kind"\s*:\s*"(?:absolute|incremental)")', re.DOTALL
+)
+
+
+def _has_metrics(value: bytes | None) -> bool:
+    """Whether a record is Vector's way to write a metric, with or without `metric` around it."""
+    return value is not None and _METRIC.match(value) is not None
+
+
+class _Logs(JsonDecoder):
+    """JSON logs, which `native_json` wraps in `log`."""
+
+    def ways(self, path: Path) -> Sequence[Path]:
+        return (("log", *path), path)
+
+    def getters(self, shape: Shape, path: Path) -> Sequence[tuple[Getter, Use]]:
+        return [(shape.getter(way), shape.use(way)) for way in self.ways(path)]

@@ -27,6 +27,18 @@ def error_ratio(good: Counts, total: Counts) -> Numbers:
     return ratio
 
 
+def good_ratio(good: Counts, total: Counts) -> Numbers:
+    """Share of good events, `good / total`, the SLI itself.
+
+    good, total : Counts [...], of one shape
+    returns     : Numbers [...], NaN without traffic
+
+    >>> good_ratio(np.array([9, 0]), np.array([10, 0])).tolist()
+    [0.9, nan]
+    """
+    return error_ratio(total - good, total)
+
+
 def burn_rate(good: Counts, total: Counts, target: float) -> Numbers:
     """How many times faster than allowed the budget is spent: error ratio / (1 - target).
 

@@ -1,0 +1,88 @@
+"""The worker's web server: metrics, health, the live state as JSON, and a page for people.
+
+Text is made in a thread from a snapshot, so that a scrape never holds the event loop for longer than the
+copies take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from aiohttp import web
+
+from streams.publish.metrics import render
+from streams.publish.snapshot import WorkerSnapshot
+
+SnapshotOf = Callable[[], Callable[[], WorkerSnapshot]]
+"""Copies the live state in the event loop; what it returns completes the copy and may run in a thread."""
+
+
+def web_application(
+    *,
+    snapshot: SnapshotOf,
+    ready: Callable[[], bool],
+    state: Callable[[WorkerSnapshot], dict[str, Any]],
+) -> web.Application:
+    """Routes of a worker.
+
+    /metrics     Prometheus text or OpenMetrics, as the client asks
+    /healthz     200 while the process serves
+    /readyz      200 once partitions are owned and read, else 503
+    /api/state   SLOs and alerts as JSON
+    /            the live page
+    """
+
+    async def metrics(request: web.Request) -> web.Response:
+        complete = snapshot()
+        accept = request.headers.get("Accept", "")
+        body, content_type = await asyncio.to_thread(lambda: render(complete(), accept))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def health(_request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readiness(_request: web.Request) -> web.Response:
+        if ready():
+            return web.Response(text="ready\n")
+        return web.Response(text="waiting for partitions\n", status=503)
+
+    async def api_state(_request: web.Request) -> web.Response:
+        complete = snapshot()
+        return web.json_response(await asyncio.to_thread(lambda: state(complete())))
+
+    async def page(_request: web.Request) -> web.Response:
+        text = files("streams.publish").joinpath("page.html").read_text(encoding="utf-8")
+        return web.Response(text=text, content_type="text/html")
+
+    application = web.Application()
+    application.add_routes(
+        [
+            web.get("/metrics", metrics),
+            web.get("/healthz", health),
+            web.get("/readyz", readiness),
+            web.get("/api/state", api_state),
+            web.get("/", page),
+        ]
+    )
+    return application
+
+
+async def serve(application: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
+    """Start serving; returns the runner, whose `cleanup` ends it, and the port in use.
+
+    Raises OSError with the address where it is taken.
+    """
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise OSError(
+            error.errno, f"cannot serve metrics on {host}:{port}: {error.strerror}; set web.port"
+        ) from error
+    return runner, int(runner.addresses[0][1])

@@ -1,0 +1,131 @@
+"""One worker process: the engine, what it publishes, and its life from start to a clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+
+import faust
+from aiohttp import web
+from aiokafka.errors import KafkaError
+
+from detectors.alert import Alert, Transition
+from streams.app import Engine
+from streams.config.models import Config
+from streams.connection import client_arguments
+from streams.publish.live import live_rollups, slo_snapshots, source_snapshots
+from streams.publish.snapshot import WorkerSnapshot
+from streams.publish.state_json import state_json
+from streams.publish.web import serve, web_application
+from streams.runtime.topics import create_topics, wait_for_topics
+
+logger = logging.getLogger(__name__)
+
+LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+class Publisher:
+    """What a worker tells the world: a web server, and alerts to its sinks."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._runner: web.AppRunner | None = None
+        self.engine = Engine(config, on_transition=self._moved, on_active=self._taken_over)
+        self.engine.app.task(self._serve)
+
+    async def _serve(self) -> None:
+        application = web_application(
+            snapshot=self._snapshot,
+            ready=lambda: self.engine.ready,
+            state=lambda snapshot: state_json(snapshot, self._live_alerts()),
+        )
+        host, port = self._config.web.host, self._config.web.port
+        self._runner, port = await serve(application, host, port)
+        logger.info("Serving metrics on http://%s:%d/metrics", host, port)
+        await self.engine.app.wait_until_stopped()
+        await self._runner.cleanup()
+
+    def _moved(self, moved: Transition) -> None:
+        alert = moved.alert
+        logger.warning("Alert %s: %s", alert.state, alert.annotations.get("summary", alert.alertname))
+
+    def _taken_over(self, alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            logger.info("Alert still %s: %s", alert.state, alert.alertname)
+
+    def _live_alerts(self) -> list[Alert]:
+        return [
+            alert
+            for by_source in self.engine.window.owned().values()
+            for window in by_source.values()
+            for alert in window.book.active()
+        ]
+
+    def _snapshot(self) -> Callable[[], WorkerSnapshot]:
+        """Copy the live state; what is returned completes the copy, in any thread."""
+        owned = self.engine.window.owned()
+        windows = [window for by_source in owned.values() for window in by_source.values()]
+        rollups = [live for window in windows for live in live_rollups(window)]
+        slos = [slo for window in windows for slo in slo_snapshots(window)]
+        sources = list(source_snapshots(self.engine.aggregate, owned))
+        alerts: Counter[tuple[str, str]] = Counter()
+        for alert in self._live_alerts():
+            alerts[alert.alertname, alert.state] += 1
+
+        def complete() -> WorkerSnapshot:
+            return WorkerSnapshot(
+                version=version("streamgauge"),
+                sources=sources,
+                rollups=[live.finished() for live in rollups],
+                slos=slos,
+                alerts=alerts,
+            )
+
+        return complete
+
+
+def run_worker(config: Config, *, log_level: str = "INFO") -> int:
+    """Run until a signal or a failure; returns the exit code.
+
+    Raises ConfigError for mistakes in the SLO files.
+    """
+    logging.basicConfig(format=LOG_FORMAT, level=log_level, stream=sys.stderr, force=True)
+    for noisy in ("faust", "mode", "aiokafka"):
+        logging.getLogger(noisy).setLevel("WARNING" if log_level == "INFO" else log_level)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    publisher = Publisher(config)
+    try:
+        loop.run_until_complete(_prepare(config, publisher.engine))
+    except KafkaError as error:
+        addresses = ", ".join(config.broker.bootstrap)
+        logger.error(
+            "Cannot reach the broker at %s: %s. Is it running, and is broker.bootstrap right?",
+            addresses,
+            error,
+        )
+        return 1
+    worker = faust.Worker(
+        publisher.engine.app,
+        loop=loop,
+        loglevel=log_level,
+        override_logging=False,
+        redirect_stdouts=False,
+        quiet=True,
+    )
+    worker.spinner = None
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+async def _prepare(config: Config, engine: Engine) -> None:
+    topics = engine.topics.wanted(config.broker.partitions, config.broker.replication)
+    await create_topics(client_arguments(config), topics)
+    await wait_for_topics(client_arguments(config), engine.aggregate.source_topics)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from streams.aggregate.counters import CounterState
 from streams.decode.batch import Counters, EventBatch, Strings
 
-LOOKBACK_MS = 300
-HORIZON_MS = 200
+LOOKBACK_MS = 30_000
+HORIZON_MS = 20_000
 
 
 @dataclass(frozen=True)
@@ -117,20 +117,20 @@ def run(log: list[Point], cuts: list[int], state: CounterState | None = None) ->
 @st.composite
 def logs(draw: st.DrawFn) -> list[Point]:
     """Logs in which time mostly advances, with repeats, disorder, gaps, resets and new buckets."""
-    now, log = 1_000, []
+    now, log = 100_000, []
     totals: dict[int, dict[int, int]] = {}
     starts: dict[int, int] = {}
     for _ in range(draw(st.integers(1, 30))):
-        now += draw(st.sampled_from([0, 1, 10, 50, 50, 120, 310, 700]))
-        series = draw(st.sampled_from([1, 2, 3, 10, 11]))
+        now += draw(st.sampled_from([0, 1, 1_000, 5_000, 5_000, 12_000, 31_000, 70_000]))
+        series = draw(st.sampled_from([1, 2, 10, 10]))
         if series not in totals or draw(st.integers(0, 5)) == 0:
             totals[series] = {}
-            starts[series] = draw(st.sampled_from([0, starts.get(series, 0), now, max(now - 200, 1)]))
+            starts[series] = draw(st.sampled_from([0, starts.get(series, 0), now, now - 20_000]))
         held = dict(totals[series])
         for bucket in [0] if series < 10 else draw(st.lists(st.integers(0, 3), min_size=1, unique=True)):
             held[bucket] = held.get(bucket, 0) + draw(st.sampled_from([0, 1, 5, 100]))
         totals[series] = held
-        time_ms = max(now - draw(st.sampled_from([0, 0, 0, 20, 150, 250, 600])), 1)
+        time_ms = now - draw(st.sampled_from([0, 0, 0, 2_000, 15_000, 25_000, 60_000]))
         log.append(Point(series, time_ms, starts[series], held))
     return log
 

@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.request_events import Filled, fill  # noqa: E402
 from benchmarks.worker_process import WorkerProcess  # noqa: E402
+from streams.aggregate.partials import decode_frame  # noqa: E402
 from tests.services.kafka import Broker, open_broker  # noqa: E402
 from tests.services.kafka_jars import kafka_version  # noqa: E402
 from tests.services.topics import unique_name  # noqa: E402
@@ -130,43 +131,49 @@ def streamgauge_config(broker: Broker, topic: str) -> dict[str, Any]:
 
 
 def run_streamgauge(broker: Broker, topic: str, filled: Filled) -> dict[str, float]:
-    """Run the real worker until it has counted every event and its partials are on the broker."""
+    """Run the real worker until every event is in partials on the broker; then ask it how many it counted.
+
+    Nothing asks it anything while it works: it begins when its log says that it reads its partitions, and has
+    ended when the last of the frames that hold everything was sent, by their own timestamps.
+    """
     config = streamgauge_config(broker, topic)
     partials = f"{config['app']}-partials"
+    ends = broker.end_offsets(topic)
     with (
         tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as scratch,
         WorkerProcess(config, folder=Path(scratch)) as worker,
     ):
-        started = cpu_started = 0.0
-        counted = 0
-        deadline = time.perf_counter() + TIMEOUT_S
-        # Begun is when the last look before the first event began: never later than the first fetch's end.
-        while counted == 0:
-            started, cpu_started = time.perf_counter(), worker.cpu_seconds()
-            counted = int(worker.metric("streamgauge_events_total", source="requests"))
-            _check_alive(worker, deadline)
-        while counted < filled.events:
+        worker.wait_for_log("Reading ", timeout_s=120.0)
+        started, usage = time.time(), [(time.time(), worker.cpu_seconds())]
+        ended, stored, looked = None, 0, started
+        while ended is None:
             time.sleep(0.02)
-            counted = int(worker.metric("streamgauge_events_total", source="requests"))
-            _check_alive(worker, deadline)
-        ended, cpu_ended = time.perf_counter(), worker.cpu_seconds()
-        # The last flush may still be under way: wait for it, and count the time until it was there.
-        stored, quiet_since = sum(broker.end_offsets(partials).values()), time.perf_counter()
-        while time.perf_counter() - quiet_since < 3.0:
-            now = sum(broker.end_offsets(partials).values())
-            if now != stored:
-                stored, quiet_since = now, time.perf_counter()
-                ended, cpu_ended = quiet_since, worker.cpu_seconds()
+            usage.append((time.time(), worker.cpu_seconds()))
+            if time.time() - looked > 1.0:
+                looked = time.time()
+                before, stored = stored, sum(broker.end_offsets(partials).values())
+                if stored == before:  # quiet for a second, so it may be done
+                    ended = covered_at(broker, partials, ends)
+            if not worker.running or time.time() - started > TIMEOUT_S:
+                raise RuntimeError("the worker ended, or hung, before it had read the topic")
+        counted = int(worker.metric("streamgauge_events_total", source="requests"))
         if counted != filled.events:
             sys.exit(f"streamgauge counted {counted} events, expected {filled.events}")
-    return {"events": counted, "seconds": ended - started, "cpu_seconds": cpu_ended - cpu_started}
+    cpu = [seconds for at, seconds in usage if at <= ended][-1] - usage[0][1]
+    return {"events": counted, "seconds": ended - started, "cpu_seconds": cpu}
 
 
-def _check_alive(worker: WorkerProcess, deadline: float) -> None:
-    if not worker.running:
-        raise RuntimeError("the worker ended before it had read the topic")
-    if time.perf_counter() > deadline:
-        raise TimeoutError(f"the worker has not read the topic within {TIMEOUT_S} s")
+def covered_at(broker: Broker, partials: str, ends: dict[int, int]) -> float | None:
+    """When the last frame was sent of the flushes that reach the end of every source partition.
+
+    Returns None while some partition has no such frame yet; frames without rows only announce.
+    """
+    last: dict[int, float] = {}
+    for record in broker.read_all(partials):
+        frame = decode_frame(record.value or b"")
+        if frame.offset >= ends[frame.partition] and frame.tables:
+            last[frame.partition] = max(last.get(frame.partition, 0.0), record.timestamp / 1000)
+    return max(last.values()) if len(last) == len(ends) else None
 
 
 def measure(peers: list[str], broker: Broker, topic: str, filled: Filled) -> dict[str, dict[str, float]]:

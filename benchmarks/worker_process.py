@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,14 +32,13 @@ class WorkerProcess:
         path.write_text(yaml.safe_dump({**config, "web": {"host": "127.0.0.1", "port": port}}))
         self._server = ServerProcess(
             "streamgauge worker",
-            [sys.executable, "-m", "streams", "worker", "-c", str(path)],
+            [sys.executable, "-m", "streams.cli", "worker", "-c", str(path)],
             log=folder / "worker.log",
             env={"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
         )
 
     def __enter__(self) -> Self:
         self._server.start()
-        self._server.wait_until(lambda: answers(f"{self.url}/metrics"), timeout_s=60.0)
         return self
 
     def __exit__(
@@ -54,6 +54,20 @@ class WorkerProcess:
     @property
     def running(self) -> bool:
         return self._server.running
+
+    def wait_for_log(self, text: str, *, timeout_s: float) -> None:
+        """Wait until the worker's output holds `text`; looks every few milliseconds at what is new."""
+        deadline = time.monotonic() + timeout_s
+        with self._server.log.open(encoding="utf-8", errors="replace") as log:
+            seen = ""
+            while text not in seen:
+                seen = seen[-len(text) :] + log.read()
+                if not self.running or time.monotonic() > deadline:
+                    raise RuntimeError(f"the worker never said {text!r}")
+                time.sleep(0.003)
+
+    def wait_until_it_answers(self, *, timeout_s: float = 60.0) -> None:
+        self._server.wait_until(lambda: answers(f"{self.url}/metrics"), timeout_s=timeout_s)
 
     def cpu_seconds(self) -> float:
         """Processor time of all threads of the worker so far."""

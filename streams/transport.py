@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Literal
 
@@ -219,7 +219,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         joined = {}
         for tp, records in fetched.items():
             whole = join_batches([record.value for record in records])
-            joined[tp] = [records[-1]._replace(value=whole)]
+            joined[tp] = [replace(records[-1], value=whole)]
         return joined
 
     async def perform_seek(self) -> None:
@@ -254,12 +254,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         await self._commit_offsets(bounds)
         return starts
 
-    async def seek_back(self, tp: TopicPartition, at: int) -> int | None:
+    async def seek_back(self, tp: tuple[str, int], at: int) -> int | None:
         """Set one partition back to `at`.
 
         Returns None, or, if the log no longer reaches back that far, the first offset that it still has.
         """
-        result: int | None = await self._thread.call_thread(self._seek_back, tp, at)
+        result: int | None = await self._thread.call_thread(self._seek_back, TopicPartition(*tp), at)
         return result
 
     async def _seek_back(self, tp: TopicPartition, at: int) -> int | None:
@@ -271,9 +271,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             consumer.seek(tp, max(at, beginning))
         return beginning if beginning > at else None
 
-    async def commit_offsets(self, offsets: Mapping[TopicPartition, int]) -> bool:
+    async def commit_offsets(self, offsets: Mapping[tuple[str, int], int]) -> bool:
         """Commit; False if the group has moved on, which a former owner need not mind."""
-        done: bool = await self._thread.call_thread(self._commit_offsets, dict(offsets))
+        wanted = {TopicPartition(*tp): at for tp, at in offsets.items()}
+        done: bool = await self._thread.call_thread(self._commit_offsets, wanted)
         return done
 
     async def _commit_offsets(self, offsets: dict[TopicPartition, int]) -> bool:
@@ -294,9 +295,9 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         found = self._thread._ensure_consumer()._client.cluster.partitions_for_topic(topic)
         return len(found) if found else 0
 
-    def end_offset(self, tp: TopicPartition) -> int | None:
+    def end_offset(self, tp: tuple[str, int]) -> int | None:
         """End of a partition's log as of the last fetch."""
-        end: int | None = self._thread._ensure_consumer().highwater(tp)
+        end: int | None = self._thread._ensure_consumer().highwater(TopicPartition(*tp))
         return end
 
     def failure(self) -> BaseException | None:

@@ -176,7 +176,7 @@ class PartitionAggregate:
             on_time, late = on_time & batch.head, late & batch.head
         self._outcome("in", "", bucket[on_time])
         if late.any():
-            self._outcome("late", "late", before[late] // BUCKET_MS)
+            self._outcome("late", "", before[late] // BUCKET_MS)
 
     def _count_dead(self, dead: Sequence[Dead], batch: EventBatch, newest: EpochMs, records: Records) -> None:
         """A dead record belongs to the newest bucket of the log up to and including its own events."""

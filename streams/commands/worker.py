@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from streams.commands.console import ConfigFile, load
+import typer
+
+from streams.commands.console import ConfigFile, fail, load
 
 
 def worker(config: ConfigFile) -> None:
-    """Consume the sources' topics; publish SLIs, burn rates and alerts, until SIGTERM or Ctrl-C."""
-    from streams.app import run_worker
+    """Count the sources' topics; publish SLIs, burn rates and alerts, until SIGTERM or Ctrl-C.
 
-    raise SystemExit(run_worker(load(config)))
+    Start as many as the topics have partitions: they share the work and take over from each other. Metrics
+    are at /metrics of the configured address. What cannot be counted goes to the dead-letter topic.
+
+    **Example**
+
+        streamgauge worker -c streamgauge.yaml
+
+        STREAMGAUGE_WEB__PORT=9465 streamgauge worker -c streamgauge.yaml
+    """
+    from streams.documents.problems import ConfigError
+    from streams.worker import run_worker
+
+    settings = load(config)
+    try:
+        code = run_worker(settings)
+    except ConfigError as error:
+        fail(str(error))
+    raise typer.Exit(code)

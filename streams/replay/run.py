@@ -126,4 +126,5 @@ def _dead_letter(source: str, topic: str | None, partition: int, rejected: Rejec
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
-    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
+    # Evidence has offsets by partition, and its numbers are keys.
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS)

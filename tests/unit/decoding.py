@@ -1,0 +1,49 @@
+"""What tests of decoders share: decoding a few values, and columns as plain lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from streams.decode.batch import Column, EventBatch, Field, Kind, Layout, Records, Strings
+from streams.decode.registry import make_decoder
+
+ARRIVED_MS = 1_700_000_000_000
+"""Kafka timestamp of the first record; each further record is a millisecond later."""
+
+
+def records_of(values: Sequence[bytes | None]) -> Records:
+    offsets = np.arange(len(values), dtype=np.int64)
+    return Records(list(values), offsets, offsets + ARRIVED_MS)
+
+
+def decode(
+    format: str,
+    values: Sequence[bytes | str | None],
+    wanted: Mapping[str, Kind] | None = None,
+    fields: Mapping[str, Field] | None = None,
+    **layout: Any,
+) -> EventBatch:
+    """The batch of some values in a format."""
+    encoded = [value.encode() if isinstance(value, str) else value for value in values]
+    decoder = make_decoder(format, Layout(wanted=wanted or {}, fields=fields or {}, **layout))
+    return decoder.decode(records_of(encoded))
+
+
+def plain(column: Column) -> list[Any]:
+    """A column's values; None where one is missing."""
+    if isinstance(column, Strings):
+        return [None if code < 0 else column.values[code] for code in column.codes.tolist()]
+    return [None if np.isnan(value) else value for value in column.tolist()]
+
+
+def columns(batch: EventBatch) -> dict[str, list[Any]]:
+    """All columns as lists."""
+    return {name: plain(column) for name, column in batch.columns.items()}
+
+
+def reasons(batch: EventBatch) -> list[tuple[int, str]]:
+    """Record and reason of each dead letter."""
+    return [(dead.record, dead.reason) for dead in batch.dead]

@@ -328,4 +328,4 @@ class Config(Model):
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with anything but secrets."""
-        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()[:16]

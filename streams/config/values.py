@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 from streams.documents.problems import nearest, one_of
 from streams.documents.validation import reject
@@ -60,7 +60,11 @@ def _expression(value: Any) -> Any:
     return compile_expression(value)
 
 
-Condition: TypeAlias = Annotated[Expression, BeforeValidator(_expression)]
+Condition: TypeAlias = Annotated[
+    Expression,
+    BeforeValidator(_expression),
+    PlainSerializer(lambda expression: expression.text, return_type=str),
+]
 """A condition over columns, compiled."""
 
 

@@ -30,10 +30,14 @@ def reject(expected: str, suggestion: str = "") -> NoReturn:
     )
 
 
-def reject_key(key: str, expected: str, suggestion: str = "") -> NoReturn:
-    """Raise from a model's validator: the value of `key` (which may be lacking) is not what was expected."""
+def reject_key(key: str | Path, expected: str, suggestion: str = "") -> NoReturn:
+    """Raise from a model's validator: the value of `key` (which may be lacking) is not what was expected.
+
+    key : a key of the model, or the path to one further in
+    """
+    path = (key,) if isinstance(key, str) else key
     raise PydanticCustomError(
-        "rejected", "expected {expected}", {"expected": expected, "suggestion": suggestion, "key": key}
+        "rejected", "expected {expected}", {"expected": expected, "suggestion": suggestion, "key": path}
     )
 
 
@@ -79,7 +83,7 @@ def _remove(value: dict[str, Any], detail: ErrorDetails) -> bool:
     """
     location: Path = tuple(detail["loc"])
     if "key" in detail.get("ctx", {}):
-        location = (*location, detail["ctx"]["key"])
+        location = (*location, *detail["ctx"]["key"])
     holder: dict[str, Any] | None = None
     key, inner = "", value
     for step in location:
@@ -143,7 +147,7 @@ def _report(
         case "rejected":
             expected = context["expected"]
             if "key" in context:
-                path = (*path, context["key"])
+                path = (*path, *context["key"])
         case "greater_than":
             expected = f"a number above {context['gt']:g}"
         case "greater_than_equal":

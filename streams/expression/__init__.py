@@ -26,9 +26,9 @@ from models.arrays import Mask, Numbers
 from streams.decode.batch import Column, Kind, Strings
 from streams.expression.kinds import infer_kinds
 from streams.expression.program import Step, build_program, run_program
-from streams.expression.syntax import ExpressionError, parse
+from streams.expression.syntax import ExpressionError, parse, quote_column
 
-__all__ = ["Expression", "ExpressionError", "compile_expression", "compile_number"]
+__all__ = ["Expression", "ExpressionError", "compile_expression", "compile_number", "quote_column"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,6 +200,13 @@ def _refuse_character(text: str, at: int) -> NoReturn:
     raise ExpressionError(text, at, f"unexpected character {character}", _INSTEAD.get(character, ""))
 
 
+def quote_column(name: str) -> str:
+    """A column as an expression writes it: between backquotes if it would be read as something else."""
+    found = _TOKEN.fullmatch(name)
+    plain = found is not None and found.lastgroup == "word" and name not in _KEYWORDS
+    return name if plain and name.lower() not in _NOTHING else f"`{name}`"
+
+
 def parse(text: str) -> Node:
     """The tree of `text`; raises ExpressionError."""
     if not text.strip():

@@ -6,13 +6,12 @@ total leaves out is never good. From `bad`, good is what total has and bad does 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 
 from streams.documents.problems import Findings
 from streams.documents.tree import Document, Path
 from streams.documents.validation import expression_problem, validate
-from streams.expression import Expression, ExpressionError, compile_expression, compile_number
+from streams.expression import Expression, ExpressionError, compile_expression, compile_number, quote_column
 from streams.openslo.objects import DataSource, Metric, Objective, Query, RatioMetric, SliSpec
 from streams.openslo.read import Library
 from streams.plan import Count, Measure, Sum
@@ -68,11 +67,6 @@ def conjoin(*parts: Expression | None) -> Expression | None:
     if len(texts) < 2:
         return next((part for part in parts if part is not None), None)
     return compile_expression(" and ".join(f"({text})" for text in texts))
-
-
-def quote(column: str) -> str:
-    """A column as an expression writes it."""
-    return column if re.fullmatch(r"[A-Za-z_]\w*(\.\w+)*", column) else f"`{column}`"
 
 
 def read_indicator(
@@ -194,7 +188,7 @@ class _Reader:
             return None
         if not self.without(one, "sum", "in a threshold metric"):
             return None
-        name = quote(column)
+        name = quote_column(column)
         good = compile_expression(f"{name} {_SIGNS[objective.op]} {objective.value!r}")
         where = self.combine(one.path, one.condition, compile_expression(f"not missing({name})"))
         return Indicator(
@@ -216,7 +210,7 @@ class _Reader:
         column = self.value_column(one, "that holds the ratio")
         if column is None or not self.without(one, "sum", "in a raw ratio"):
             return None
-        name = quote(column)
+        name = quote_column(column)
         success = ratio.raw_type == "success"
         return Indicator(
             one.query.source,
@@ -289,7 +283,7 @@ class _Reader:
                 "say what is good instead of what is bad",
             )
             return None
-        return Sum("good", whole, value=compile_number(f"{quote(whole)} - {quote(part)}"))
+        return Sum("good", whole, value=compile_number(f"{quote_column(whole)} - {quote_column(part)}"))
 
     def combine(self, path: Path, *parts: Expression | None) -> Expression | None:
         try:

@@ -299,16 +299,11 @@ class SloSpec(Object):
             reject_key("indicator", "either indicator or indicatorRef")
         for index, objective in enumerate(self.objectives):
             if self.budgeting_method != "Occurrences" and objective.time_slice_window is None:
-                reject_key(
-                    "objectives",
-                    f"timeSliceWindow in each objective (number {index + 1} has none), "
-                    f"as {self.budgeting_method} needs",
-                )
+                key = ("objectives", index, "timeSliceWindow")
+                reject_key(key, f"the length of a slice, as {self.budgeting_method} needs")
             if self.budgeting_method == "Timeslices" and objective.time_slice_target is None:
-                reject_key(
-                    "objectives",
-                    f"timeSliceTarget in each objective (number {index + 1} has none), as Timeslices needs",
-                )
+                key = ("objectives", index, "timeSliceTarget")
+                reject_key(key, "the share of good events that makes a slice good, as Timeslices needs")
         return self
 
 

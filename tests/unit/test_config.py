@@ -326,10 +326,15 @@ def test_examples_compile(path: Path) -> None:
 
 
 def test_the_digest_changes_with_the_configuration_but_not_with_secrets(tmp_path: Path) -> None:
-    secure = "broker: {security: {protocol: SASL_SSL, mechanism: PLAIN, username: u, password: %s}}\n"
-    one = load(tmp_path, SOURCE + secure % "a").digest()
-    assert one == load(tmp_path, SOURCE + secure % "b").digest()
-    assert one != load(tmp_path, SOURCE + secure % "a" + "app: other\n").digest()
+    def digest(password: str, error: str) -> str:
+        security = f"{{protocol: SASL_SSL, mechanism: PLAIN, username: u, password: {password}}}"
+        source = f"{{topic: requests, format: json, error: {error}}}"
+        text = f"broker: {{security: {security}}}\nsources: {{requests: {source}}}\n"
+        return load(tmp_path, text).digest()
+
+    one = digest("a", "status >= 500")
+    assert one == digest("b", "status >= 500")
+    assert one != digest("a", "status >= 400")
 
 
 @given(st.integers(min_value=0, max_value=10**11))

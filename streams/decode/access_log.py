@@ -68,23 +68,21 @@ def _status(raw: str) -> str | None:
 
 _SOURCES = {
     "client": _Source(
-        "client", text_or_missing,
-        ("remote_addr", "client", "client_ip", "clientip", "remote_ip", "remote_host", "ip"), _plain,
+        "client",
+        text_or_missing,
+        ("remote_addr", "client", "client_ip", "clientip", "remote_ip", "remote_host", "ip"),
+        _plain,
     ),
     "user": _Source("user", text_or_missing, ("remote_user", "user", "auth"), _plain),
-    "method": _Source(
-        "request", lambda parts: parts.method, ("method", "request_method", "verb"), _plain
-    ),
+    "method": _Source("request", lambda parts: parts.method, ("method", "request_method", "verb"), _plain),
     "path": _Source(
-        "request", lambda parts: parts.path,
-        ("request_uri", "uri", "path", "url"), lambda raw: split_target(raw)[0],
+        "request",
+        lambda parts: parts.path,
+        ("request_uri", "uri", "path", "url"),
+        lambda raw: split_target(raw)[0],
     ),
-    "query": _Source(
-        "request", lambda parts: parts.query, ("args", "query_string", "query"), _plain
-    ),
-    "protocol": _Source(
-        "request", lambda parts: parts.protocol, ("server_protocol", "protocol"), _plain
-    ),
+    "query": _Source("request", lambda parts: parts.query, ("args", "query_string", "query"), _plain),
+    "protocol": _Source("request", lambda parts: parts.protocol, ("server_protocol", "protocol"), _plain),
     "status": _Source("status", _status, ("status", "code", "response_code", "status_code"), _status),
     "bytes": _Source("bytes", _bytes, ("bytes", "body_bytes_sent", "bytes_sent", "size"), _bytes),
     "referrer": _Source(
@@ -92,12 +90,16 @@ _SOURCES = {
     ),
     "agent": _Source("agent", text_or_missing, ("ua", "agent", "http_user_agent", "user_agent"), _plain),
     "duration": _Source(
-        "rest", lambda parts: parts.duration,
-        ("request_time", "duration", "response_time", "rt"), lambda raw: seconds(raw),
+        "rest",
+        lambda parts: parts.duration,
+        ("request_time", "duration", "response_time", "rt"),
+        lambda raw: seconds(raw),
     ),
     "upstream_duration": _Source(
-        "rest", lambda parts: parts.upstream,
-        ("upstream_response_time", "upstream_duration", "urt"), lambda raw: seconds(raw),
+        "rest",
+        lambda parts: parts.upstream,
+        ("upstream_response_time", "upstream_duration", "urt"),
+        lambda raw: seconds(raw),
     ),
     "host": _Source("host", text_or_missing, ("host", "http_host", "server_name", "vhost"), _plain),
 }

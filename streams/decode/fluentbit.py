@@ -70,8 +70,11 @@ def _rewritten(value: bytes) -> bytes:
 
 
 def _is_pair(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and not isinstance(value[0], dict) and isinstance(
-        value[1], dict
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and not isinstance(value[0], dict)
+        and isinstance(value[1], dict)
     )
 
 

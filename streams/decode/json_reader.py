@@ -72,8 +72,10 @@ class JsonReader:
                 filled = [value for value in piece if value is not None]
             together = self._together(filled)
             if together is not None:
-                owners = np.array(places, np.int64) if isinstance(places, list) else np.arange(
-                    start, start + len(piece), dtype=np.int64
+                owners = (
+                    np.array(places, np.int64)
+                    if isinstance(places, list)
+                    else np.arange(start, start + len(piece), dtype=np.int64)
                 )
                 yield Chunk(together, owners, [])
                 continue

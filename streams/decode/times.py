@@ -31,9 +31,12 @@ _UNREADABLE = LATEST_MS + 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
-_MONTHS = {name: month for month, name in enumerate(
-    ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
-)}
+_MONTHS = {
+    name: month
+    for month, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1
+    )
+}
 
 _ISO = re.compile(
     r"\s*(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,18}))?)?)?"
@@ -66,9 +69,7 @@ def parse_times(values: Sequence[object], time_format: str = "auto") -> tuple[Ep
         if times is not None:
             return times
     cache: dict[tuple[type, object], int] = {}
-    times_ms = np.fromiter(
-        (_cached(cache, value, time_format) for value in values), np.int64, len(values)
-    )
+    times_ms = np.fromiter((_cached(cache, value, time_format) for value in values), np.int64, len(values))
     return _split(times_ms)
 
 
@@ -78,8 +79,10 @@ def parse_time(value: object, time_format: str = "auto") -> int | None:
         return None
     if isinstance(value, str):
         return _of_string(value, time_format)
-    times_ms, readable = _of_integers([value], time_format) if isinstance(value, int) else _of_floats(
-        np.array([value]), time_format
+    times_ms, readable = (
+        _of_integers([value], time_format)
+        if isinstance(value, int)
+        else _of_floats(np.array([value]), time_format)
     )
     return int(times_ms[0]) if readable[0] else None
 
@@ -198,8 +201,14 @@ def _clf(text: str) -> int | None:
 
 
 def _assemble(
-    year: int, month: int, day: int, hour: str | None, minute: str | None, second: str | None,
-    fraction: str | None, zone: str | None,
+    year: int,
+    month: int,
+    day: int,
+    hour: str | None,
+    minute: str | None,
+    second: str | None,
+    fraction: str | None,
+    zone: str | None,
 ) -> int | None:
     """Milliseconds of the written parts; a leap second (60) is the second that follows."""
     leap = second == "60"
@@ -306,8 +315,13 @@ def _zone_minutes(
 
 
 def _from_parts(
-    year: NDArray[np.int64], month: NDArray[np.int64], day: NDArray[np.int64], hour: NDArray[np.int64],
-    minute: NDArray[np.int64], second: NDArray[np.int64], milliseconds: NDArray[np.int64],
+    year: NDArray[np.int64],
+    month: NDArray[np.int64],
+    day: NDArray[np.int64],
+    hour: NDArray[np.int64],
+    minute: NDArray[np.int64],
+    second: NDArray[np.int64],
+    milliseconds: NDArray[np.int64],
     offset_minutes: NDArray[np.int64],
 ) -> tuple[EpochMs, Mask]:
     """Milliseconds of calendar parts, all [E]; days by Hinnant's `days_from_civil` (chrono algorithms)."""

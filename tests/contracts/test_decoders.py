@@ -17,9 +17,19 @@ from streams.decode.batch import Decoder, EventBatch, Layout, Records, Strings
 from streams.decode.registry import FORMATS, make_decoder
 
 WANTED = {
-    "service": "string", "status": "number", "value": "number", "metric": "string", "body": "string",
-    "a": "string", "a.b": "number", "method": "string", "path": "string", "duration": "number",
-    "severity": "string", "id": "number", "op": "string",
+    "service": "string",
+    "status": "number",
+    "value": "number",
+    "metric": "string",
+    "body": "string",
+    "a": "string",
+    "a.b": "number",
+    "method": "string",
+    "path": "string",
+    "duration": "number",
+    "severity": "string",
+    "id": "number",
+    "op": "string",
 }
 
 CASES = [
@@ -80,10 +90,17 @@ SAMPLES = [
 """Good and bad records of all formats: each decoder sees its own among all the others'."""
 
 records_strategy = st.lists(
-    st.one_of(st.none(), st.sampled_from(SAMPLES), st.binary(max_size=60), st.builds(
-        lambda sample, at, byte: sample[:at] + byte + sample[at + 1 :],
-        st.sampled_from(SAMPLES), st.integers(0, 120), st.binary(max_size=2),
-    )),
+    st.one_of(
+        st.none(),
+        st.sampled_from(SAMPLES),
+        st.binary(max_size=60),
+        st.builds(
+            lambda sample, at, byte: sample[:at] + byte + sample[at + 1 :],
+            st.sampled_from(SAMPLES),
+            st.integers(0, 120),
+            st.binary(max_size=2),
+        ),
+    ),
     max_size=25,
 )
 
@@ -111,8 +128,12 @@ def rows_of(batch: EventBatch, first_record: int = 0) -> list[tuple[object, ...]
     if batch.counters is not None:
         point = batch.counters.identity if batch.counters.point is None else batch.counters.point
         for row, *entry in zip(
-            batch.counters.rows.tolist(), batch.counters.identity.tolist(), batch.counters.start_ms.tolist(),
-            batch.counters.value.tolist(), point.tolist(), strict=True,
+            batch.counters.rows.tolist(),
+            batch.counters.identity.tolist(),
+            batch.counters.start_ms.tolist(),
+            batch.counters.value.tolist(),
+            point.tolist(),
+            strict=True,
         ):
             counter[row] = repr(entry)
     record = (batch.record + first_record).tolist()
@@ -191,7 +212,8 @@ def test_no_records_give_no_events() -> None:
 
 def test_captured_batches_survive_truncation_anywhere(data_dir: Path) -> None:
     for name, format, signal in (
-        ("otel-traces-otlp_proto", "otlp_proto", "spans"), ("otel-metrics-otlp_json", "otlp_json", "metrics"),
+        ("otel-traces-otlp_proto", "otlp_proto", "spans"),
+        ("otel-metrics-otlp_json", "otlp_json", "metrics"),
     ):
         with gzip.open(data_dir / "wire" / f"{name}.jsonl.gz") as lines:
             value = base64.b64decode(json.loads(next(iter(lines)))["value_b64"])

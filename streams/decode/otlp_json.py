@@ -3,7 +3,7 @@
 The types know every field of the protocol under its lowerCamelCase name, and refuse all others. What they
 refuse (names in snake case, fields of a later version, one bad value) is read a second time, slowly, leaf by
 leaf, so that good events beside a bad one are kept. Attributes, resources and scopes stay raw bytes: they
-repeat, and are decoded once by `otlp_names`.
+repeat, and are decoded once by `otlp_names`; bucket counts do too, to be read all at once.
 Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 """
 
@@ -51,8 +51,8 @@ class HistogramPoint(_Message):
     time_unix_nano: Unsigned = 0
     count: Unsigned = 0
     sum: float = math.nan
-    bucket_counts: Sequence[Unsigned] = ()
-    explicit_bounds: Sequence[float] = ()
+    bucket_counts: Raw = _NONE
+    explicit_bounds: Raw = _NONE
     exemplars: Raw = _NONE
     flags: Unsigned = 0
     min: float = math.nan
@@ -61,7 +61,7 @@ class HistogramPoint(_Message):
 
 class Buckets(_Frozen, frozen=True):
     offset: Signed = 0
-    bucket_counts: Sequence[Unsigned] = ()
+    bucket_counts: Raw = _NONE
 
 
 NO_BUCKETS = Buckets()

@@ -27,7 +27,7 @@ from streams.decode.otlp_events import (
 )
 from streams.decode.otlp_json_lenient import Lenient
 from streams.decode.otlp_names import SETS_MAX, AttributeTable, ContextTable, Slot, or_else, slots_of
-from streams.decode.otlp_value import json_attributes, json_value, text_of
+from streams.decode.otlp_value import WantedReader, json_value, text_of
 
 _KIND_NUMBERS = {f"SPAN_KIND_{name}": number for number, name in enumerate(KINDS)}
 _STATUS_NUMBERS = {f"STATUS_CODE_{name}": number for number, name in enumerate(STATUSES)}
@@ -49,11 +49,12 @@ class JsonEvents:
         data: type[types.TracesData | types.LogsData]
         data = types.TracesData if signal == "spans" else types.LogsData
         self._decode = msgspec.json.Decoder(data, strict=False).decode
+        self._reader = WantedReader(slot.path for slot in self._slots if slot.place == "attribute")
         self._renew()
 
     def _renew(self) -> None:
         self._contexts = ContextTable(self._slots)
-        self._sets = AttributeTable(self._slots, json_attributes, identified=False)
+        self._sets = AttributeTable(self._slots, self._reader, identified=False)
 
     def decode(self, records: Records) -> EventBatch:
         """See `streams.decode.batch.Decoder`."""

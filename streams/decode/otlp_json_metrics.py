@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from models.arrays import Rows
+from models.arrays import Mask, Numbers, Rows
 from streams.decode import otlp_json as types
 from streams.decode.batch import Dead, EventBatch, Layout, Records
+from streams.decode.otlp_json_counts import read_counts
 from streams.decode.otlp_json_lenient import Lenient
 from streams.decode.otlp_metrics import (
     CONTEXT_FIELDS,
@@ -145,25 +146,36 @@ class JsonMetrics:
             flags=np.fromiter([item.flags for item in items], np.int64, count),
         )
 
-    def _numbers(self, leaves: _Leaves) -> tuple[Points, np.ndarray[Any, np.dtype[np.float64]]]:
+    def _numbers(self, leaves: _Leaves) -> tuple[Points, Numbers]:
         values = [(item.as_double or 0.0) if item.as_int is None else item.as_int for item in leaves.items]
         return self._points(leaves), np.array(values, dtype=np.float64)
 
     def _histograms(self, leaves: _Leaves) -> Histograms:
         items = leaves.items
-        bounds = [item.explicit_bounds for item in items]
+        points = self._points(leaves)
+        buckets, bad = read_counts([bytes(item.bucket_counts) for item in items])
+        bounds, bad_bounds = self._read_bounds([bytes(item.explicit_bounds) for item in items])
+        points.attributes[bad | bad_bounds] = 0
         return Histograms(
-            self._points(leaves),
+            points,
             count=np.array([item.count for item in items], dtype=np.int64),
             sum=np.array([item.sum for item in items], dtype=np.float64),
             max=np.array([item.max for item in items], dtype=np.float64),
-            buckets=_ragged([item.bucket_counts for item in items]),
-            bounds=Ragged(_sizes(bounds), np.fromiter(chain.from_iterable(bounds), np.float64)),
+            buckets=buckets,
+            bounds=bounds,
         )
+
+    def _read_bounds(self, texts: list[bytes]) -> tuple[Ragged, Mask]:
+        """Bounds of each point, which are the same for all of a metric, and points where they are invalid."""
+        known: dict[bytes, Sequence[float] | None] = {text: _floats(text) for text in set(texts)}
+        bad = np.fromiter((known[text] is None for text in texts), np.bool_, len(texts))
+        lists = [known[text] or () for text in texts]
+        sizes = np.fromiter(map(len, lists), np.int64, len(lists))
+        return Ragged(sizes, np.fromiter(chain.from_iterable(lists), np.float64)), bad
 
     def _summaries(self, leaves: _Leaves) -> Histograms:
         items = leaves.items
-        none = _ragged([()] * len(items))
+        none = Ragged(np.zeros(len(items), dtype=np.int64), np.zeros(0, dtype=np.int64))
         return Histograms(
             self._points(leaves),
             count=np.array([item.count for item in items], dtype=np.int64),
@@ -175,22 +187,26 @@ class JsonMetrics:
 
     def _exponentials(self, leaves: _Leaves) -> Exponentials:
         items = leaves.items
+        points = self._points(leaves)
+        positive, bad = read_counts([bytes(item.positive.bucket_counts) for item in items])
+        negative, bad_negative = read_counts([bytes(item.negative.bucket_counts) for item in items])
+        points.attributes[bad | bad_negative] = 0
         return Exponentials(
-            self._points(leaves),
+            points,
             count=np.array([item.count for item in items], dtype=np.int64),
             sum=np.array([item.sum for item in items], dtype=np.float64),
             scale=np.array([item.scale for item in items], dtype=np.int64),
             zero_count=np.array([item.zero_count for item in items], dtype=np.int64),
             positive_offset=np.array([item.positive.offset for item in items], dtype=np.int64),
-            positive=_ragged([item.positive.bucket_counts for item in items]),
+            positive=positive,
             negative_offset=np.array([item.negative.offset for item in items], dtype=np.int64),
-            negative=_ragged([item.negative.bucket_counts for item in items]),
+            negative=negative,
         )
 
 
-def _sizes(lists: Sequence[Sequence[object]]) -> Rows:
-    return np.fromiter(map(len, lists), np.int64, len(lists))
-
-
-def _ragged(lists: Sequence[Sequence[int]]) -> Ragged:
-    return Ragged(_sizes(lists), np.fromiter(chain.from_iterable(lists), np.int64))
+def _floats(text: bytes) -> Sequence[float] | None:
+    """A list of numbers, which may come as texts; None if it is not one."""
+    try:
+        return msgspec.json.decode(text, type=list[float] | None, strict=False) or () if text else ()
+    except (msgspec.MsgspecError, RecursionError):
+        return None

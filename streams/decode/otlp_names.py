@@ -13,7 +13,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -198,6 +198,29 @@ class ContextTable:
         return np.array(self._role, dtype=np.int32)[rows]
 
 
+def coded(keys: list[bytes]) -> Strings:
+    """Column of UTF-8 texts; what is not UTF-8 in them is replaced."""
+    distinct = dict.fromkeys(keys)
+    try:
+        texts = [*map(bytes.decode, distinct)]
+    except UnicodeDecodeError:
+        texts = [key.decode("utf-8", "replace") for key in distinct]
+    code = dict(zip(distinct, range(len(texts)), strict=True))
+    return Strings(np.fromiter(map(code.__getitem__, keys), np.int32, len(keys)), texts)
+
+
+def spread(keys: list[bytes], rows: Rows, count: int) -> Strings:
+    """Column of `count` rows that has UTF-8 texts in some `rows`, of one with several texts the last."""
+    some = coded(keys)
+    codes = np.full(count, -1, dtype=np.int32)
+    codes[rows] = some.codes
+    return Strings(codes, some.values)
+
+
+@overload
+def or_else(first: Strings, second: Strings) -> Strings: ...
+@overload
+def or_else(first: Column, second: Column) -> Column: ...
 def or_else(first: Column, second: Column) -> Column:
     """`first`, and `second` where that is missing; two columns of the same kind and length."""
     if isinstance(first, Strings) and isinstance(second, Strings):

@@ -6,8 +6,6 @@ only those that make a column are looked at: their keys are compared as 8-byte w
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from models.arrays import Codes, Counts, Numbers, Rows
@@ -24,7 +22,7 @@ from streams.decode.otlp_events import (
     durations,
     named,
 )
-from streams.decode.otlp_names import SETS_MAX, ContextTable, Slot, or_else, slots_of
+from streams.decode.otlp_names import SETS_MAX, ContextTable, Slot, or_else, slots_of, spread
 from streams.decode.otlp_proto import (
     REASON,
     Places,
@@ -230,56 +228,39 @@ class _Attributes:
         return np.sort(self._key_pair[found])
 
 
-class _Pool(dict[bytes, int]):
-    """Codes of the texts that bytes stand for; indexing with new bytes decodes them."""
-
-    def __init__(self, decode: Callable[[bytes], str | None]) -> None:
-        super().__init__()
-        self._decode = decode
-        self.values_: list[str] = []
-
-    def __missing__(self, raw: bytes) -> int:
-        text = self._decode(raw)
-        code = -1
-        if text is not None:
-            code = len(self.values_)
-            self.values_.append(text)
-        self[raw] = code
-        return code
+def _texts(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Strings:
+    """Column of strings; an empty one, which protobuf does not tell from none, is missing."""
+    filled = size > 0
+    return spread(_slices(buffer, begin[filled], size[filled]), lane[filled], count)
 
 
-def _decode_text(raw: bytes) -> str | None:
-    return raw.decode("utf-8", "replace") if raw else None
+def _values(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Strings:
+    """Column of `AnyValue` as text; one that is empty or cannot be read is missing."""
+    data = buffer.data
+    text = (size >= 2) & (data[begin] == 1 << 3 | SIZED) & (data[begin + 1] == size - 2)
+    text &= size < 130  # a length of one byte
+    texts = spread(_slices(buffer, begin[text] + 2, size[text] - 2), lane[text], count)
+    if text.all():
+        return texts
+    others = _slices(buffer, begin[~text], size[~text])
+    decoded = {raw: _decode_value(raw) for raw in set(others)}
+    values = list({value: None for value in decoded.values() if value is not None})
+    place = {value: code for code, value in enumerate(values)}
+    codes = np.full(count, -1, dtype=np.int32)
+    codes[lane[~text]] = [-1 if (value := decoded[raw]) is None else place[value] for raw in others]
+    return or_else(texts, Strings(codes, values))
+
+
+def _slices(buffer: Buffer, begin: Rows, size: Counts) -> list[bytes]:
+    raw, ends = buffer.raw, (begin + size).tolist()
+    return [raw[first:last] for first, last in zip(begin.tolist(), ends, strict=True)]
 
 
 def _decode_value(raw: bytes) -> str | None:
-    """Text of an `AnyValue`; None for one that is empty or cannot be read."""
-    if len(raw) >= 2 and raw[0] == 0x0A and raw[1] == len(raw) - 2 < 128:
-        return raw[2:].decode("utf-8", "replace")
     try:
         return text_of(proto_value(raw + PADDING, 0, len(raw)))
     except ValueError:
         return None
-
-
-def _pooled(
-    decode: Callable[[bytes], str | None], buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int
-) -> Strings:
-    pool, raw = _Pool(decode), buffer.raw
-    codes: Codes = np.full(count, -1, dtype=np.int32)
-    ends = (begin + size).tolist()
-    codes[lane] = [pool[raw[first:last]] for first, last in zip(begin.tolist(), ends, strict=True)]
-    return Strings(codes, pool.values_)
-
-
-def _texts(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Strings:
-    """Column of strings; an empty one, which protobuf does not tell from none, is missing."""
-    return _pooled(_decode_text, buffer, lane, begin, size, count)
-
-
-def _values(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Strings:
-    """Column of `AnyValue` as text."""
-    return _pooled(_decode_value, buffer, lane, begin, size, count)
 
 
 def _numbers(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> Numbers:
@@ -310,5 +291,8 @@ def _ids(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -> S
     lane, begin, size = lane[size > 0], begin[size > 0], size[size > 0]
     codes: Codes = np.full(count, -1, dtype=np.int32)
     codes[lane] = np.arange(len(lane), dtype=np.int32)
-    raw, ends = buffer.raw, (begin + size).tolist()
-    return Strings(codes, [raw[at:end].hex() for at, end in zip(begin.tolist(), ends, strict=True)])
+    width = int(size[0]) if len(size) else 0
+    if (size == width).all():
+        digits = buffer.data[begin[:, None] + np.arange(width)].tobytes().hex()
+        return Strings(codes, [digits[at : at + 2 * width] for at in range(0, len(digits), 2 * width or 1)])
+    return Strings(codes, [raw.hex() for raw in _slices(buffer, begin, size)])

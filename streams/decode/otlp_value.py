@@ -12,8 +12,10 @@ import hashlib
 import json
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
+
+import msgspec
 
 from streams.decode.otlp_wire import PADDING, children, varint
 
@@ -119,6 +121,24 @@ def json_value(value: Any, depth: int = 0) -> Value:
             case "bytesValue":
                 result = base64.b64decode(inner.translate(_URL_SAFE) + "==")
     return result
+
+
+class _Pair(msgspec.Struct, gc=False):
+    key: str = ""
+    value: msgspec.Raw = msgspec.Raw(b"")
+
+
+class WantedReader:
+    """`json_attributes`, but only those of some names: of the others the values are not decoded."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = frozenset(names)
+        self._decode = msgspec.json.Decoder(list[_Pair] | None).decode
+
+    def __call__(self, raw: bytes) -> Attributes:
+        names = self._names
+        pairs = (self._decode(raw) if raw else None) or ()
+        return {pair.key: json_value(msgspec.json.decode(pair.value)) for pair in pairs if pair.key in names}
 
 
 _URL_SAFE = str.maketrans("-_", "+/")  # protobuf's JSON readers take both alphabets of base64

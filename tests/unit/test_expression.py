@@ -103,7 +103,11 @@ def conditions() -> st.SearchStrategy[Node]:
             ),
         )
     )
-    worded = st.tuples(strings(), orders, strings()).map(
+    # Two bare columns would be ordered as numbers.
+    two = st.tuples(strings(), orders, strings()).filter(
+        lambda p: p[1] in ("==", "!=") or not {p[0][0], p[2][0]} <= set(STRINGS)
+    )
+    worded = two.map(
         lambda p: (f"{p[0][0]} {p[1]} {p[2][0]}", lambda row: ORDERS[p[1]](p[0][1](row), p[2][1](row)))
     )
     among_words = st.tuples(strings(), st.booleans(), st.lists(st.sampled_from(WORDS), min_size=1)).map(

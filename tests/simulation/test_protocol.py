@@ -1,0 +1,300 @@
+"""The real aggregate and window code under random crashes, zombies, lost and doubled sends.
+
+Nothing is transactional. What survives a crash: the logs, the stored blocks and one committed offset per
+partition (the last write wins, a zombie's too). The transport may drop, repeat or deliver batches of an
+earlier assignment. One seed replays one schedule.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detectors.slo import Slo, Tier
+from streams.aggregate.partials import decode_frame
+from streams.aggregate.partition import OUTCOMES, PartitionAggregate
+from streams.decode.batch import Layout, Records
+from streams.decode.registry import make_decoder
+from streams.expression import compile_expression
+from streams.plan import Count, Rollup, SourcePlan
+from streams.transport import Admission, Position
+from streams.window.blocks import Block, decode_blocks, encode_block
+from streams.window.source_window import SourceWindow
+
+SCHEDULES = int(os.environ.get("STREAMGAUGE_SIMULATIONS", "40"))
+PARTITIONS, DESTINATIONS, LATENESS_MS = 2, 2, 20_000
+DAY_MS = 86_400_000
+
+SLO = Slo("good", "shop", 0.9, "s", "slo:good", 30 * DAY_MS, tiers=(Tier("page", 3_600_000, 300_000, 2.0),))
+PLAN = SourcePlan(
+    name="s",
+    topic="s",
+    format="json",
+    layout=Layout({"k": "string", "bad": "number", "ms": "number"}, time_field="t", time_format="epoch_ms"),
+    rollups=(
+        Rollup(
+            "s", "s", ("k",), None, (Count("total"), Count("errors", compile_expression("bad == 1"))), "ms"
+        ),
+        Rollup(
+            "slo:good",
+            "s",
+            (),
+            None,
+            (Count("good", compile_expression("bad == 0")), Count("total")),
+            windows_ms=(
+                300_000,
+                1_800_000,
+                3_600_000,
+                7_200_000,
+                21_600_000,
+                DAY_MS,
+                3 * DAY_MS,
+                30 * DAY_MS,
+            ),
+        ),
+    ),
+    lateness_ms=LATENESS_MS,
+)
+
+
+class World:
+    """What outlives every process."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.source: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
+        self.partials: list[list[bytes]] = [[] for _ in range(DESTINATIONS)]
+        self.committed_source = [0] * PARTITIONS
+        self.committed_partials = [0] * DESTINATIONS
+        self.blocks: list[dict[bytes, bytes]] = [{} for _ in range(DESTINATIONS)]
+        self.announced: set[tuple[Any, ...]] = set()
+        self.clock = [1_000_000] * PARTITIONS
+
+    def write(self) -> None:
+        p = self.rng.randrange(PARTITIONS)
+        for _ in range(self.rng.randint(1, 30)):
+            self.clock[p] += self.rng.choice([0, 1000, 2000, 5000])
+            if self.rng.random() < 0.02:
+                self.source[p].append(b"{")
+                continue
+            t = self.clock[p] - self.rng.choice([0, 0, 0, 3000, 9000, 25_000, 60_000])
+            bad = int(self.rng.random() < (0.6 if (t // 300_000) % 3 == 1 else 0.02))
+            event = {"t": t, "k": self.rng.choice("abc"), "bad": bad, "ms": t % 977}
+            self.source[p].append(json.dumps(event).encode())
+
+    def delivered_from(self, at: int) -> int:
+        """Where the batch that the transport hands over starts: mostly where it should."""
+        x = self.rng.random()
+        if x < 0.03:
+            return at + self.rng.randint(1, 5)
+        return max(0, at - self.rng.randint(1, 5)) if x < 0.06 else at
+
+
+class Stage1:
+    def __init__(self, world: World, p: int) -> None:
+        self.world, self.p = world, p
+        start = world.committed_source[p]
+        self.aggregate = PartitionAggregate(PLAN, p, start, make_decoder("json", PLAN.layout))
+        self.position = Position(start)
+        self.unsent: list[tuple[int, bytes]] = []
+        self.commit: int | None = None
+
+    def read(self, count: int) -> None:
+        log = self.world.source[self.p]
+        start = self.world.delivered_from(self.position.at)
+        stop = min(start + count, len(log))
+        if start >= stop or self.position.admit(start, stop) is not Admission.COUNT:
+            return
+        offsets = np.arange(start, stop)
+        self.aggregate.read(Records(log[start:stop], offsets, np.full(len(offsets), -1)), stop)
+        self.position.at = self.aggregate.at
+
+    def flush(self) -> None:
+        if self.aggregate.flight is None:
+            flight = self.aggregate.flush(DESTINATIONS, announce=self.world.rng.random() < 0.2)
+            if flight is not None:
+                self.unsent = list(flight.frames)
+
+    def deliver(self) -> None:
+        if self.aggregate.flight is None:
+            return
+        if self.world.rng.random() < 0.1:
+            self.aggregate.abandon()  # timed out; what was taken, was taken
+            return
+        if self.unsent:
+            q, value = self.unsent.pop(0)
+            self.world.partials[q].extend([value] * (2 if self.world.rng.random() < 0.05 else 1))
+        if not self.unsent:
+            self.commit = self.aggregate.acknowledge()
+
+    def commit_now(self) -> None:
+        if self.commit is not None:
+            self.world.committed_source[self.p], self.commit = self.commit, None
+
+
+class Stage2:
+    def __init__(self, world: World, q: int) -> None:
+        self.world, self.q, self.fenced = world, q, False
+        start = world.committed_partials[q]
+        self.window = SourceWindow(PLAN, [SLO], PARTITIONS, {})
+        self.window.load(decode_blocks(world.blocks[q].values()))
+        self.position = Position(start)
+        self.steps: list[Callable[[], None]] = []
+
+    def read(self, count: int) -> None:
+        log = self.world.partials[self.q]
+        start = self.world.delivered_from(self.position.at)
+        stop = min(start + count, len(log))
+        if start >= stop or self.position.admit(start, stop) is not Admission.COUNT:
+            return
+        for offset in range(max(start, self.position.at), stop):
+            self.window.accept(decode_frame(log[offset]), offset)
+        self.position.at = stop
+
+    def seal(self) -> None:
+        below = self.window.final_below()
+        if self.steps or below <= self.window.sealed:
+            return
+        for sealed in self.window.seal(below):
+            for moved in sealed.transitions:
+                self.steps.append(lambda moved=moved: self.world.announced.add((*moved.key, moved.at_ms)))
+            for block in sealed.blocks:
+                self.steps.append(lambda block=block: self._store(block))
+        self.steps.append(lambda: self._confirm(below))
+
+    def step(self) -> None:
+        if self.steps:
+            self.steps.pop(0)()
+
+    def _store(self, block: Block) -> None:
+        self.world.blocks[self.q].update(encode_block(block))
+
+    def _confirm(self, below: int) -> None:
+        self.window.confirm(below)
+        if not self.fenced or self.world.rng.random() < 0.3:
+            self.world.committed_partials[self.q] = self.window.needed_from(below, self.position.at)
+
+
+def simulate(seed: int, steps: int = 250) -> World:
+    rng = random.Random(seed)
+    world = World(rng)
+    first, second = (
+        [Stage1(world, p) for p in range(PARTITIONS)],
+        [Stage2(world, q) for q in range(DESTINATIONS)],
+    )
+    zombies1: list[Stage1] = []
+    zombies2: list[Stage2] = []
+    for _ in range(steps):
+        x, p, q = rng.random(), rng.randrange(PARTITIONS), rng.randrange(DESTINATIONS)
+        if x < 0.25:
+            world.write()
+        elif x < 0.70:
+            one = rng.choice(zombies1) if zombies1 and rng.random() < 0.3 else first[p]
+            rng.choice(
+                [lambda: one.read(rng.randint(1, 60)), one.flush, one.deliver, one.deliver, one.commit_now]  # noqa: B023
+            )()
+        elif x < 0.94:
+            two = rng.choice(zombies2) if zombies2 and rng.random() < 0.35 else second[q]
+            rng.choice([lambda: two.read(rng.randint(1, 6)), two.seal, two.step, two.step, two.step])()  # noqa: B023
+        elif x < 0.965:
+            if rng.random() < 0.5:
+                zombies1.append(first[p])
+            first[p] = Stage1(world, p)
+        else:
+            if rng.random() < 0.5:
+                zombies2.append(second[q])
+                second[q].fenced = True  # a broker refuses most of its commits, none of its sends
+            second[q] = Stage2(world, q)
+        if rng.random() < 0.01:
+            zombies1.clear()
+            zombies2.clear()
+    drain(world, first, second)
+    compare(world, second)
+    return world
+
+
+def drain(world: World, first: list[Stage1], second: list[Stage2]) -> None:
+    """A healthy owner of everything works on to the end."""
+    for one in first:
+        while (
+            one.position.at < len(world.source[one.p])
+            or one.aggregate.flight is not None
+            or one.commit is not None
+        ):
+            one.read(10_000)
+            one.flush()
+            one.deliver()
+            one.commit_now()
+        for _ in range(40):
+            one.flush()
+            one.deliver()
+    for two in second:
+        while two.steps:
+            two.step()
+        while two.position.at < len(world.partials[two.q]):
+            two.read(10_000)
+        two.seal()
+        while two.steps:
+            two.step()
+
+
+def compare(world: World, second: list[Stage2]) -> None:
+    outcomes: Counter[str] = Counter()
+    keys: Counter[tuple[str, str]] = Counter()
+    for log in world.source:
+        newest = -(10**18)
+        for value in log:
+            if value == b"{":
+                outcomes["dead"] += 1
+                continue
+            event = json.loads(value)
+            if (event["t"] // 10_000 + 1) * 10_000 <= newest - LATENESS_MS:
+                outcomes["late"] += 1
+            else:
+                outcomes["in"] += 1
+                keys["total", event["k"]] += 1
+                keys["errors", event["k"]] += event["bad"]
+            newest = max(newest, event["t"])
+    found: Counter[str] = Counter()
+    found_keys: Counter[tuple[str, str]] = Counter()
+    for two in second:
+        table = two.window.rollups[f"{OUTCOMES}:s"]
+        for (outcome, _), row in zip(table.table.labels, table.live_totals(), strict=True):
+            found[outcome] += int(row[0])
+        table = two.window.rollups["s"]
+        for (key,), row in zip(table.table.labels, table.live_totals(), strict=True):
+            found_keys["total", key] += int(row[0])
+            found_keys["errors", key] += int(row[1])
+    assert +found == +outcomes
+    assert +found_keys == +keys
+
+
+def calm(world: World) -> set[tuple[Any, ...]]:
+    """What is announced of the same logs when nothing goes wrong."""
+    quiet = World(random.Random(0))
+    quiet.source = world.source
+    quiet.delivered_from = lambda at: at  # type: ignore[method-assign]
+    quiet.rng = random.Random(10**9)
+    first, second = (
+        [Stage1(quiet, p) for p in range(PARTITIONS)],
+        [Stage2(quiet, q) for q in range(DESTINATIONS)],
+    )
+    drain(quiet, first, second)
+    return quiet.announced
+
+
+@pytest.mark.parametrize("seed", range(SCHEDULES))
+def test_totals_and_alerts_equal_the_truth(seed: int) -> None:
+    world = simulate(seed)
+    assert world.announced == calm(world)
+
+
+def test_the_simulation_sees_alerts_at_all() -> None:
+    assert any(simulate(seed).announced for seed in range(8))

@@ -17,6 +17,7 @@ from aiokafka.partitioner import murmur2
 
 SERVICE_COUNT = 100
 ROUTE_COUNT = 100
+SERIES_COUNT = SERVICE_COUNT * ROUTE_COUNT
 EVENTS_PER_SECOND = 20_000
 CHUNK = 50_000
 
@@ -35,13 +36,15 @@ class Filled:
     value_bytes: int
 
 
-def events(count: int, *, start_ms: int, seed: int = 6) -> Iterator[tuple[int, bytes, bytes, bool]]:
+def events(
+    count: int, *, start_ms: int, service_count: int = SERVICE_COUNT, seed: int = 6
+) -> Iterator[tuple[int, bytes, bytes, bool]]:
     """Yield (time in ms, key, value, is an error) in the order of time."""
     random = np.random.default_rng(seed)
     for first in range(0, count, CHUNK):
         size = min(CHUNK, count - first)
         times = start_ms + (np.arange(first, first + size) * 1000) // EVENTS_PER_SECOND
-        services = random.integers(SERVICE_COUNT, size=size)
+        services = random.integers(service_count, size=size)
         routes = random.integers(ROUTE_COUNT, size=size)
         failed = random.random(size) < 0.01
         durations = random.lognormal(mean=np.log(40.0), sigma=0.8, size=size)
@@ -62,6 +65,11 @@ def events(count: int, *, start_ms: int, seed: int = 6) -> Iterator[tuple[int, b
                 f'"client":"10.120.137.{client}"}}'
             )
             yield time_ms, b"svc-%d/r/%d" % (service, route), value.encode(), error
+
+
+def partition_of(key: bytes, partition_count: int) -> int:
+    """Return the partition that every Kafka client gives a key."""
+    return int(murmur2(key) & 0x7FFFFFFF) % partition_count
 
 
 async def fill(
@@ -104,7 +112,7 @@ async def fill(
                 partition = sent % partition_count
             else:
                 known = partitions.get(key)
-                partition = (murmur2(key) & 0x7FFFFFFF) % partition_count if known is None else known
+                partition = partition_of(key, partition_count) if known is None else known
                 partitions[key] = partition
             if batches[partition].append(key=key, value=value, timestamp=time_ms) is None:
                 await send(partition)

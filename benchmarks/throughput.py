@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.request_events import Filled, fill  # noqa: E402
-from benchmarks.worker_process import WorkerProcess  # noqa: E402
+from benchmarks.worker_process import WorkerProcess, worker_config  # noqa: E402
 from streams.aggregate.partials import decode_frame  # noqa: E402
 from tests.services.kafka import Broker, open_broker  # noqa: E402
 from tests.services.kafka_jars import kafka_version  # noqa: E402
@@ -106,37 +106,13 @@ def run_peer(peer: str, broker: Broker, topic: str, filled: Filled) -> dict[str,
     return figures
 
 
-def streamgauge_config(broker: Broker, topic: str) -> dict[str, Any]:
-    return {
-        "app": unique_name("bench"),
-        "broker": {"bootstrap": [broker.bootstrap], "start_at": "earliest", "partitions": PARTITION_COUNT},
-        "sources": {
-            "requests": {
-                "topic": topic,
-                "format": "json",
-                "time": {"field": "ts", "format": "epoch_ms"},
-                "fields": {
-                    "service": "service",
-                    "route": "route",
-                    "status": "status",
-                    "duration": {"path": "duration_ms", "unit": "ms"},
-                },
-                "series": ["service", "route"],
-                "error": "status >= 500",
-                "duration": "duration",
-                "windows": ["5m"],
-            }
-        },
-    }
-
-
 def run_streamgauge(broker: Broker, topic: str, filled: Filled) -> dict[str, float]:
     """Run the real worker until every event is in partials on the broker; then ask it how many it counted.
 
     Nothing asks it anything while it works: it begins when its log says that it reads its partitions, and has
     ended when the last of the frames that hold everything was sent, by their own timestamps.
     """
-    config = streamgauge_config(broker, topic)
+    config = worker_config(broker.bootstrap, topic, partition_count=PARTITION_COUNT)
     partials = f"{config['app']}-partials"
     ends = broker.end_offsets(topic)
     with (

@@ -14,8 +14,34 @@ import yaml
 
 from tests.services.http import answers, get_text
 from tests.services.process import ServerProcess, free_ports
+from tests.services.topics import unique_name
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)", re.MULTILINE)
+
+
+def worker_config(bootstrap: str, topic: str, *, partition_count: int) -> dict[str, Any]:
+    """Return a configuration for the events: total, errors and latency of each series, 5 minutes."""
+    return {
+        "app": unique_name("bench"),
+        "broker": {"bootstrap": [bootstrap], "start_at": "earliest", "partitions": partition_count},
+        "sources": {
+            "requests": {
+                "topic": topic,
+                "format": "json",
+                "time": {"field": "ts", "format": "epoch_ms"},
+                "fields": {
+                    "service": "service",
+                    "route": "route",
+                    "status": "status",
+                    "duration": {"path": "duration_ms", "unit": "ms"},
+                },
+                "series": ["service", "route"],
+                "error": "status >= 500",
+                "duration": "duration",
+                "windows": ["5m"],
+            }
+        },
+    }
 
 
 class WorkerProcess:

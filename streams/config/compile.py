@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path as FilePath
 
@@ -18,7 +18,7 @@ from streams.expression import compile_expression
 from streams.openslo.indicator import Use
 from streams.openslo.read import Library, read_objects
 from streams.openslo.resolve import Context, Resolved, resolve_slos
-from streams.plan import Count, Plan, Rollup, SourcePlan
+from streams.plan import Count, Measure, Plan, Rollup, SourcePlan, Sum
 
 
 def compile_plan(config: Config) -> Plan:
@@ -144,12 +144,25 @@ def _own_rollup(name: str, source: Source) -> Rollup:
         source=name,
         by=source.series,
         where=source.where,
-        measures=(Count("total"), Count("errors", source.error or compile_expression("false"))),
+        measures=(
+            Count("total"),
+            Count("errors", source.error or compile_expression("false")),
+            *_histogram(source),
+        ),
         sketch=source.duration,
         distinct=source.distinct,
         windows_ms=tuple(sorted({milliseconds(window) for window in source.windows})),
         histogram=source.histogram,
     )
+
+
+def _histogram(source: Source) -> Iterator[Measure]:
+    """Where classic buckets are asked for: events up to each bound, exactly, and the sum of durations."""
+    if not source.histogram or source.duration is None:
+        return
+    for bound in source.histogram:
+        yield Count(f"le {bound}", compile_expression(f"`{source.duration}` <= {bound!r}"))
+    yield Sum("seconds", source.duration)
 
 
 def _layout(source: Source, wanted: Mapping[str, Kind]) -> Layout:

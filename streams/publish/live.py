@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from detectors.calendar_period import period_bounds
 from models.arrays import Counts
 from streams.aggregate.partition import NEVER, OUTCOMES
@@ -19,8 +17,8 @@ from streams.aggregate.tables import Keys
 from streams.plan import BUCKET_MS, MICRO
 from streams.publish.snapshot import RollupSnapshot, SloSnapshot, SourceSnapshot
 from streams.runtime.aggregate_stage import AggregateStage
-from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX, RollupWindow, merged_sketch
-from streams.window.source_window import SourceWindow, without_maintenance
+from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX, merged_sketch
+from streams.window.source_window import SourceWindow, period_counts, without_maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def slo_snapshots(window: SourceWindow) -> Iterator[SloSnapshot]:
         else:
             start, _ = period_bounds(slo.calendar, (end - 1) * BUCKET_MS)
             covered_ms = end * BUCKET_MS - start
-            budget_good, budget_total = _period_so_far(rollup_window, first, second)
+            budget_good, budget_total = period_counts(rollup_window, slo, end * BUCKET_MS)
         yield SloSnapshot(
             slo=slo,
             labels=rollup_window.table.labels[: rollup_window.series_count],
@@ -120,9 +118,3 @@ def source_snapshots(
             outcomes=outcomes,
             folded=sum(sum(aggregate.folded_counts.values()) for aggregate in mine),
         )
-
-
-def _period_so_far(window: RollupWindow, first: int, second: int) -> tuple[Counts, Counts]:
-    period = np.zeros((window.series_count, window.counter_count), dtype=np.int64)
-    period[: len(window.period)] = window.period
-    return period[:, first], period[:, second]

@@ -20,8 +20,8 @@ from streams.window.rings import LEVEL_SLOT_MS
 
 FORMAT = 1
 
-SLOTS_KEPT = (361, 865, 745)
-"""Slots stored per level: an hour of 10 s, three days of 5 min, 31 days of hours, and the open one."""
+SLOTS_KEPT = (361, 865, 8_785)
+"""Slots stored per level: an hour of 10 s, three days of 5 min, a year of hours, each with the open one."""
 
 assert len(SLOTS_KEPT) == len(LEVEL_SLOT_MS)
 

@@ -25,6 +25,7 @@ import numpy as np
 from detectors.alert import Transition
 from detectors.alert_state import AlertBook
 from detectors.burn_rate import judge
+from detectors.calendar_period import period_bounds
 from detectors.slo import Slo
 from models.arrays import Counts
 from streams.aggregate.partials import Frame
@@ -100,6 +101,8 @@ class SourceWindow:
         self.offsets: dict[int, int] = {}
         self.idle: set[int] = set()
         self.late_after_idle = 0
+        """Rows of partitions that woke with buckets which had been sealed without them."""
+        self._passed: set[int] = set()
         self._first: dict[int, int] = {}
         self._last_bucket: int | None = None
         self._alerts = b"[]"
@@ -114,7 +117,7 @@ class SourceWindow:
             window = self.rollups.get(table.rollup)
             if window is None or table.counts.shape[1] != len(window.rollup.measures):
                 continue  # counted under another configuration
-            if known > NEVER and known < self.sealed:
+            if partition in self._passed and known < self.sealed:
                 self.late_after_idle += int(
                     np.count_nonzero(table.bucket[table.bucket >= known] < self.sealed)
                 )
@@ -148,6 +151,7 @@ class SourceWindow:
     def confirm(self, below: int) -> None:
         """Buckets below `below` are durable."""
         self.sealed = max(self.sealed, below)
+        self._passed = {p for p in self.idle if self.boundaries.get(p, NEVER) < below}
         self._first = {b: z for b, z in self._first.items() if b >= below}
         for window in self.rollups.values():
             window.drop_sealed(below)
@@ -284,33 +288,47 @@ class SourceWindow:
         if slo.calendar is None:
             row = window.rollup.windows_ms.index(slo.window_ms)
             return good[row], total[row]
-        first, second = window.budget_columns
-        count = good.shape[1]
-        period = np.zeros((count, window.counter_count), dtype=np.int64)
-        period[: len(window.period)] = window.period[:count]
-        return period[:, first], period[:, second]
+        return period_counts(window, slo, at_ms)
+
+
+def period_counts(window: RollupWindow, slo: Slo, at_ms: int) -> tuple[Counts, Counts]:
+    """(good, total) : Counts [S] each, of the calendar period so far, sealed buckets, without maintenance."""
+    assert slo.calendar is not None
+    first, second = window.budget_columns
+    period = np.zeros((window.series_count, window.counter_count), dtype=np.int64)
+    period[: len(window.period)] = window.period
+    start = period_bounds(slo.calendar, at_ms - 1)[0] // BUCKET_MS
+    for begin, until in _maintenance(slo, start, at_ms // BUCKET_MS):
+        left_out = window.rings.between(begin, until)
+        period[: len(left_out)] -= left_out
+    return period[:, first], period[:, second]
+
+
+def _maintenance(slo: Slo, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Buckets [begin, until) of planned maintenance of the SLO's service within [start, end)."""
+    for interval in slo.maintenance:
+        begin, until = -(-interval.start_ms // BUCKET_MS), -(-interval.end_ms // BUCKET_MS)
+        if (not interval.services or slo.service in interval.services) and begin < end and until > start:
+            yield max(begin, start), min(until, end)
 
 
 def without_maintenance(
     window: RollupWindow, slo: Slo, at_ms: int, good: Counts, total: Counts
 ) -> tuple[Counts, Counts]:
-    """Counts less those of planned maintenance; good, total : Counts [W, S] of the windows that end at `at_ms`.
+    """Counts less those of planned maintenance.
 
+    good, total : Counts [W, S] of the windows that end at `at_ms`
     A slot counts as maintenance if its middle lies in it: 10 s exact in the last hour, 5 min in the last
     three days, an hour beyond.
     """
-    mine = [m for m in slo.maintenance if not m.services or slo.service in m.services]
     end = at_ms // BUCKET_MS
     first, second = window.budget_columns
     for row, window_ms in enumerate(window.rollup.windows_ms):
-        start = window_start(window_ms, end)
-        for interval in mine:
-            begin, until = -(-interval.start_ms // BUCKET_MS), -(-interval.end_ms // BUCKET_MS)
-            if begin < end and until > start:
-                left_out = window.rings.between(max(begin, start), min(until, end))
-                good, total = good.copy(), total.copy()
-                good[row, : len(left_out)] -= left_out[:, first]
-                total[row, : len(left_out)] -= left_out[:, second]
+        for begin, until in _maintenance(slo, window_start(window_ms, end), end):
+            left_out = window.rings.between(begin, until)
+            good, total = good.copy(), total.copy()
+            good[row, : len(left_out)] -= left_out[:, first]
+            total[row, : len(left_out)] -= left_out[:, second]
     return good, total
 
 

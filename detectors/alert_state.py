@@ -61,6 +61,13 @@ class AlertBook:
         self._keep_ms = keep_ms
         self._tracks: dict[_Name, Track] = {}
         self._frozen: dict[str, dict[str, Any]] = {}
+        self.revision = 0
+        """Grows whenever `state()` would give something else, so that it need not be asked otherwise."""
+
+    @property
+    def live_count(self) -> int:
+        """Number of alerts that are pending or firing."""
+        return sum(len(track) for track in self._tracks.values())
 
     def step(
         self,
@@ -85,7 +92,7 @@ class AlertBook:
             track.place(labels_of, verdicts.series_count)
             # Before alerts end: one that ends in this step does not burn, so it cannot begin in it.
             fresh = _without(firing, track)
-            promoted, gone = track.advance(
+            promoted, gone, changed = track.advance(
                 at_ms,
                 firing=firing,
                 burning=_any(verdicts.burning[tiers]),
@@ -105,6 +112,8 @@ class AlertBook:
             ]
             track.remove(gone)
             moved += self._begin(at_ms, fresh, labels_of, track, scene)
+            self.revision += changed
+        self.revision += len(moved)
         return moved
 
     def _begin(
@@ -122,12 +131,15 @@ class AlertBook:
 
     def freeze(self, at_ms: int, source: str, reason: str) -> None:
         """Hold all alerts of a source as they are, because its events are missing or lag."""
-        self._frozen.setdefault(source, {"at_ms": at_ms, "reason": reason})
+        if source not in self._frozen:
+            self._frozen[source] = {"at_ms": at_ms, "reason": reason}
+            self.revision += 1
 
     def thaw(self, at_ms: int, source: str) -> None:
         """Judge the source again; what had to hold or be over for a while must do so anew from `at_ms`."""
         if self._frozen.pop(source, None) is None:
             return
+        self.revision += 1
         for track in self._tracks.values():
             if track.source == source:
                 track.restart_clocks(at_ms)
@@ -140,7 +152,9 @@ class AlertBook:
         """End the alerts of SLOs and severities that the configuration no longer has; `slos` are the rest."""
         kept = {_Name(slo.name, slo.objective, tier.severity) for slo in slos for tier in slo.tiers}
         gone = [name for name in self._tracks if name not in kept]
-        return [_ended(alert, at_ms, {}) for name in gone for alert in self._tracks.pop(name).alerts]
+        moved = [_ended(alert, at_ms, {}) for name in gone for alert in self._tracks.pop(name).alerts]
+        self.revision += len(moved)
+        return moved
 
     def active(self) -> list[Alert]:
         """The pending and firing alerts, ordered by fingerprint."""

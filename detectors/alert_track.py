@@ -67,27 +67,26 @@ class Track:
         for_ms: int,
         keep_ms: int,
         window_ms: int,
-    ) -> tuple[Mask, Mask]:
+    ) -> tuple[Mask, Mask, bool]:
         """Move all clocks to `at_ms`.
 
         firing, burning, absent : Mask [S] of the severity
-        returns : Mask [N] of pending alerts that have become firing, Mask [N] of alerts that end
+        returns : Mask [N] of pending alerts that have become firing, Mask [N] of alerts that end, and
+                  whether any clock was started or stopped
         """
         fires, burns = self._of_mine(firing), self._of_mine(burning)
         known = burns | ((self.rows >= 0) & ~self._of_mine(absent))
-        self.lost_ms[known] = NEVER
-        self.lost_ms[~known & (self.lost_ms == NEVER)] = at_ms
+        moved = _run(self.lost_ms, at_ms, start=~known, stop=known)
         forgotten = ~known & (at_ms - self.lost_ms >= window_ms)
 
         over = self.firing & known & ~burns
-        self.clear_ms[burns] = NEVER
-        self.clear_ms[over & (self.clear_ms == NEVER)] = at_ms
+        moved |= _run(self.clear_ms, at_ms, start=over, stop=burns)
         resolved = over & (at_ms - self.clear_ms >= keep_ms)
 
         promoted = ~self.firing & fires & (at_ms - self.true_ms >= for_ms)
         dropped = ~self.firing & known & ~fires
         self.firing |= promoted
-        return promoted, forgotten | resolved | dropped
+        return promoted, forgotten | resolved | dropped, moved
 
     def _of_mine(self, mask: Mask) -> Mask:
         mine = np.zeros(len(self.rows), np.bool_)
@@ -138,6 +137,14 @@ class Track:
         """Add an alert from a row of `stored`."""
         alert = Alert.from_dict(row["alert"])
         self.extend([(tuple(row["group"]), alert, -1, row["true_ms"], row["clear_ms"], row["lost_ms"])])
+
+
+def _run(since_ms: EpochMs, at_ms: int, *, start: Mask, stop: Mask) -> bool:
+    """Start and stop clocks where they are not so already; returns whether any changed."""
+    starts, stops = start & (since_ms == NEVER), stop & (since_ms != NEVER)
+    since_ms[starts] = at_ms
+    since_ms[stops] = NEVER
+    return bool(starts.any() or stops.any())
 
 
 def _joined(column: NDArray[Any], more: Any) -> NDArray[Any]:

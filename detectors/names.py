@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 
 _FORBIDDEN = re.compile(r"[^a-zA-Z0-9_]")
 _UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
@@ -45,6 +46,7 @@ def label_names(columns: Sequence[str], taken: Collection[str] = ()) -> tuple[st
     return tuple(names)
 
 
+@lru_cache(maxsize=1024)
 def span_name(span_ms: int) -> str:
     """A span of time in the largest unit that leaves no rest, as window labels have it.
 

@@ -253,7 +253,10 @@ def test_a_restart_goes_on_as_if_nothing_had_happened(
             broken.book = AlertBook.load(stored, for_ms=for_ms, keep_ms=keep_ms)
             assert broken.book.state() == stored
             broken.book.thaw(broken.at_ms, "elsewhere")
+        before, revision = straight.book.state(), straight.book.revision
         assert straight.step(*groups) == broken.step(*groups)
+        assert (straight.book.state() != before) == (straight.book.revision != revision)
+        assert straight.book.live_count == len(straight.book.active())
     assert straight.book.state() == broken.book.state()
 
 

@@ -162,7 +162,7 @@ def _sort(path: Path, text: str) -> str:
         values = document.value if isinstance(document.value, list) else [document.value]
         tops += [value for value in values if isinstance(value, dict)]
     for top in tops:
-        if str(top.get("apiVersion", "")).startswith("openslo") or top.get("kind") in KINDS:
+        if str(top.get("apiVersion", "")).startswith("openslo") or str(top.get("kind")) in KINDS:
             return "openslo"
         if "apiVersion" in top or "kind" in top:
             return "other"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from glob import glob
 from pathlib import Path as FilePath
 
 from detectors.slo import Maintenance
@@ -68,11 +69,9 @@ def slo_files(config: Config, findings: Findings) -> list[FilePath]:
 
 
 def _glob(config: Config, pattern: str) -> list[FilePath]:
-    path = FilePath(pattern)
     base = config.path.parent
-    if path.is_absolute():
-        base, pattern = FilePath(path.anchor), str(path.relative_to(path.anchor))
-    return sorted(file for file in base.glob(pattern) if file.is_file())
+    found = (base / name for name in glob(pattern, root_dir=base, recursive=True))
+    return sorted(file for file in found if file.is_file())
 
 
 def _context(config: Config) -> Context:

@@ -152,8 +152,14 @@ def read_documents(
 
     substitute : replaces variables in scalars
     """
-    loader = _Loader(text)
-    documents = []
+    documents: list[Document] = []
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        found = f"the control character U+{error.character:04X}"
+        findings.problems.append(Problem(file, line, "", "text that YAML allows", found))
+        return documents
     try:
         while loader.check_node():
             node = loader.get_node()

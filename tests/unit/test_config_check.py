@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streams.config.check import check_paths, format_report, report_json
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "check"
+EXAMPLES = GOLDEN.parent.parent.parent / "examples"
 INPUTS = sorted(path.name for path in GOLDEN.glob("in-*.yaml"))
 
 
@@ -199,3 +205,56 @@ sinks:
         "sinks.notify[0]",
         "STREAMGAUGE_WEB__PORT",
     }
+
+
+WHOLE = [
+    yaml.safe_load((EXAMPLES / "requests.yaml").read_text(encoding="utf-8")),
+    *yaml.safe_load_all((GOLDEN / "in-11-slo-of-a-source" / "slos.yaml").read_text(encoding="utf-8")),
+    *yaml.safe_load_all((GOLDEN / "in-12-holds-with-notes.yaml").read_text(encoding="utf-8")),
+]
+"""Documents to damage: a configuration and OpenSLO objects."""
+
+JUNK: list[Any] = [
+    *(None, True, 0, -1, 1e300, "", "x", "5m", "1M", "status >=", "${X}", "\ue041", "2026-01-01 00:00:00"),
+    *([], {}, [[]], [None], {"a": {"b": 1}}, {"": ""}, {"0": 0}, ["a", {"b": []}]),
+]
+
+
+def damage(value: Any, chance: random.Random) -> Any:
+    """`value` with some of its parts replaced, dropped or renamed."""
+    if chance.random() < 0.08:
+        return chance.choice(JUNK)
+    if isinstance(value, dict):
+        return {
+            (key[:-1] if chance.random() < 0.04 else key): damage(item, chance)
+            for key, item in value.items()
+            if chance.random() > 0.04
+        }
+    if isinstance(value, list):
+        return [damage(item, chance) for item in value for _ in range(chance.choice([0, 1, 1, 1, 1, 2]))]
+    return value
+
+
+@pytest.fixture(scope="module")
+def damaged_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("damaged") / "damaged.yaml"
+
+
+@given(whole=st.sampled_from(WHOLE), seed=st.integers(min_value=0, max_value=2**32))
+def test_whatever_is_wrong_is_told_and_not_raised(damaged_file: Path, whole: Any, seed: int) -> None:
+    text = yaml.safe_dump(damage(whole, random.Random(seed)))
+    report = check_paths([write(damaged_file, text)], environment={})
+    for problem in report.problems:
+        assert problem.file == str(damaged_file)
+        assert 1 <= problem.line <= text.count("\n") + 1
+        assert problem.expected
+    assert (
+        format_report(report).splitlines()[-1].startswith("ok: " if report.ok else str(len(report.problems)))
+    )
+
+
+@given(text=st.text(max_size=60))
+def test_any_text_is_told_and_not_raised(damaged_file: Path, text: str) -> None:
+    damaged_file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    report = check_paths([damaged_file], environment={})
+    assert report.files == (() if report.problems and not report.files else (str(damaged_file),))

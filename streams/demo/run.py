@@ -135,7 +135,7 @@ async def _wait_until_ready(session: aiohttp.ClientSession, url: str, children: 
         for child in children:
             child.check()
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with session.get(f"{url}/ready") as response:
+            async with session.get(f"{url}/readyz") as response:
                 if response.status == 200:
                     return
         await asyncio.sleep(0.2)

@@ -85,7 +85,18 @@ class Screen:
             for moment in story.moments[-LINES_SHOWN:]
         ]
         traffic = Text(f"{_traffic(snapshot)}   {elapsed_s:.0f} s   {self._address}", "dim")
-        return [table, traffic, *moments]
+        return [table, _routes(snapshot), traffic, *moments]
+
+
+def _routes(snapshot: Snapshot) -> Table:
+    """The routes, the busiest first."""
+    table = Table("route", "requests/s", "p50", "p95", "p99")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for route, rate in sorted(snapshot.rates.items(), key=lambda item: -item[1]):
+        of_route = snapshot.quantiles[route]
+        table.add_row(route, f"{rate:.2f}", *(_ms(of_route.get(q)) for q in ("0.5", "0.95", "0.99")))
+    return table
 
 
 def _line(snapshot: Snapshot) -> str:
@@ -99,7 +110,7 @@ def _line(snapshot: Snapshot) -> str:
 
 def _traffic(snapshot: Snapshot) -> str:
     counts = ", ".join(f"{value:,.0f} {name}" for name, value in sorted(snapshot.outcomes.items()))
-    return f"events: {counts or 'none yet'}"
+    return f"events {counts or 'none yet'}"
 
 
 def _clock(snapshot: Snapshot) -> str:
@@ -112,6 +123,10 @@ def _percent(value: float | None, places: int = 2) -> str:
 
 def _burn(value: float | None) -> str:
     return "–" if value is None or math.isnan(value) else f"{value:.1f}"
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None or math.isnan(value) else f"{1_000 * value:,.0f} ms"
 
 
 def _style(text: str) -> str:

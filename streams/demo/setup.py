@@ -39,16 +39,6 @@ def write_setup(folder: Path, *, bootstrap: str, port: int, span_ms: int) -> Pat
 
 
 def _configuration(bootstrap: str, port: int, span_ms: int) -> dict[str, Any]:
-    durations = {"duration": {"path": "duration_ms", "unit": "ms"}}
-    common = {
-        "format": "json",
-        "time": "ts",
-        "fields": durations,
-        "duration": "duration",
-        "windows": ["5m", "1h"],
-        "lateness": "10s",
-        "trace_id": "trace_id",
-    }
     assert TOPICS == ("requests", "queries", "llm_calls")
     return {
         "app": APP,
@@ -60,21 +50,15 @@ def _configuration(bootstrap: str, port: int, span_ms: int) -> dict[str, Any]:
             "partitions": PARTITIONS,
         },
         "sources": {
-            "requests": {
-                "topic": "requests",
-                **common,
-                "where": 'route != "/health"',
-                "series": ["route"],
-                "error": "status >= 500",
-                "distinct": ["client"],
-            },
-            "queries": {"topic": "queries", **common, "series": ["operation", "table"]},
-            "llm_calls": {
-                "topic": "llm_calls",
-                **common,
-                "series": ["provider", "model"],
-                "error": "status >= 400",
-            },
+            "requests": _source(
+                "requests",
+                where='route != "/health"',
+                series=["route"],
+                error="status >= 500",
+                distinct=["client"],
+            ),
+            "queries": _source("queries", series=["operation", "table"]),
+            "llm_calls": _source("llm_calls", series=["provider", "model"], error="status >= 400"),
         },
         "slos": ["slos.yaml"],
         "alerting": {
@@ -84,6 +68,20 @@ def _configuration(bootstrap: str, port: int, span_ms: int) -> dict[str, Any]:
             "tiers": [{"severity": "page", "long": "1h", "short": "5m", "factor": 14.4}],
         },
         "web": {"host": "127.0.0.1", "port": port},
+    }
+
+
+def _source(topic: str, **more: Any) -> dict[str, Any]:
+    return {
+        "topic": topic,
+        "format": "json",
+        "time": "ts",
+        "fields": {"duration": {"path": "duration_ms", "unit": "ms"}},
+        "duration": "duration",
+        "windows": ["5m", "1h"],
+        "lateness": "10s",
+        "trace_id": "trace_id",
+        **more,
     }
 
 

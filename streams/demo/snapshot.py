@@ -7,9 +7,16 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 __all__ = ["Snapshot", "parse_metrics"]
+
+
+SOURCE = "requests"
+"""The source whose time and routes are shown."""
+
+WINDOW = "5m"
 
 
 @dataclass(slots=True)
@@ -18,17 +25,18 @@ class Snapshot:
 
     ratio, burn : by SLO and window
     budget      : share of the error budget left, by SLO
-    alerts      : severities that fire, by SLO's alert name; from the metric, not from the topic
-    outcomes    : events by outcome (`good`, `late`, …), all sources together
-    quantiles   : seconds by quantile, of the requests
-    time_ms     : watermark, the slowest of the sources
+    outcomes    : events by outcome, all sources together
+    rates       : requests a second by route, over `WINDOW`
+    quantiles   : seconds by route and quantile, over `WINDOW`
+    time_ms     : event time up to which all partitions of the requests are complete; NaN before
     """
 
     ratio: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     burn: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     budget: dict[str, float] = field(default_factory=dict)
     outcomes: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    quantiles: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, float] = field(default_factory=dict)
+    quantiles: dict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     time_ms: float = math.nan
 
 
@@ -51,5 +59,13 @@ def _take(snapshot: Snapshot, name: str, labels: Mapping[str, str], value: float
             snapshot.budget[labels["slo"]] = value
         case "streamgauge_events_total":
             snapshot.outcomes[labels["outcome"]] += value
-        case "streamgauge_watermark_seconds":
-            snapshot.time_ms = min(value * 1_000, snapshot.time_ms) if snapshot.time_ms > 0 else value * 1_000
+        case "streamgauge_watermark_seconds" if labels["source"] == SOURCE:
+            snapshot.time_ms = float(np.fmin(snapshot.time_ms, value * 1_000))
+        case "streamgauge_request_rate" if _is_shown(labels):
+            snapshot.rates[labels["route"]] = value
+        case "streamgauge_request_duration_seconds" if _is_shown(labels):
+            snapshot.quantiles[labels["route"]][labels["quantile"]] = value
+
+
+def _is_shown(labels: Mapping[str, str]) -> bool:
+    return labels["source"] == SOURCE and labels["window"] == WINDOW

@@ -22,7 +22,7 @@ class Moment:
 class Story:
     """The moments in the order in which they were learnt, and which alerts fired and resolved.
 
-    fired, resolved : event time by alert, such as `availability (page)`
+    fired, resolved : event time by alert, such as `availability (page)`; of its latest episode
     """
 
     moments: list[Moment] = field(default_factory=list)
@@ -45,7 +45,8 @@ class Story:
         name = f"{labels.get('slo', labels['alertname'])} ({labels.get('severity', 'alert')})"
         summary = alert["annotations"].get("summary", "")
         if alert["state"] == "firing":
-            self.fired.setdefault(name, alert["at_ms"])
+            self.fired[name] = alert["at_ms"]
+            self.resolved.pop(name, None)
             return self.happen(alert["at_ms"], f"ALERT FIRING: {name} {summary}".rstrip())
         if alert["state"] == "resolved":
             self.resolved[name] = alert["at_ms"]

@@ -71,7 +71,7 @@ def test_the_alert_fires_and_resolves_and_nothing_is_left(tmp_path: Path) -> Non
     assert ", resolved at " in lines[-1]
     assert any("latency 9" in line and "queries 9" in line for line in lines), output
     assert list(home.iterdir()) == []
-    assert processes_of(home) == []
+    assert wait_for(lambda: not processes_of(home), 5), processes_of(home)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -89,7 +89,7 @@ def test_a_signal_stops_all_of_it(tmp_path: Path, number: signal.Signals) -> Non
     assert "Stopped before the end." in errors
     assert output.splitlines()[-1] == "No alert fired."
     assert list(home.iterdir()) == []
-    assert processes_of(home) == []
+    assert wait_for(lambda: not processes_of(home), 5), processes_of(home)
 
 
 def test_killing_the_demo_ends_its_processes(tmp_path: Path) -> None:
@@ -229,6 +229,6 @@ async def test_a_child_that_does_not_heed_is_killed_with_what_it_started(
     assert await asyncio.to_thread(wait_for, lambda: "up" in (tmp_path / "log").read_text(), 10)
     child.check()
     await child.stop()
-    assert processes_of(tmp_path) == []
+    assert await asyncio.to_thread(wait_for, lambda: not processes_of(tmp_path), 5)
     with pytest.raises(ChildError, match="the child ended by itself"):
         child.check()

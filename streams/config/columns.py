@@ -23,10 +23,14 @@ _OWN: Mapping[str, Mapping[str, Kind]] = {
         **dict.fromkeys(("status", "bytes", "duration", "upstream_duration"), "number"),
     },
     "spans": {
-        **dict.fromkeys(("name", "kind", "status", "trace_id", "span_id"), "string"),
+        **dict.fromkeys(("name", "kind", "status", "status_message", "trace_id", "span_id"), "string"),
+        **dict.fromkeys(("parent_span_id", "scope"), "string"),
         "duration": "number",
     },
-    "logs": {**dict.fromkeys(("body", "severity", "trace_id"), "string"), "severity_number": "number"},
+    "logs": {
+        **dict.fromkeys(("body", "severity", "trace_id", "span_id", "event_name", "scope"), "string"),
+        "severity_number": "number",
+    },
     "metrics": {**dict.fromkeys(("metric", "unit", "type"), "string"), "value": "number"},
 }
 """Columns that a format makes by itself, by format or OTLP signal."""

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.slo import Maintenance, Tier
+from streams.config.columns import own_columns
 from streams.config.compile import compile_plan
 from streams.config.load import load_config
 from streams.config.models import Config
+from streams.decode import access_log, otlp_events, otlp_metrics
 from streams.decode.batch import Field
 from streams.documents.problems import ConfigError
 from streams.duration import format_duration, parse_duration
@@ -229,7 +231,8 @@ def test_a_plan_counts_each_source_by_its_series(tmp_path: Path) -> None:
     assert (source.layout.time_field, source.layout.counters) == ("ts", ("*_sum",))
     (rollup,) = source.rollups
     assert (rollup.name, rollup.by, rollup.sketch) == ("requests", ("service", "status"), "duration")
-    assert [measure.name for measure in rollup.measures] == ["total", "errors"]
+    names = [measure.name for measure in rollup.measures]
+    assert names == ["total", "errors", "le 0.1", "le 1.0", "seconds"]
     assert isinstance(rollup.measures[1], Count)
     assert rollup.measures[1].where is not None
     assert rollup.measures[1].where.text == "status >= 500"
@@ -314,6 +317,24 @@ def test_what_is_added_up_cannot_be_a_label(tmp_path: Path) -> None:
         "1: sources.requests.duration: expected a column used as a number only, found duration, which is a "
         f"label or text at {tmp_path}/streamgauge.yaml:1; give one of the two a name of its own under fields"
     ]
+
+
+def test_the_columns_known_of_a_format_are_those_it_decodes(tmp_path: Path) -> None:
+    config = load(
+        tmp_path,
+        """
+        sources:
+          access: {topic: a, format: access_log}
+          spans: {topic: a, format: otlp_proto, signal: spans}
+          logs: {topic: a, format: otlp_json, signal: logs}
+          metrics: {topic: a, format: otlp_json, signal: metrics}
+        """,
+    )
+    own = {name: set(own_columns(source)) for name, source in config.sources.items()}
+    assert own["access"] == set(access_log._SOURCES)
+    assert own["spans"] == otlp_events.FIELDS["spans"] | otlp_events.CONTEXT_FIELDS
+    assert own["metrics"] == otlp_metrics.EVENT_FIELDS | otlp_metrics.CONTEXT_FIELDS
+    assert own["logs"] == otlp_events.FIELDS["logs"] | otlp_events.CONTEXT_FIELDS
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)

@@ -16,6 +16,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from models.arrays import Counts, Hashes, Rows
+from streams.aggregate.tables import renumber
 
 TABLE_BYTES_MAX = 900_000
 """Uncompressed bytes of the tables of one record; under Kafka's limit of 1 MB if nothing compresses."""
@@ -66,13 +67,13 @@ class Table:
         """The given ascending rows with just the series they need."""
         keep = np.zeros(len(self), dtype=np.bool_)
         keep[rows] = True
-        used, series = np.unique(self.series[rows], return_inverse=True)
+        used, series = renumber(self.series[rows], len(self.hashes))
         bins = np.repeat(keep, self.bins_per_row)
         registers = np.repeat(keep, self.registers_per_row)
         return Table(
             rollup=self.rollup,
             hashes=self.hashes[used],
-            names=[self.names[i] for i in used],
+            names=[self.names[i] for i in used.tolist()],
             series=series,
             bucket=self.bucket[rows],
             counts=self.counts[rows],
@@ -83,6 +84,51 @@ class Table:
             registers=self.registers[registers],
             ranks=self.ranks[registers],
         )
+
+
+def split_by_home(table: Table, home: Rows, home_count: int) -> list[Table | None]:
+    """The rows of each home, None where it has none.
+
+    home : Rows [S'], 0 <= home < home_count, of each series of the table
+    """
+    if home_count == 1:
+        return [table]
+    row_home = home.astype(np.uint16)[table.series]  # 16 bits sort by radix
+    order = np.argsort(row_home, kind="stable")
+    bounds = np.searchsorted(row_home[order], np.arange(home_count + 1))
+    bin_order = np.argsort(np.repeat(row_home, table.bins_per_row), kind="stable")
+    register_order = np.argsort(np.repeat(row_home, table.registers_per_row), kind="stable")
+    bins_per_row, registers_per_row = table.bins_per_row[order], table.registers_per_row[order]
+    bins_at = np.concatenate([[0], np.cumsum(bins_per_row)])
+    registers_at = np.concatenate([[0], np.cumsum(registers_per_row)])
+    series, bucket, counts = table.series[order], table.bucket[order], table.counts[order]
+    bins, bin_counts = table.bins[bin_order], table.bin_counts[bin_order]
+    registers, ranks = table.registers[register_order], table.ranks[register_order]
+    pieces: list[Table | None] = []
+    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        if start == stop:
+            pieces.append(None)
+            continue
+        used, position = renumber(series[start:stop], len(table.hashes))
+        own_bins = slice(bins_at[start], bins_at[stop])
+        own_registers = slice(registers_at[start], registers_at[stop])
+        pieces.append(
+            Table(
+                rollup=table.rollup,
+                hashes=table.hashes[used],
+                names=[table.names[i] for i in used.tolist()],
+                series=position,
+                bucket=bucket[start:stop],
+                counts=counts[start:stop],
+                bins_per_row=bins_per_row[start:stop],
+                bins=bins[own_bins],
+                bin_counts=bin_counts[own_bins],
+                registers_per_row=registers_per_row[start:stop],
+                registers=registers[own_registers],
+                ranks=ranks[own_registers],
+            )
+        )
+    return pieces
 
 
 def encode_tables(tables: Sequence[Table]) -> tuple[list[TableHead], list[bytes]]:

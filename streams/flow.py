@@ -16,6 +16,7 @@ from detectors.alert import Transition
 from models.arrays import Counts
 from streams.aggregate.partials import decode_frame
 from streams.aggregate.partition import OUTCOMES, PartitionAggregate, Rejected
+from streams.aggregate.series import SeriesIndexes
 from streams.decode.batch import Records
 from streams.decode.registry import make_decoder
 from streams.plan import BUCKET_MS, Plan
@@ -78,6 +79,7 @@ class LocalFlow:
         self._on_slis = on_slis
         self._on_alert = on_alert
         self._aggregates: dict[tuple[str, int], PartitionAggregate] = {}
+        self._indexes = SeriesIndexes()
         self._windows = {
             name: SourceWindow(source, plan.slos, partitions or 1, evidence or {})
             for name, source in plan.sources.items()
@@ -100,7 +102,7 @@ class LocalFlow:
             start = int(records.offsets[0]) if len(records) else 0
             decoder = make_decoder(spec.format, spec.layout)
             aggregate = self._aggregates[source, partition] = PartitionAggregate(
-                spec, partition, start, decoder
+                spec, partition, start, decoder, self._indexes
             )
         if not len(records):
             return []

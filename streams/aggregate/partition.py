@@ -27,8 +27,9 @@ from models.arrays import EpochMs, Mask, Rows
 from streams.aggregate.counters import CounterState
 from streams.aggregate.partials import Frame, encode_frame
 from streams.aggregate.rollup_state import RollupState, take_columns
+from streams.aggregate.series import SeriesIndexes
 from streams.aggregate.tables import BUCKET_LIMIT
-from streams.columns import Table, split_tables
+from streams.columns import Table, split_by_home, split_tables
 from streams.decode.batch import Column, Dead, Decoder, EventBatch, Records, Strings
 from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan
 
@@ -83,9 +84,19 @@ class _Deferred:
 
 
 class PartitionAggregate:
-    """State of one source partition, from `start` on."""
+    """State of one source partition, from `start` on.
 
-    def __init__(self, plan: SourcePlan, partition: int, start: int, decoder: Decoder) -> None:
+    indexes : names of series, which the partitions of a process share
+    """
+
+    def __init__(
+        self,
+        plan: SourcePlan,
+        partition: int,
+        start: int,
+        decoder: Decoder,
+        indexes: SeriesIndexes | None = None,
+    ) -> None:
         self.plan = plan
         self.partition = partition
         self.at = start
@@ -95,8 +106,11 @@ class PartitionAggregate:
         self._decoder = decoder
         self._counters = _counter_state(plan, decoder)
         self._lookback = -(-decoder.lookback_ms // BUCKET_MS)
-        self._outcomes = RollupState(outcomes_rollup(plan.name), plan.series_count_max)
-        self._rollups = [RollupState(rollup, plan.series_count_max) for rollup in plan.rollups]
+        names = indexes or SeriesIndexes()
+        self._outcomes, *self._rollups = [
+            RollupState(rollup, plan.series_count_max, names.of(rollup.name, rollup.by))
+            for rollup in (outcomes_rollup(plan.name), *plan.rollups)
+        ]
         self._first: dict[int, int] = {}
         self._deferred = _Deferred()
         self._sent_boundary: int | None = None
@@ -248,17 +262,23 @@ class PartitionAggregate:
         """
         assert self.flight is None, "one flush in flight at a time"
         boundary = self.boundary
-        tables: list[tuple[Table, Rows]] = []
+        by_home: list[list[Table | None]] = []
         for state in (self._outcomes, *self._rollups):
             dirty = state.dirty_table()
             if dirty is not None:
-                tables.append((dirty[0], (dirty[0].hashes % np.uint64(destinations)).astype(np.int64)))
-        if not tables and boundary == self._sent_boundary and not (idle or announce):
+                home = (dirty.hashes % np.uint64(destinations)).astype(np.int64)
+                by_home.append(split_by_home(dirty, home, destinations))
+        if not by_home and boundary == self._sent_boundary and not (idle or announce):
             return None
         frames = [
             (destination, value)
             for destination in range(destinations)
-            for value in self._frames(tables, destination, boundary, idle, announce or idle)
+            for value in self._frames(
+                [pieces[destination] for pieces in by_home],
+                boundary,
+                idle=idle,
+                always=announce or idle,
+            )
         ]
         wanted = boundary - self._lookback if boundary > NEVER else NEVER
         commit = min((o for b, o in self._first.items() if b >= wanted), default=self.at)
@@ -268,10 +288,9 @@ class PartitionAggregate:
         return self.flight
 
     def _frames(
-        self, tables: Sequence[tuple[Table, Rows]], destination: int, boundary: int, idle: bool, always: bool
+        self, tables: Sequence[Table | None], boundary: int, *, idle: bool, always: bool
     ) -> Iterator[bytes]:
-        mine = [part for table, home in tables if (part := _rows_for(table, home, destination))]
-        groups = list(split_tables(mine))
+        groups = list(split_tables([table for table in tables if table is not None]))
         if not groups:
             if not always and boundary == self._sent_boundary:
                 return
@@ -336,11 +355,3 @@ def _implausible(batch: EventBatch, fit: Mask, records: Records) -> Iterator[Dea
 def _from_offset(records: Records, at: int) -> Records:
     skip = int(np.searchsorted(records.offsets, at))
     return Records(records.values[skip:], records.offsets[skip:], records.timestamps_ms[skip:])
-
-
-def _rows_for(table: Table, home: Rows, destination: int) -> Table | None:
-    """The rows of the series whose home is `destination`, or None."""
-    mine = np.flatnonzero(home[table.series] == destination)
-    if len(mine) == 0:
-        return None
-    return table if len(mine) == len(table) else table.take(mine)

@@ -24,8 +24,10 @@ from streams.aggregate.tables import (
     count_keys,
     max_by_key,
     member_mask,
+    renumber,
     split_cells,
     sum_by_key,
+    sum_marked,
     sum_rows,
 )
 from streams.columns import Table
@@ -44,19 +46,19 @@ _NO_RANKS: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
 class RollupState:
     """Cells, sketch bins and distinct registers of one rollup."""
 
-    def __init__(self, rollup: Rollup, series_count_max: int) -> None:
+    def __init__(self, rollup: Rollup, series_count_max: int, index: SeriesIndex) -> None:
         assert len(rollup.distinct) <= DISTINCT_COLUMNS_MAX
         self.rollup = rollup
         self.series_count_max = series_count_max
         self.folded_count = 0
-        self.index = SeriesIndex(rollup.name, rollup.by)
+        self.index = index
         self._cells: tuple[Keys, Counts] = (_NO_KEYS, np.zeros((0, len(rollup.measures)), dtype=np.int64))
         self._fresh_cells: list[tuple[Keys, Counts]] = []
         self._bins: tuple[Keys, Counts] = (_NO_KEYS, _NO_KEYS)
         self._fresh_bins: list[tuple[Keys, Counts | None]] = []
         self._registers: tuple[Keys, NDArray[np.uint8]] = (_NO_KEYS, _NO_RANKS)
         self._fresh_registers: list[tuple[Keys, NDArray[np.uint8]]] = []
-        self._dirty: Keys = _NO_KEYS
+        self._dirty: Mask = np.zeros(0, dtype=np.bool_)
 
     def add(self, columns: Mapping[str, Column], bucket: Rows, weight: Counts | None) -> None:
         """Count rows that are on time.
@@ -150,35 +152,29 @@ class RollupState:
         self.folded_count += int(np.count_nonzero(folded))
         return np.where(folded, other, series)
 
-    def dirty_table(self) -> tuple[Table, Rows] | None:
-        """Cells changed since the last acknowledged flush, cumulative, and each row's series number.
+    def dirty_table(self) -> Table | None:
+        """Cells changed since the last acknowledged flush, cumulative; None if there are none.
 
         They stay dirty until `acknowledge`.
         """
         if self._fresh_cells:
-            fresh = np.concatenate([keys for keys, _ in self._fresh_cells])
-            counts = np.concatenate([counts for _, counts in self._fresh_cells])
-            self._fresh_cells.clear()
-            self._dirty = np.union1d(self._dirty, fresh)
-            self._cells = sum_by_key(
-                np.concatenate([self._cells[0], fresh]), np.concatenate([self._cells[1], counts])
-            )
+            self._merge_cells()
             self._merge_bins()
             self._merge_registers()
-        if len(self._dirty) == 0:
+        if not self._dirty.any():
             return None
         keys, counts = self._cells
-        changed = member_mask(keys, self._dirty)
-        keys, counts = keys[changed], counts[changed]
+        if not self._dirty.all():
+            keys, counts = keys[self._dirty], counts[self._dirty]
         bucket, series = split_cells(keys)
         bins_per_row, bins, bin_counts = _of_cells(keys, *self._bins)
         registers_per_row, registers, ranks = _of_cells(keys, *self._registers)
-        used, position = np.unique(series, return_inverse=True)
+        used, position = renumber(series, len(self.index))
         names = self.index.names
-        table = Table(
+        return Table(
             rollup=self.rollup.name,
             hashes=self.index.hashes[used],
-            names=[names[i] for i in used],
+            names=[names[i] for i in used.tolist()],
             series=position,
             bucket=bucket,
             counts=counts,
@@ -189,14 +185,13 @@ class RollupState:
             registers=registers,
             ranks=ranks,
         )
-        return table, series
 
     def acknowledge(self, boundary: int) -> None:
         """What `dirty_table` gave is durable; buckets below `boundary` are final and may go."""
-        self._dirty = _NO_KEYS
         first = boundary << SERIES_BITS
         at = int(np.searchsorted(self._cells[0], first))
         self._cells = (self._cells[0][at:], self._cells[1][at:])
+        self._dirty = np.zeros(len(self._cells[0]), dtype=np.bool_)
         at = int(np.searchsorted(self._bins[0], first << BIN_BITS))
         self._bins = (self._bins[0][at:], self._bins[1][at:])
         at = int(np.searchsorted(self._registers[0], first << BIN_BITS))
@@ -206,6 +201,15 @@ class RollupState:
     def fresh_row_count(self) -> int:
         """Rows added since the last flush, which bounds what the next one has to sort."""
         return sum(len(keys) for keys, _ in self._fresh_cells) + sum(len(k) for k, _ in self._fresh_bins)
+
+    def _merge_cells(self) -> None:
+        held, counts = self._cells
+        fresh = np.concatenate([keys for keys, _ in self._fresh_cells])
+        parts = [counts, *(counts for _, counts in self._fresh_cells)]
+        self._fresh_cells.clear()
+        marks = np.concatenate([self._dirty, np.ones(len(fresh), dtype=np.bool_)])
+        keys, sums, self._dirty = sum_marked(np.concatenate([held, fresh]), np.concatenate(parts), marks)
+        self._cells = (keys, sums)
 
     def _merge_bins(self) -> None:
         if not self._fresh_bins:

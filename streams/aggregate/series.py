@@ -41,6 +41,19 @@ def series_hash(rollup: str, name: bytes) -> int:
     return int.from_bytes(digest, "little")
 
 
+class SeriesIndexes:
+    """The indexes of all rollups of a process."""
+
+    def __init__(self) -> None:
+        self._indexes: dict[str, SeriesIndex] = {}
+
+    def of(self, rollup: str, by: Sequence[str]) -> SeriesIndex:
+        index = self._indexes.get(rollup)
+        if index is None:
+            index = self._indexes[rollup] = SeriesIndex(rollup, by)
+        return index
+
+
 class _Values:
     """Numbers for the distinct values of one label."""
 
@@ -132,7 +145,10 @@ class _Pairs:
 
 
 class SeriesIndex:
-    """Numbers, names and keys of the series of one rollup in one partition."""
+    """Numbers, names and keys of the series of one rollup.
+
+    All source partitions of a worker share it: the numbers are names within a process, nothing more.
+    """
 
     def __init__(self, rollup: str, by: Sequence[str]) -> None:
         self.rollup = rollup

@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Counts, Rows
+from models.arrays import Counts, Mask, Rows
 
 SERIES_BITS = 21
 """A rollup may hold two million series per partition."""
@@ -57,6 +57,20 @@ def sum_by_key(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
     ordered = keys[order]
     starts = _starts(ordered)
     return ordered[starts], np.add.reduceat(counts[order], starts, axis=0)
+
+
+def sum_marked(keys: Keys, counts: Counts, marks: Mask) -> tuple[Keys, Counts, Mask]:
+    """`sum_by_key`, and whether any row of a key is marked."""
+    if len(keys) == 0:
+        return keys, counts, marks
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = _starts(ordered)
+    return (
+        ordered[starts],
+        np.add.reduceat(counts[order], starts, axis=0),
+        np.logical_or.reduceat(marks[order], starts),
+    )
 
 
 def count_keys(keys: Keys) -> tuple[Keys, Counts]:
@@ -116,6 +130,36 @@ def sum_rows(keys: Keys, measures: Sequence[Counts | None]) -> tuple[Keys, Count
         else:
             counts[:, column] = np.add.reduceat(measure[order], starts)
     return ordered[starts], counts
+
+
+def distinct(values: Rows) -> Rows:
+    """Distinct values, ascending; without a sort where they lie close together.
+
+    >>> distinct(np.array([7, 3, 7])).tolist()
+    [3, 7]
+    """
+    if len(values) == 0:
+        return values
+    low = int(values.min())
+    span = int(values.max()) - low + 1
+    if span > 4 * len(values) + 4096:
+        return np.unique(values)
+    present = np.zeros(span, dtype=np.bool_)
+    present[values - low] = True
+    return np.flatnonzero(present) + low
+
+
+def renumber(values: Rows, limit: int) -> tuple[Rows, Rows]:
+    """(distinct values, position of each value in them), for values in [0, limit).
+
+    >>> renumber(np.array([7, 3, 7]), 8)
+    (array([3, 7]), array([1, 0, 1]))
+    """
+    present = np.zeros(limit, dtype=np.bool_)
+    present[values] = True
+    used = np.flatnonzero(present)
+    place = np.cumsum(present) - 1
+    return used, place[values]
 
 
 def member_mask(keys: Keys, of: Keys) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streams.aggregate.partition import Flight, PartitionAggregate, Rejected
+from streams.aggregate.series import SeriesIndexes
 from streams.decode.registry import make_decoder
 from streams.plan import Plan, SourcePlan
 from streams.runtime.log import Log, Partition
@@ -54,6 +55,7 @@ class AggregateStage:
         self._log = log
         self._clock = clock
         self._owned: dict[Partition, _Owned] = {}
+        self._indexes = SeriesIndexes()
         self.counts: Counter[tuple[str, str]] = Counter()
         """Batches that were repeats or left gaps, and records lost to retention: (source, what)."""
 
@@ -64,12 +66,13 @@ class AggregateStage:
     def clear(self) -> None:
         """The assignment is over: everything not committed is somebody else's to read again."""
         self._owned.clear()
+        self._indexes = SeriesIndexes()
 
     def start(self, at: Partition, offset: int) -> None:
         """Own a partition from `offset` on."""
         source = self._sources[at.topic]
         decoder = make_decoder(source.format, source.layout)
-        aggregate = PartitionAggregate(source, at.partition, offset, decoder)
+        aggregate = PartitionAggregate(source, at.partition, offset, decoder, self._indexes)
         now = self._clock()
         self._owned[at] = _Owned(at, aggregate, Position(offset), now, now)
 

@@ -17,7 +17,7 @@ from detectors.slo import Slo
 from models.arrays import Counts, Numbers, Rows
 from streams.aggregate.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
 from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
-from streams.aggregate.tables import Keys
+from streams.aggregate.tables import Keys, distinct
 from streams.columns import Table
 from streams.plan import BUCKET_MS, MICRO, Rollup
 from streams.window.held import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
@@ -67,7 +67,7 @@ class RollupWindow:
         """Take the rows of a frame whose buckets are `first` or later; returns these buckets."""
         numbers = self.table.numbers(table.hashes, table.names)[table.series]
         keep = (table.bucket >= first) & (numbers >= 0)
-        buckets = np.unique(table.bucket[keep]).tolist()
+        buckets = distinct(table.bucket[keep]).tolist()
         if not buckets:
             return []
         whole = Piece(

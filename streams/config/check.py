@@ -34,7 +34,7 @@ _CONFIG_LINE = re.compile(rf"^({'|'.join(Config.model_fields)}):", re.MULTILINE)
 class Report:
     """What `check` found.
 
-    files    : the files that were checked, in order
+    files    : the files that were checked, those that a configuration names included
     problems : every mistake, by file and line
     notes    : what holds, but is worth knowing
     """
@@ -74,8 +74,12 @@ def check_paths(paths: Sequence[Path], environment: Mapping[str, str] | None = N
         if config is not None:
             configs.append(config)
     named: set[Path] = set()
+    given = {path.resolve() for path in slo_texts}
     for config in configs:
-        named |= {file.resolve() for file in slo_files(config, Findings())}
+        for file in slo_files(config, Findings()):
+            named.add(file.resolve())
+            if file.resolve() not in given:
+                files.append(str(file))
         build_plan(config, findings)
     library = Library()
     for path, text in slo_texts.items():
@@ -83,7 +87,7 @@ def check_paths(paths: Sequence[Path], environment: Mapping[str, str] | None = N
             read_objects(str(path), text, library, findings)
     resolve_slos(library, Context(), findings)
     return Report(
-        tuple(files),
+        tuple(dict.fromkeys(files)),
         tuple(sorted(dict.fromkeys(findings.problems))),
         tuple(sorted(dict.fromkeys(findings.notes))),
     )

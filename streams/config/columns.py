@@ -6,13 +6,15 @@ its number still work, since they read numbers from strings. Only what is added 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from streams.config.models import Source
 from streams.decode.batch import Kind
-from streams.documents.problems import Findings, nearest
+from streams.documents.problems import Findings, Problem, nearest
 from streams.documents.tree import Document, Path
+from streams.expression import ExpressionError
 from streams.openslo.indicator import Use
 
 _OWN: Mapping[str, Mapping[str, Kind]] = {
@@ -41,77 +43,110 @@ def own_columns(source: Source) -> Mapping[str, Kind]:
     return _OWN.get(source.signal or source.format, {})
 
 
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A column where the user wrote it.
+
+    measured : its numbers are added up
+    soft     : it is only asked whether it is missing
+    text     : the condition it stands in, empty if it stands alone
+    """
+
+    column: str
+    kind: Kind
+    document: Document
+    path: Path
+    measured: bool = False
+    soft: bool = False
+    text: str = ""
+
+    def problem(self, expected: str, found: str, suggestion: str = "") -> Problem:
+        """A mistake about this column; in a condition a caret points at it."""
+        detail = ""
+        if self.text:
+            found_at = re.search(rf"(?<![\w.`]){re.escape(self.column)}(?![\w.`])", self.text)
+            found_at = found_at or re.search(re.escape(self.column), self.text)
+            assert found_at is not None, "the column was read from this text"
+            error = ExpressionError(self.text, found_at.start(), expected)
+            detail = "\n".join(str(error).splitlines()[-2:])
+        return self.document.problem(self.path, expected, found, suggestion, detail)
+
+
 @dataclass(slots=True)
 class Columns:
     """Uses of one source's columns, in the order in which they were written."""
 
     source: Source
-    uses: list[tuple[str, Kind, bool, bool, Document, Path]] = field(default_factory=list)
+    uses: list[_Named] = field(default_factory=list)
 
     def add(self, use: Use) -> None:
         """Note a label, a measured column, or all columns of a condition."""
         if use.column:
             kind: Kind = "number" if use.measured else "string"
-            self.uses.append((use.column, kind, use.measured, False, use.document, use.path))
+            self.uses.append(_Named(use.column, kind, use.document, use.path, measured=use.measured))
         if use.expression is not None:
             for column, kind in use.expression.columns.items():
                 soft = column in use.expression.soft
-                self.uses.append((column, kind, False, soft, use.document, use.path))
+                text = use.expression.text
+                self.uses.append(_Named(column, kind, use.document, use.path, soft=soft, text=text))
 
     def settle(self, findings: Findings) -> dict[str, Kind]:
         """Kind of every column; unknown and contradictory ones go to `findings`, each once."""
         wanted: dict[str, Kind] = {}
-        labels: dict[str, tuple[Document, Path]] = {}
-        for column, kind, _, soft, document, path in self.uses:
-            if soft:
+        labels: dict[str, _Named] = {}
+        for named in self.uses:
+            if named.soft:
                 continue
-            if kind == "string":
-                labels.setdefault(column, (document, path))
-            if wanted.setdefault(column, kind) != kind:
-                wanted[column] = "string"
+            if named.kind == "string":
+                labels.setdefault(named.column, named)
+            if wanted.setdefault(named.column, named.kind) != named.kind:
+                wanted[named.column] = "string"
         told: set[str] = set()
-        for column, kind, measured, _, document, path in self.uses:
-            if column in told:
-                continue
-            scaled = column in self.source.fields and self.source.fields[column].scale != 1.0
-            if kind == "number" and (measured or scaled) and column in labels:
-                told.add(column)
-                other, place = labels[column]
-                findings.problems.append(
-                    document.problem(
-                        path,
-                        "a column used as a number only",
-                        f"{column}, which is a label or text at {other.file}:{other.line(place)}",
-                        "give one of the two a name of its own under fields",
-                    )
-                )
-            if self._unknown(column, kind, document, path, findings):
-                told.add(column)
-            wanted.setdefault(column, kind)
+        for named in self.uses:
+            wanted.setdefault(named.column, named.kind)
+            if named.column not in told and (
+                self._contradicts(named, labels, findings) or self._unknown(named, findings)
+            ):
+                told.add(named.column)
         return wanted
 
-    def _unknown(self, column: str, kind: Kind, document: Document, path: Path, findings: Findings) -> bool:
+    def _contradicts(self, named: _Named, labels: Mapping[str, _Named], findings: Findings) -> bool:
+        """Whether a column is added up, or scaled by a unit, and a label or text elsewhere."""
+        column = named.column
+        scaled = column in self.source.fields and self.source.fields[column].scale != 1.0
+        if named.kind != "number" or not (named.measured or scaled) or column not in labels:
+            return False
+        label = labels[column]
+        place = f"{label.document.file}:{label.document.line(label.path)}"
+        findings.problems.append(
+            named.problem(
+                "a column used as a number only",
+                f"{column}, which is a label or text at {place}",
+                "give one of the two a name of its own under fields",
+            )
+        )
+        return True
+
+    def _unknown(self, named: _Named, findings: Findings) -> bool:
         """Whether something was said about a column that the format does not make."""
-        own = own_columns(self.source)
+        own, column = own_columns(self.source), named.column
         if not own or column in self.source.fields:
             return False
         name = self.source.signal or self.source.format
         if column in own:
-            if own[column] == "string" and kind == "number":
-                findings.problems.append(
-                    document.problem(path, "a number column", f"{column}, which is text in {name}")
-                )
-                return True
-            return False
-        guess = nearest(column, own)
-        if guess and self.source.format == "access_log":
-            findings.problems.append(document.problem(path, f"a column of {name}", column, guess))
+            if own[column] == "number" or named.kind == "string":
+                return False
+            findings.problems.append(named.problem("a number column", f"{column}, which is text in {name}"))
             return True
+        guess = nearest(column, own)
         if self.source.format == "access_log":
-            findings.notes.append(document.note(path, f"only lines in JSON can have a column {column}"))
+            if guess:
+                findings.problems.append(named.problem(f"a column of {name}", column, guess))
+            else:
+                text = f"only lines in JSON can have a column {column}"
+                findings.notes.append(named.document.note(named.path, text))
             return True
         if guess:
             text = f"{column} is read as an attribute, since {name} have no such column themselves; {guess}"
-            findings.notes.append(document.note(path, text))
-            return True
-        return False
+            findings.notes.append(named.document.note(named.path, text))
+        return bool(guess)

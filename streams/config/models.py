@@ -312,6 +312,11 @@ class Config(Model):
     _path: Path = PrivateAttr(default=Path("streamgauge.yaml"))
     _document: Document = PrivateAttr(default_factory=lambda: Document("streamgauge.yaml", {}, {}))
 
+    @field_validator("sources")
+    @classmethod
+    def _some(cls, value: Mapping[str, Source]) -> Mapping[str, Source]:
+        return value or reject("at least one source")
+
     @property
     def path(self) -> Path:
         """The file that this was read from."""

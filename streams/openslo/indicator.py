@@ -244,6 +244,9 @@ class _Reader:
             lacking = some if some.query.sum is None else total
             self.fail((*lacking.path, "sum"), f"sum in both {key} and total, or in neither", "nothing")
             fits = False
+        if ratio.counter is False and some.query.sum is None and total.query.sum is None:
+            text = "events are counted; to add up a number that goes up and down, name its column as sum"
+            self.findings.notes.append(self.document.note((*path, "counter"), text))
         groups = [metric for metric in (some, total) if metric.query.group_by]
         if len({metric.query.group_by for metric in groups}) > 1:
             place = (*some.path, "groupBy")

@@ -496,3 +496,12 @@ def test_sums_are_of_numbers() -> None:
     one = resolve_one(slo(ratio(bad="source: requests, sum: out", total="source: requests, sum: in")))
     assert isinstance(one.rollup.measures[0], Sum)
     assert {use.column for use in one.uses if use.measured} == {"in", "out"}
+
+
+@pytest.mark.parametrize(
+    ("counter", "query", "notes"), [("false", "", 1), ("false", ", sum: in", 0), ("true", "", 0)]
+)
+def test_a_counter_that_is_none_needs_a_sum(counter: str, query: str, notes: int) -> None:
+    both = ratio(good=f"source: requests{query}", total=f"source: requests{query}")
+    resolved, findings = resolve(slo(both + f"  counter: {counter}\n"))
+    assert (len(resolved), findings.problems, len(findings.notes)) == (1, [], notes)

@@ -6,9 +6,11 @@ Guarantee: secrets leave the configuration only here, into the client's argument
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import time
 from typing import Any
+from urllib.parse import quote_plus
 
 import aiohttp
 from aiokafka.abc import AbstractTokenProvider
@@ -88,14 +90,14 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
         form = {"grant_type": "client_credentials"}
         if self._security.scope:
             form["scope"] = self._security.scope
-        credentials = aiohttp.BasicAuth(
-            str(self._security.client_id), _revealed(self._security.client_secret) or ""
-        )
+        # Both parts are form-encoded first (RFC 6749, section 2.3.1).
+        pair = f"{quote_plus(str(self._security.client_id))}:{quote_plus(self._secret())}"
+        headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode('ascii')}"}
         timeout = aiohttp.ClientTimeout(total=TOKEN_TIMEOUT_S)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-                session.post(endpoint, data=form, auth=credentials) as response,
+                session.post(endpoint, data=form, headers=headers) as response,
             ):
                 response.raise_for_status()
                 answer = await response.json(content_type=None)
@@ -105,3 +107,6 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
             raise TokenError(
                 f"{endpoint}: expected an access token, found {type(error).__name__}: {error}"
             ) from error
+
+    def _secret(self) -> str:
+        return _revealed(self._security.client_secret) or ""

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import aiokafka
 import pytest
 
 from streams.capture import CaptureError, Taken, capture_topic
+from streams.files import read_records
 from tests.services.kafka import Broker
 from tests.services.topics import unique_name
+
+ROOT = Path(__file__).parents[2]
 
 
 async def captured(kafka: Broker, topic: str, **options: Any) -> list[dict[str, Any]]:
@@ -99,3 +106,78 @@ async def test_a_broker_that_is_not_there_is_named() -> None:
         await capture_topic(
             "t", client={"bootstrap_servers": "127.0.0.1:9"}, write=lambda line: None, taken=Taken()
         )
+
+
+def streamgauge(*arguments: str, stdin: int | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "streams.cli", *arguments],
+        cwd=ROOT,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def config(kafka: Broker, tmp_path: Path) -> tuple[Path, str]:
+    """An access log's configuration on a topic of its own, and that topic."""
+    topic = kafka.create_topic(unique_name("access"), partitions=2)
+    example = (ROOT / "examples" / "access-log.yaml").read_text()
+    changes = {"topic: access-log": f"topic: {topic}", "127.0.0.1:9092": kafka.bootstrap}
+    for old, new in changes.items():
+        assert old in example
+        example = example.replace(old, new)
+    path = tmp_path / "streamgauge.yaml"
+    path.write_text(example.replace("slos/", f"{ROOT}/examples/slos/"))
+    return path, topic
+
+
+LINE = '203.0.113.14 - - [25/Nov/2026:05:54:{:02} +0000] "GET / HTTP/1.1" {} 16 "-" "-" 0.020'
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".jsonl.zst"])
+def test_a_captured_topic_is_replayed_like_its_lines(
+    kafka: Broker, config: tuple[Path, str], tmp_path: Path, suffix: str
+) -> None:
+    path, topic = config
+    for partition in (0, 1):
+        lines = [LINE.format(second, 500 if second % 9 == partition else 200) for second in range(40)]
+        kafka.produce(topic, [line.encode() for line in lines], partition=partition, compression="lz4")
+    file, out = str(tmp_path / f"taken{suffix}"), str(tmp_path / "out")
+    # By the source's name; the topic is found in the configuration.
+    capture = streamgauge("capture", "access_log", "-c", str(path), "--output", file)
+    _, errors = capture.communicate(timeout=60)
+    assert capture.returncode == 0, errors
+    assert f"80 records, {sum(map(len, lines)) * 2:,} bytes of values, in {file}" in errors
+    replay = streamgauge("replay", file, "-c", str(path), "--output", out, "--json")
+    output, errors = replay.communicate(timeout=60)
+    assert replay.returncode == 0, errors
+    summary = json.loads(output)
+    assert [summary[key] for key in ("events", "good", "bad", "late", "dead")] == [80, 70, 10, 0, 0]
+
+
+def test_following_until_ctrl_c_leaves_a_whole_file(
+    kafka: Broker, config: tuple[Path, str], tmp_path: Path
+) -> None:
+    path, topic = config
+    kafka.produce(topic, [LINE.format(1, 200).encode()], partition=0)
+    file = tmp_path / "taken.jsonl.gz"
+    capture = streamgauge("capture", topic, "-c", str(path), "--output", str(file), "--follow")
+    time.sleep(4.0)
+    assert capture.poll() is None
+    capture.send_signal(signal.SIGINT)
+    _, errors = capture.communicate(timeout=30)
+    assert capture.returncode == 0, errors
+    assert "1 records" in errors
+    ((_, _, records),) = read_records(file)
+    assert [record.decode() for record in records.values if record] == [LINE.format(1, 200)]
+
+
+def test_capture_to_standard_output_is_only_lines(kafka: Broker, config: tuple[Path, str]) -> None:
+    path, topic = config
+    kafka.produce(topic, [b"one", b"two"], partition=1)
+    capture = streamgauge("capture", topic, "-c", str(path), "--output", "-")
+    output, errors = capture.communicate(timeout=60)
+    assert capture.returncode == 0, errors
+    assert [json.loads(line)["offset"] for line in output.splitlines()] == [0, 1]

@@ -21,7 +21,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,6 +45,9 @@ LONG_WINDOWS = tuple(
     for unit, counts in ((MINUTE, (5, 30)), (HOUR, (1, 2, 6)), (DAY, (1, 3, 7, 28, 30)))
     for n in counts
 )
+OPEN_BUCKETS = 8
+"""Buckets that are still open: the current one and a minute of lateness, and one on its way."""
+
 KINDS = ("long", "short", "latency")
 
 
@@ -53,18 +56,8 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def buckets_of(kind: str, now: int) -> Iterator[int]:
-    """One bucket for every slot that the kind keeps, ascending, up to `now`."""
-    if kind == "long":
-        yield from range(now - 30 * DAY // BUCKET_MS, now - 3 * DAY // BUCKET_MS, HOUR // BUCKET_MS)
-        yield from range(now - 3 * DAY // BUCKET_MS, now - HOUR // BUCKET_MS, 5 * MINUTE // BUCKET_MS)
-        yield from range(now - HOUR // BUCKET_MS, now)
-    else:
-        yield from range(now - 2 * (5 * MINUTE) // BUCKET_MS, now)
-
-
 def table(rollup: str, kind: str, hashes: Hashes, names: list[bytes], bucket: int) -> Table:
-    """Rows of all series for one bucket."""
+    """Return rows of all series for one bucket."""
     count = len(hashes)
     random = np.random.default_rng(bucket)
     none: Rows = np.zeros(0, dtype=np.int64)
@@ -97,6 +90,16 @@ def table(rollup: str, kind: str, hashes: Hashes, names: list[bytes], bucket: in
 
 def bytes_per_series(kind: str, series_count: int) -> float:
     """Fill the windows of `series_count` series and return how far the process has grown for each."""
+    filled_window(kind, 10)  # what the first use of anything takes is not the series'
+    before = resident_bytes()
+    window = filled_window(kind, series_count)
+    grown = resident_bytes() - before
+    assert window.rollups["bench"].series_count == series_count
+    return grown / series_count
+
+
+def filled_window(kind: str, series_count: int) -> SourceWindow:
+    """Return a window stage whose rings are full, with series of its own names."""
     rollup = Rollup(
         name="bench",
         source="requests",
@@ -106,24 +109,35 @@ def bytes_per_series(kind: str, series_count: int) -> float:
         windows_ms=LONG_WINDOWS if kind == "long" else (5 * MINUTE,),
     )
     plan = SourcePlan("requests", "requests", "json", Layout(wanted={}), (rollup,))
-    before = resident_bytes()
     labels = [(f"svc-{i % 100}", f"/r/{i // 100}") for i in range(series_count)]
     hashes = np.random.default_rng(0).integers(1 << 63, size=series_count).astype(np.uint64)
     names = [encode_labels(label) for label in labels]
     del labels
     window = SourceWindow(plan, (), 1, {})
     now = 1_760_000_000_000 // BUCKET_MS
-    for offset, bucket in enumerate(buckets_of(kind, now)):
+    first = now - OPEN_BUCKETS
+    if kind == "long":
+        # Filled as a restart fills it, slot by slot, which is quicker than 30 days of buckets.
+        target = window.rollups[rollup.name]
+        stored = table(rollup.name, kind, hashes, names, first)
+        stored = replace(stored, counts=np.tile(stored.counts, 3))
+        for level, spec in reversed(list(enumerate(target.rings.levels))):
+            current = first // spec.width
+            for slot in range(current - spec.slot_count + 1, current):
+                target.load(level, slot, stored, first - 1)
+        target.finish_load(first - 1)
+        del stored
+    else:
+        first -= 2 * 5 * MINUTE // BUCKET_MS
+    for offset, bucket in enumerate(range(first, now)):
         rows = table(rollup.name, kind, hashes, names, bucket)
         window.accept(Frame("requests", 0, offset + 1, bucket + 1, bucket, tables=(rows,)), offset)
         del rows
-        for _ in window.seal(bucket + 1):
+        final = bucket + 1 - OPEN_BUCKETS
+        for _ in window.seal(final):
             pass
-        window.confirm(bucket + 1)
-    del names, hashes
-    grown = resident_bytes() - before
-    assert window.rollups[rollup.name].series_count == series_count
-    return grown / series_count
+        window.confirm(final)
+    return window
 
 
 def main() -> None:

@@ -43,6 +43,10 @@ def own_columns(source: Source) -> Mapping[str, Kind]:
     return _OWN.get(source.signal or source.format, {})
 
 
+LIKENESS = 0.75
+"""How like a format's own column another must be to be taken for a slip: `stauts` is, `http_host` is not."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Named:
     """A column where the user wrote it.
@@ -138,7 +142,7 @@ class Columns:
                 return False
             findings.problems.append(named.problem("a number column", f"{column}, which is text in {name}"))
             return True
-        guess = nearest(column, own)
+        guess = nearest(column, own, likeness=LIKENESS)
         if self.source.format == "access_log":
             if guess:
                 findings.problems.append(named.problem(f"a column of {name}", column, guess))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.slo import Maintenance, Tier
+from streams.config.check import check_paths
 from streams.config.columns import own_columns
 from streams.config.compile import compile_plan
 from streams.config.load import load_config
@@ -335,6 +336,24 @@ def test_the_columns_known_of_a_format_are_those_it_decodes(tmp_path: Path) -> N
     assert own["spans"] == otlp_events.FIELDS["spans"] | otlp_events.CONTEXT_FIELDS
     assert own["metrics"] == otlp_metrics.EVENT_FIELDS | otlp_metrics.CONTEXT_FIELDS
     assert own["logs"] == otlp_events.FIELDS["logs"] | otlp_events.CONTEXT_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("source", "problems", "notes"),
+    [
+        ("{topic: a, format: access_log, series: [stauts]}", 1, 0),
+        ("{topic: a, format: access_log, series: [http_host]}", 0, 1),
+        ("{topic: a, format: access_log, series: [stauts], fields: {stauts: code}}", 0, 0),
+        ("{topic: a, format: otlp_json, signal: spans, series: [service.name, http.route]}", 0, 0),
+        ("{topic: a, format: otlp_json, signal: spans, series: [durations]}", 0, 1),
+        ("{topic: a, format: json, series: [stauts]}", 0, 0),
+    ],
+)
+def test_slips_in_a_formats_own_columns(tmp_path: Path, source: str, problems: int, notes: int) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(f"sources: {{a: {source}}}", encoding="utf-8")
+    report = check_paths([path], environment={})
+    assert (len(report.problems), len(report.notes)) == (problems, notes)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.name)

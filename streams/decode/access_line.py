@@ -213,7 +213,12 @@ def read_extras(rest: str) -> Extras:
         return _NO_EXTRAS
     duration = upstream = host = None
     bare: list[str] = []
-    for key, quoted_value, plain_value, _, plain in _TOKEN.findall(rest):
+    if "=" not in rest and '"' not in rest:
+        bare = [token for token in rest.split() if _AMOUNT.fullmatch(token)]
+        tokens: list[tuple[str, ...]] = []
+    else:
+        tokens = _TOKEN.findall(rest)
+    for key, quoted_value, plain_value, _, plain in tokens:
         if key:
             value, name = quoted_value or plain_value, key.lower()
             if name in _DURATION_KEYS:
@@ -245,7 +250,8 @@ def seconds(text: str, raw: bool = False, whole_per_second: float = 1) -> float 
     (0.75, 0.012, None)
     """
     total: float | None = None
-    for part in re.split(r"[,:\s]+", text.strip().strip('"')):
+    parts = (text,) if _AMOUNT.fullmatch(text) else re.split(r"[,:\s]+", text.strip().strip('"'))
+    for part in parts:
         match = _AMOUNT.fullmatch(part)
         if match is None:
             continue

@@ -25,6 +25,7 @@ from streams.decode.access_line import (
     split_request,
     split_target,
     text_or_missing,
+    unescape,
 )
 from streams.decode.accounting import skipped_count
 from streams.decode.batch import Column, Dead, Decoder, EventBatch, Field, Layout, Records, Strings
@@ -136,11 +137,12 @@ class AccessLogDecoder:
 
     def decode(self, records: Records) -> EventBatch:
         """Decode all `records`; see `Decoder.decode`."""
-        is_json = np.fromiter(map(_is_json, records.values), np.bool_, len(records))
-        if not is_json.any():
-            return self._text.decode(records)
-        if is_json.all():
+        beginnings = {value[:1] for value in records.values if value is not None}
+        if beginnings == {b"{"} and None not in records.values:
             return self._json.decode(records)
+        if not beginnings & _MAY_BEGIN_JSON:
+            return self._text.decode(records)
+        is_json = np.fromiter(map(_is_json, records.values), np.bool_, len(records))
         parts = []
         for decoder, mask in ((self._text, ~is_json), (self._json, is_json)):
             places = np.flatnonzero(mask).astype(np.int64)
@@ -151,8 +153,12 @@ class AccessLogDecoder:
         return merge(parts)
 
 
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_MAY_BEGIN_JSON = {b"{", *(bytes([byte]) for byte in _BLANK)}
+
+
 def _is_json(value: bytes | None) -> bool:
-    return value is not None and (value[:1] == b"{" or value.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{")
+    return value is not None and value.lstrip(_BLANK)[:1] == b"{"
 
 
 class _TextLines:
@@ -248,7 +254,10 @@ class _TextLines:
         codes, entries = raw[source.part].codes, parsed[source.part]
         if kind == "number":
             return scaled(as_numbers(codes, map(source.meaning, entries)), scale)
-        column = as_strings(codes, map(source.meaning, entries))
+        if source.meaning is text_or_missing:
+            column = as_texts(raw[source.part])
+        else:
+            column = as_strings(codes, map(source.meaning, entries))
         if source.part == "host" and (column.codes < 0).any():
             named = as_strings(raw["rest"].codes, (extras.host for extras in parsed["rest"]))
             return _first_of(column, named)
@@ -346,6 +355,13 @@ def as_numbers(codes: Codes, entries: Iterable[object]) -> Numbers:
     """Numbers [E] of dictionary codes whose entries mean these values; NaN where there is none."""
     table = np.fromiter(map(to_number, entries), np.float64)
     return np.append(table, np.nan)[codes]
+
+
+def as_texts(raw: Strings) -> Strings:
+    """What `text_or_missing` gives, for most texts at no cost each."""
+    values = list(map(unescape, raw.values)) if "\\" in "".join(raw.values) else raw.values
+    absent = [code for code, value in enumerate(raw.values) if value in ("", "-")]
+    return Strings(np.where(np.isin(raw.codes, absent), np.int32(-1), raw.codes), values)
 
 
 def as_strings(codes: Codes, entries: Iterable[object]) -> Strings:

@@ -58,7 +58,10 @@ def places(column: str, layout: Layout, rules: Rules) -> tuple[Path, ...]:
     if column in layout.fields:
         texts: Sequence[str] = (layout.fields[column].path,)
     else:
-        texts = tuple(dict.fromkeys((*rules.aliases.get(column, ()), column)))
+        known = rules.aliases.get(column, ())
+        # Where a format keeps the column inside an object of its name, the object itself is not the column.
+        own = () if any(place.startswith(f"{column}.") for place in known) else (column,)
+        texts = tuple(dict.fromkeys((*known, *own)))
     return tuple(path for text in texts for path in both_readings(text))
 
 

@@ -8,6 +8,7 @@ Cost: one dictionary look-up a value, about 60 ns for short strings.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -33,25 +34,48 @@ class _Dictionary(dict[str | None, int]):
         code = self[key] = len(self) - 1
         return code
 
+    def learn(self, values: Sequence[object]) -> None:
+        """Give all new strings their codes at once, which is faster where many are new."""
+        new: list[Any] = [value for value in dict.fromkeys(values) if value not in self]
+        if set(map(type, new)) - {str}:
+            raise _NotTextError
+        self.update(zip(new, range(len(self) - 1, len(self) - 1 + len(new)), strict=True))
+
 
 class Encoder:
     """Encodes the pieces of one column, one after the other, into a common dictionary."""
 
     def __init__(self) -> None:
         self._dictionary = _Dictionary()
+        self._many_are_new = False
 
     def encode(self, values: Sequence[object]) -> Codes:
         """Codes [E] of strings, numbers, truth values and None; anything else is missing."""
-        lookup = self._dictionary.__getitem__
+        dictionary, known = self._dictionary, len(self._dictionary)
+        lookup = dictionary.__getitem__
         try:
-            return np.fromiter(map(lookup, values), np.int32, len(values))  # type: ignore[arg-type]
+            if self._many_are_new:
+                dictionary.learn(values)
+            codes = np.fromiter(map(lookup, values), np.int32, len(values))  # type: ignore[arg-type]
         except (_NotTextError, TypeError):  # TypeError: a list or an object, which cannot be a key
-            return np.fromiter((lookup(plain_text(value)) for value in values), np.int32, len(values))
+            codes = np.fromiter((lookup(plain_text(value)) for value in values), np.int32, len(values))
+        self._many_are_new = 4 * (len(dictionary) - known) > len(values)
+        return codes
 
     def column(self, codes: Codes) -> Strings:
         """The column that consists of `codes`, which this encoder gave out."""
-        entries = [entry for entry in self._dictionary if entry is not None]
-        return Strings(codes, [whole_text(entry) for entry in entries])
+        entries = list(self._dictionary)
+        entries.remove(None)
+        return Strings(codes, whole_texts(entries))
+
+
+def whole_texts(entries: list[Any]) -> list[str]:
+    """All `entries` as `whole_text` gives them."""
+    try:
+        "".join(entries).encode()
+    except UnicodeEncodeError:
+        return list(map(whole_text, entries))
+    return entries
 
 
 def plain_text(value: object) -> str | None:

@@ -68,7 +68,9 @@ _METRIC = re.compile(
 
 def _has_metrics(value: bytes | None) -> bool:
     """Whether a record is Vector's way to write a metric, with or without `metric` around it."""
-    return value is not None and _METRIC.match(value) is not None
+    if value is None or (b'"metric"' not in value and b'"kind"' not in value):
+        return False
+    return _METRIC.match(value) is not None
 
 
 class _Logs(JsonDecoder):

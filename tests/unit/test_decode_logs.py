@@ -8,6 +8,7 @@ import pytest
 
 from streams.decode.batch import Field, Kind
 from tests.unit.decoding import ARRIVED_MS, columns, decode, reasons
+from tests.unit.metric_decoding import GOLDEN, assert_golden
 
 S: Kind = "string"
 N: Kind = "number"
@@ -217,3 +218,44 @@ def test_debezium_finds_deletes_whatever_else_is_wanted() -> None:
     assert columns(decode("debezium", records, {"total": N}, time_format="record"))["total"] == [7.0]
     assert len(decode("debezium", records, {}, time_format="record")) == 1
     assert columns(decode("debezium", records, {"op": N, "total": N}))["total"] == [7.0]
+
+
+GOLDEN_WANTED: dict[str, dict[str, Kind]] = {
+    "pino/pino-10.4": {
+        "severity": S,
+        "body": S,
+        "service": S,
+        "host": S,
+        "trace_id": S,
+        "method": S,
+        "path": S,
+        "status": N,
+        "duration": N,
+        "client": S,
+        "agent": S,
+        "err.type": S,
+        "order.total": N,
+    },
+    "ecs/ecs-logging-2.3": {
+        "severity": S,
+        "body": S,
+        "service": S,
+        "trace_id": S,
+        "method": S,
+        "path": S,
+        "query": S,
+        "status": N,
+        "bytes": N,
+        "duration": N,
+        "client": S,
+        "error.type": S,
+        "labels.team": S,
+    },
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN_WANTED)
+def test_what_the_libraries_write_is_read(name: str, update_golden: bool) -> None:
+    lines = (GOLDEN / f"{name}.jsonl").read_bytes().splitlines()
+    batch = decode(name.partition("/")[0], lines, GOLDEN_WANTED[name])
+    assert_golden(batch, f"{name}.events.jsonl", update_golden)

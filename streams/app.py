@@ -45,6 +45,7 @@ class Engine:
 
     on_transition : told of each alert that changes its state
     on_active     : told of the alerts that were live when this worker took over a partition
+    on_dropped    : told when this worker owns nothing any more
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Engine:
         *,
         on_transition: Callable[[Transition], None],
         on_active: Callable[[Sequence[Alert]], None],
+        on_dropped: Callable[[], None],
     ) -> None:
         self.config = config
         self.plan = compile_plan(config)
@@ -74,6 +76,7 @@ class Engine:
         self._epoch = 0
         self._waiting_since_s = time.monotonic()
         self._on_transition = on_transition
+        self._on_dropped = on_dropped
         self._missing = TelemetryMissing(
             self.plan.slos,
             clock=lambda: int(time.time() * 1000),
@@ -115,6 +118,7 @@ class Engine:
         self.ready = False
         self.aggregate.clear()
         self.window.clear()
+        self._on_dropped()
 
     async def _on_assigned(self, _app: Any, **_: Any) -> None:
         """Begin afresh with every assigned partition, from what was committed and stored."""
@@ -159,6 +163,10 @@ class Engine:
             if not self.ready and stuck_s > REBALANCE_DEADLINE_S:
                 await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; starting anew"))
             self._check_missing()
+
+    def missing_alerts(self) -> list[Alert]:
+        """Alerts about silent sources that this worker looks after."""
+        return self._missing.active() if 0 in self.window.owned() else []
 
     def _check_missing(self) -> None:
         """The owner of the first partition of the partials hears of all source partitions."""

@@ -6,11 +6,10 @@ import asyncio
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from importlib.metadata import version
 
 import faust
-from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from detectors.alert import Alert, Transition
@@ -18,6 +17,7 @@ from streams.app import Engine
 from streams.config.models import Config
 from streams.connection import client_arguments
 from streams.publish.live import live_rollups, slo_snapshots, source_snapshots
+from streams.publish.outlet import Outlet
 from streams.publish.snapshot import WorkerSnapshot
 from streams.publish.state_json import state_json
 from streams.publish.web import serve, web_application
@@ -33,8 +33,14 @@ class Publisher:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._runner: web.AppRunner | None = None
-        self.engine = Engine(config, on_transition=self._moved, on_active=self._taken_over)
+        host = f"http://{config.web.host}:{config.web.port}"
+        self._outlet = Outlet(config.sinks, generator_url=host)
+        self.engine = Engine(
+            config,
+            on_transition=self._moved,
+            on_active=self._outlet.take_over,
+            on_dropped=self._outlet.forget,
+        )
         self.engine.app.task(self._serve)
 
     async def _serve(self) -> None:
@@ -44,26 +50,28 @@ class Publisher:
             state=lambda snapshot: state_json(snapshot, self._live_alerts()),
         )
         host, port = self._config.web.host, self._config.web.port
-        self._runner, port = await serve(application, host, port)
+        self._outlet.open()
+        runner, port = await serve(application, host, port)
         logger.info("Serving metrics on http://%s:%d/metrics", host, port)
-        await self.engine.app.wait_until_stopped()
-        await self._runner.cleanup()
+        try:
+            await self.engine.app.wait_until_stopped()
+        finally:
+            await self._outlet.close()
+            await runner.cleanup()
 
     def _moved(self, moved: Transition) -> None:
         alert = moved.alert
         logger.warning("Alert %s: %s", alert.state, alert.annotations.get("summary", alert.alertname))
-
-    def _taken_over(self, alerts: Sequence[Alert]) -> None:
-        for alert in alerts:
-            logger.info("Alert still %s: %s", alert.state, alert.alertname)
+        self._outlet.take(alert)
 
     def _live_alerts(self) -> list[Alert]:
-        return [
+        burning = [
             alert
             for by_source in self.engine.window.owned().values()
             for window in by_source.values()
             for alert in window.book.active()
         ]
+        return burning + self.engine.missing_alerts()
 
     def _snapshot(self) -> Callable[[], WorkerSnapshot]:
         """Copy the live state; what is returned completes the copy, in any thread."""
@@ -83,6 +91,7 @@ class Publisher:
                 rollups=[live.finished() for live in rollups],
                 slos=slos,
                 alerts=alerts,
+                deliveries=self._outlet.outcomes(),
             )
 
         return complete

@@ -20,6 +20,21 @@ from streams.columns import Table, TableHead, decode_tables, encode_tables, pack
 FORMAT = 1
 
 
+class ExemplarRow(msgspec.Struct, array_like=True, frozen=True):
+    """One event that stands for many: which series it belongs to, its trace, and what it measured.
+
+    key   : the series' 64-bit key
+    value : the measured duration, 1 where none was
+    """
+
+    rollup: str
+    key: int
+    trace_id: str
+    value: float
+    time_ms: int
+    error: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One message of `<app>-partials`.
@@ -37,6 +52,7 @@ class Frame:
     newest: int
     idle: bool = False
     tables: Sequence[Table] = field(default=())
+    exemplars: Sequence[ExemplarRow] = field(default=())
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -48,6 +64,7 @@ class _Head(msgspec.Struct, array_like=True):
     newest: int
     idle: bool
     tables: list[TableHead]
+    exemplars: list[ExemplarRow]
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -63,6 +80,7 @@ def encode_frame(frame: Frame) -> bytes:
             frame.newest,
             frame.idle,
             heads,
+            list(frame.exemplars),
         ),
         parts,
     )
@@ -84,4 +102,5 @@ def decode_frame(value: bytes) -> Frame:
         newest=head.newest,
         idle=head.idle,
         tables=decode_tables(head.tables, body, at),
+        exemplars=head.exemplars,
     )

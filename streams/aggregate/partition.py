@@ -25,7 +25,7 @@ import numpy as np
 
 from models.arrays import EpochMs, Mask, Rows
 from streams.aggregate.counters import CounterState
-from streams.aggregate.partials import Frame, encode_frame
+from streams.aggregate.partials import ExemplarRow, Frame, encode_frame
 from streams.aggregate.rollup_state import RollupState, take_columns
 from streams.aggregate.series import SeriesIndexes
 from streams.aggregate.tables import BUCKET_LIMIT
@@ -108,7 +108,12 @@ class PartitionAggregate:
         self._lookback = -(-decoder.lookback_ms // BUCKET_MS)
         names = indexes or SeriesIndexes()
         self._outcomes, *self._rollups = [
-            RollupState(rollup, plan.series_count_max, names.of(rollup.name, rollup.by))
+            RollupState(
+                rollup,
+                plan.series_count_max,
+                names.of(rollup.name, rollup.by),
+                plan.exemplar if rollup.name == plan.name else None,
+            )
             for rollup in (outcomes_rollup(plan.name), *plan.rollups)
         ]
         self._first: dict[int, int] = {}
@@ -169,19 +174,19 @@ class PartitionAggregate:
         self._count_dead(dead, batch, newest, records)
         if on_time.any():
             self._note_first(bucket[on_time], offsets[on_time])
-            self._count_rollups(batch, bucket, on_time)
+            self._count_rollups(batch, on_time)
         if len(batch):
             self.newest_ms = max(self.newest_ms, int(newest[-1]))
         self._place_deferred(bucket, on_time)
         return self._rejected(batch, records, late, dead)
 
-    def _count_rollups(self, batch: EventBatch, bucket: Rows, on_time: Mask) -> None:
-        columns, weight = batch.columns, batch.weight
+    def _count_rollups(self, batch: EventBatch, on_time: Mask) -> None:
+        columns, time_ms, weight = batch.columns, batch.time_ms, batch.weight
         if not on_time.all():
-            columns, bucket = take_columns(columns, on_time), bucket[on_time]
+            columns, time_ms = take_columns(columns, on_time), time_ms[on_time]
             weight = None if weight is None else weight[on_time]
         for state in self._rollups:
-            state.add(columns, bucket, weight)
+            state.add(columns, time_ms, weight)
 
     def _count_outcomes(
         self, batch: EventBatch, bucket: Rows, before: EpochMs, on_time: Mask, late: Mask
@@ -219,7 +224,7 @@ class PartitionAggregate:
             return
         code = np.zeros(len(bucket), dtype=np.int32)
         columns: dict[str, Column] = {"outcome": Strings(code, [outcome]), "reason": Strings(code, [reason])}
-        self._outcomes.add(columns, bucket, None)
+        self._outcomes.add(columns, bucket * BUCKET_MS, None)
 
     def _note_first(self, bucket: Rows, offsets: Rows) -> None:
         low = int(bucket.min())
@@ -270,11 +275,13 @@ class PartitionAggregate:
                 by_home.append(split_by_home(dirty, home, destinations))
         if not by_home and boundary == self._sent_boundary and not (idle or announce):
             return None
+        exemplars = [row for state in self._rollups if state.exemplars for row in state.exemplars.take()]
         frames = [
             (destination, value)
             for destination in range(destinations)
             for value in self._frames(
                 [pieces[destination] for pieces in by_home],
+                [row for row in exemplars if row.key % destinations == destination],
                 boundary,
                 idle=idle,
                 always=announce or idle,
@@ -288,7 +295,13 @@ class PartitionAggregate:
         return self.flight
 
     def _frames(
-        self, tables: Sequence[Table | None], boundary: int, *, idle: bool, always: bool
+        self,
+        tables: Sequence[Table | None],
+        exemplars: Sequence[ExemplarRow],
+        boundary: int,
+        *,
+        idle: bool,
+        always: bool,
     ) -> Iterator[bytes]:
         groups = list(split_tables([table for table in tables if table is not None]))
         if not groups:
@@ -306,6 +319,7 @@ class PartitionAggregate:
                     newest=self.newest_ms // BUCKET_MS if self.newest_ms > NEVER else NEVER,
                     idle=idle,
                     tables=group,
+                    exemplars=exemplars if last else (),
                 )
             )
 

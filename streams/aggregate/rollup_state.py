@@ -12,8 +12,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Counts, Mask, Rows
+from models.arrays import Counts, EpochMs, Mask, Rows
 from streams.aggregate.distinct import REGISTER_BITS, registers_of, value_hashes
+from streams.aggregate.exemplars import Exemplars
 from streams.aggregate.series import SeriesIndex
 from streams.aggregate.sketch import BIN_BITS, BIN_COUNT, bins_of
 from streams.aggregate.tables import (
@@ -32,7 +33,7 @@ from streams.aggregate.tables import (
 )
 from streams.columns import Table
 from streams.decode.batch import Column, Strings
-from streams.plan import MICRO, Count, Rollup
+from streams.plan import BUCKET_MS, MICRO, Count, Rollup
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -46,12 +47,15 @@ _NO_RANKS: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
 class RollupState:
     """Cells, sketch bins and distinct registers of one rollup."""
 
-    def __init__(self, rollup: Rollup, series_count_max: int, index: SeriesIndex) -> None:
+    def __init__(
+        self, rollup: Rollup, series_count_max: int, index: SeriesIndex, trace_id: str | None = None
+    ) -> None:
         assert len(rollup.distinct) <= DISTINCT_COLUMNS_MAX
         self.rollup = rollup
         self.series_count_max = series_count_max
         self.folded_count = 0
         self.index = index
+        self.exemplars = None if trace_id is None else Exemplars(index, trace_id, rollup.sketch)
         self._cells: tuple[Keys, Counts] = (_NO_KEYS, np.zeros((0, len(rollup.measures)), dtype=np.int64))
         self._fresh_cells: list[tuple[Keys, Counts]] = []
         self._bins: tuple[Keys, Counts] = (_NO_KEYS, _NO_KEYS)
@@ -60,19 +64,21 @@ class RollupState:
         self._fresh_registers: list[tuple[Keys, NDArray[np.uint8]]] = []
         self._dirty: Mask = np.zeros(0, dtype=np.bool_)
 
-    def add(self, columns: Mapping[str, Column], bucket: Rows, weight: Counts | None) -> None:
+    def add(self, columns: Mapping[str, Column], time_ms: EpochMs, weight: Counts | None) -> None:
         """Count rows that are on time.
 
         columns : of these rows
-        bucket  : Rows [E], bucket number of each row
+        time_ms : EpochMs [E], event time of each row
         weight  : Counts [E] or None for one each
         """
         if self.rollup.where is not None:
-            keep = self.rollup.where.mask(columns, len(bucket))
+            keep = self.rollup.where.mask(columns, len(time_ms))
             if not keep.all():
-                columns, bucket, weight = take_rows(columns, bucket, weight, keep)
-        if len(bucket) == 0:
+                columns, time_ms = take_columns(columns, keep), time_ms[keep]
+                weight = None if weight is None else weight[keep]
+        if len(time_ms) == 0:
             return
+        bucket = time_ms // BUCKET_MS
         series = self.index.numbers(columns, len(bucket))
         if len(self.index) > self.series_count_max:
             series = self._fold(bucket, series)
@@ -81,6 +87,10 @@ class RollupState:
             self._sketch(columns.get(self.rollup.sketch), bucket, series, weight)
         for position, name in enumerate(self.rollup.distinct):
             self._mark_distinct(columns.get(name), position, bucket, series)
+        if self.exemplars is not None:
+            errors = self.rollup.measures[1].where
+            bad = np.zeros(len(bucket), np.bool_) if errors is None else errors.mask(columns, len(bucket))
+            self.exemplars.note(columns, time_ms, series, bad)
 
     def _count(
         self, columns: Mapping[str, Column], bucket: Rows, series: Rows, weight: Counts | None
@@ -232,17 +242,6 @@ class RollupState:
         self._registers = max_by_key(
             np.concatenate([keys for keys, _ in parts]), np.concatenate([ranks for _, ranks in parts])
         )
-
-
-def take_rows(
-    columns: Mapping[str, Column], bucket: Rows, weight: Counts | None, keep: Mask
-) -> tuple[dict[str, Column], Rows, Counts | None]:
-    """The rows of `keep`."""
-    return (
-        take_columns(columns, keep),
-        bucket[keep],
-        None if weight is None else weight[keep],
-    )
 
 
 def take_columns(columns: Mapping[str, Column], keep: Mask) -> dict[str, Column]:

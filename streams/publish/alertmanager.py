@@ -116,6 +116,11 @@ class AlertmanagerSink:
         self._settled.clear()
         self._changed.set()
 
+    def forget(self) -> None:
+        """Send nothing more of what was taken: somebody else looks after these alerts now."""
+        self._entries.clear()
+        self._settled.set()
+
     async def run(self) -> None:
         """Send what is due, for ever; cancel it to stop."""
         failures = 0

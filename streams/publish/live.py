@@ -15,7 +15,7 @@ from models.arrays import Counts
 from streams.aggregate.partition import NEVER, OUTCOMES
 from streams.aggregate.tables import Keys
 from streams.plan import BUCKET_MS, MICRO
-from streams.publish.snapshot import RollupSnapshot, SloSnapshot, SourceSnapshot
+from streams.publish.snapshot import Exemplar, RollupSnapshot, SloSnapshot, SourceSnapshot
 from streams.runtime.aggregate_stage import AggregateStage
 from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX, merged_sketch
 from streams.window.source_window import SourceWindow, period_counts, without_maintenance
@@ -55,6 +55,10 @@ def live_rollups(window: SourceWindow) -> Iterator[LiveRollup]:
             (column, w): rollup_window.distinct_counts(position, w, end)
             for position, column in enumerate(rollup.distinct)
             for w in short
+        },
+        exemplars={
+            series: Exemplar(row.trace_id, row.value, row.time_ms, row.error)
+            for series, row in rollup_window.exemplars.items()
         },
     )
     yield LiveRollup(counts, {w: rollup_window.sketch_parts(w, end) for w in short if rollup.sketch})

@@ -68,6 +68,10 @@ class NotifySink:
             except asyncio.QueueFull:
                 self.outcomes["dropped"] += 1
 
+    def recognise(self, alert: Alert) -> None:
+        """Note an alert that another worker has announced, so that it is not announced again."""
+        self._seen[alert.key] = None
+
     async def run(self) -> None:
         """Send what was taken, for ever; cancel it to stop."""
         async with asyncio.TaskGroup() as group:

@@ -16,6 +16,7 @@ from detectors.calendar_period import period_bounds
 from detectors.slo import Slo
 from models.arrays import Counts, Numbers, Rows
 from streams.aggregate.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
+from streams.aggregate.partials import ExemplarRow
 from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
 from streams.aggregate.tables import Keys, distinct
 from streams.columns import Table
@@ -46,6 +47,8 @@ class RollupWindow:
         self.held = HeldBuckets(len(rollup.measures))
         self.totals: Counts = np.zeros((0, self.counter_count), dtype=np.int64)
         self.period: Counts = np.zeros((0, self.counter_count), dtype=np.int64)
+        self.exemplars: dict[int, ExemplarRow] = {}
+        """Latest exemplar of a series, by its number; not stored."""
         self.period_end = 0
         """First bucket of the next calendar period."""
         self._slice: Counts = np.zeros((0, 2), dtype=np.int64)
@@ -85,6 +88,12 @@ class RollupWindow:
             rows = np.flatnonzero(keep & (table.bucket == bucket))
             self.held.replace(partition, bucket, whole if len(rows) == len(table) else whole.take(rows))
         return [int(bucket) for bucket in buckets]
+
+    def note_exemplar(self, row: ExemplarRow) -> None:
+        """Keep the latest exemplar of a series that is known."""
+        number = self.table.number(row.key)
+        if number is not None:
+            self.exemplars[number] = row
 
     def seal(self, bucket: int) -> Table | None:
         """Close a bucket: windows, totals and slices take it in. Returns its stored form, or None if empty.

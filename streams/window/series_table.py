@@ -49,6 +49,11 @@ class SeriesTable:
         )
         return numbers if known.all() else np.where(known, numbers, -1)
 
+    def number(self, key: int) -> int | None:
+        """Number of one series, None if it is unknown."""
+        position, known = self._find(np.array([key], dtype=np.uint64))
+        return int(self._numbers[position[0]]) if known[0] else None
+
     def _find(self, hashes: Hashes) -> tuple[Rows, Mask]:
         if len(self._sorted) == 0:
             return np.zeros(len(hashes), dtype=np.int64), np.zeros(len(hashes), dtype=np.bool_)

@@ -106,6 +106,8 @@ class SourceWindow:
         self._first: dict[int, int] = {}
         self._last_bucket: int | None = None
         self._alerts = b"[]"
+        self._revision = self.book.revision
+        self._retired: list[Transition] = []
         self._evidence = dict(evidence)
 
     def accept(self, frame: Frame, offset: int) -> None:
@@ -123,6 +125,9 @@ class SourceWindow:
                 )
             for bucket in window.accept(partition, frame.offset, table, first):
                 self._first.setdefault(bucket, offset)
+        for row in frame.exemplars:
+            if row.rollup in self.rollups:
+                self.rollups[row.rollup].note_exemplar(row)
         if frame.boundary is not None:
             self.boundaries[partition] = max(known, frame.boundary)
         self.newest[partition] = max(self.newest.get(partition, NEVER), frame.newest)
@@ -169,6 +174,9 @@ class SourceWindow:
             if block.level == 0 and block.slot == latest:
                 self._alerts = block.alerts
                 self.book = AlertBook.load(msgspec.json.decode(block.alerts))
+                self._revision = self.book.revision
+                # alerts of SLOs that the configuration no longer has end with the next sealed bucket
+                self._retired = self.book.retire((latest + 1) * BUCKET_MS, self.slos)
         for window in self.rollups.values():
             window.finish_load(latest)
         self.sealed = latest + 1
@@ -206,11 +214,14 @@ class SourceWindow:
             if table is not None:
                 tables.append(table)
         at_ms = (bucket + 1) * BUCKET_MS
-        transitions = self._judge(at_ms)
-        alerts = msgspec.json.encode(self.book.state()) if transitions or self.book.counts() else b"[]"
-        if tables or alerts != self._alerts:
-            blocks.append(Block(self.plan.name, 0, bucket, tables, alerts))
-            self._alerts = alerts
+        transitions = [*self._retired, *self._judge(at_ms)]
+        self._retired = []
+        changed = self.book.revision != self._revision
+        if changed:
+            self._alerts = msgspec.json.encode(self.book.state())
+            self._revision = self.book.revision
+        if tables or changed:
+            blocks.append(Block(self.plan.name, 0, bucket, tables, self._alerts))
         self._last_bucket = bucket
         slis = self.reports(at_ms) if (bucket + 1) % SLI_EVERY_BUCKETS == 0 else []
         return Sealed(bucket, transitions, blocks, slis)
@@ -229,7 +240,7 @@ class SourceWindow:
 
     def _judge(self, at_ms: int) -> list[Transition]:
         moved: list[Transition] = []
-        live = bool(self.book.counts())
+        live = self.book.live_count > 0
         for slo in self.slos:
             window = self.rollups[slo.rollup]
             if not slo.tiers or window.series_count == 0:

@@ -40,10 +40,10 @@ _EXPECTED = "measurement[,tag=value…] field=value[,field=value…] [timestamp]
 
 def make(layout: Layout) -> Decoder:
     """A decoder of line protocol; ValueError where the layout asks for what lines do not have."""
-    if layout.time_field is not None:
+    if layout.time_field not in (None, "timestamp"):
         raise ValueError(
-            f"format influx: a line has its time at its end, so `time` cannot name the field"
-            f" {layout.time_field!r}; leave the field out and give only the format"
+            f"format influx: a line's time stands at its end and is called 'timestamp', found the field"
+            f" {layout.time_field!r}"
         )
     if layout.time_format not in (*UNIT_PER_SECOND, "auto", "record"):
         raise ValueError(

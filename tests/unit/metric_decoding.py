@@ -67,9 +67,7 @@ def assert_batches_do_not_matter(decoder: Decoder, fresh: Decoder, values: Seque
     dead: list[tuple[int, str, str]] = []
     skipped = 0
     for at in range(len(values)):
-        part = Records(
-            [values[at]], all_records.offsets[at : at + 1], all_records.timestamps_ms[at : at + 1]
-        )
+        part = Records([values[at]], all_records.offsets[at : at + 1], all_records.timestamps_ms[at : at + 1])
         batch = fresh.decode(part)
         rows += [{**row, "record": at} for row in rows_of(batch)]
         dead += [(at, one.reason, one.detail) for one in batch.dead]

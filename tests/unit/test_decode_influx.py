@@ -92,7 +92,7 @@ def test_a_line_without_time_takes_that_of_its_record() -> None:
     ],
 )
 def test_units_of_time(time_format: str, stamp: int, time_ms: int) -> None:
-    layout = Layout(wanted={"value": "number"}, time_format=time_format)
+    layout = Layout(wanted={"value": "number"}, time_field="timestamp", time_format=time_format)
     assert decode("influx", layout, b"a v=1 %d" % stamp).time_ms.tolist() == [time_ms]
 
 

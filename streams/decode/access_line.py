@@ -119,6 +119,7 @@ class Request(NamedTuple):
 
 _REQUEST = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,31}) +(\S(?:.*\S)?) *", re.DOTALL)
 _PROTOCOL = re.compile(r"(.*?) +(HTTP/[0-9](?:\.[0-9])?)", re.DOTALL)
+_USUAL_PROTOCOLS = frozenset(("HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/3.0"))
 _NO_REQUEST = Request(None, None, None, None)
 
 
@@ -130,6 +131,10 @@ def split_request(raw: str) -> Request:
     >>> split_request("\\\\x16\\\\x03\\\\x01")
     Request(method=None, path=None, query=None, protocol=None)
     """
+    words = raw.split(" ")
+    method, target = words[0], words[1] if len(words) == 3 else ""
+    if target and words[2] in _USUAL_PROTOCOLS and method.isalpha() and method.isascii():
+        return Request(method, *split_target(target), words[2])
     match = _REQUEST.fullmatch(raw)
     if match is None:
         return _NO_REQUEST

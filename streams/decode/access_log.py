@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -239,9 +240,15 @@ class _TextLines:
         time_format = self._layout.time_format
         if time_format == "record":
             return records.timestamps_ms[owner].astype(np.int64), np.ones(len(owner), np.bool_)
-        if time_format == "auto":
-            return parse_clf(texts)
-        return parse_times(texts, time_format)
+        read = parse_clf if time_format == "auto" else partial(parse_times, time_format=time_format)
+        distinct = dict.fromkeys(texts)
+        if 2 * len(distinct) > len(texts):
+            return read(texts)
+        # Logs have seconds: most lines share theirs with others.
+        times_ms, readable = read(list(distinct))
+        places = dict(zip(distinct, range(len(distinct)), strict=True))
+        place = np.fromiter(map(places.__getitem__, texts), np.int64, len(texts))
+        return times_ms[place], readable[place]
 
     def _column(
         self, name: str, raw: Mapping[str, Strings], parsed: Mapping[str, Sequence[Any]], length: int

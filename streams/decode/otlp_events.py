@@ -8,8 +8,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from models.arrays import Counts, Mask, Numbers, Rows
+from streams.decode.accounting import skipped_count
 from streams.decode.batch import Column, Dead, EventBatch, Layout, Records, Strings
-from streams.decode.otlp_metrics import without_events
 from streams.decode.otlp_names import Slot, take
 from streams.decode.otlp_value import number_of
 
@@ -92,6 +92,6 @@ def batch_of(
         rows = np.flatnonzero(good)
         columns = {name: take(values, rows) for name, values in columns.items()}
         record, time_ms = record[rows], time_ms[rows]
-    skipped = without_events(len(records), record, dead)
+    skipped = skipped_count(len(records), record, dead)
     dead.sort(key=lambda one: one.record)
     return EventBatch(time_ms=time_ms, record=record, columns=columns, dead=dead, skipped=skipped)

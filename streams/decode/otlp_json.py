@@ -89,7 +89,7 @@ class SummaryPoint(_Message):
     start_time_unix_nano: Unsigned = 0
     time_unix_nano: Unsigned = 0
     count: Unsigned = 0
-    sum: float = math.nan
+    sum: float = 0.0
     quantile_values: Raw = _NONE
     flags: Unsigned = 0
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from models.arrays import Counts, EpochMs, Hashes, Mask, Numbers, Rows
+from streams.decode.accounting import skipped_count
 from streams.decode.batch import Column, Counters, Dead, EventBatch, Layout, Records
 from streams.decode.otlp_names import AttributeTable, ContextTable, Slot, or_else
 from streams.decode.otlp_points import (
@@ -50,14 +51,6 @@ def role_of(*, type_: str, temporality: int, monotonic: bool) -> int:
     if type_ == "gauge" or (type_ == "sum" and not monotonic):
         return GAUGE
     return DELTA if temporality == 1 and type_ != "summary" else CUMULATIVE
-
-
-def without_events(record_count: int, record: Rows, dead: Sequence[Dead]) -> int:
-    """Number of records that held neither events nor anything undecodable: tombstones, empty exports."""
-    full = np.zeros(record_count, dtype=np.bool_)
-    full[record] = True
-    full[[one.record for one in dead]] = True
-    return record_count - int(np.count_nonzero(full))
 
 
 def add_metric(
@@ -228,7 +221,7 @@ def _assemble(
         head=rows.head,
         counters=counters,
         dead=sorted(dead, key=lambda one: one.record),
-        skipped=without_events(len(records), rows.record, dead),
+        skipped=skipped_count(len(records), rows.record, dead),
     )
 
 

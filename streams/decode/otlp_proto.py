@@ -284,7 +284,7 @@ class ProtoMetrics:
         return Histograms(
             points,
             count=fixed(buffer, fields, 4, count),
-            sum=_doubles(buffer, fields, 5, count, np.nan),
+            sum=_doubles(buffer, fields, 5, count, 0.0),
             max=np.full(count, np.nan),
             buckets=none,
             bounds=none,

@@ -146,7 +146,7 @@ class _Spans:
         buffer, fields, count = self._buffer, self._fields, self._count
         match name:
             case "name":
-                return _texts(buffer, *fields.select(5, SIZED), count)
+                return _texts(buffer, *_last(*fields.select(5, SIZED), count), count)
             case "kind":
                 return named(varints(fields, 6, count), KINDS)
             case "duration":
@@ -160,7 +160,7 @@ class _Spans:
                 return _texts(buffer, self._lane[inner], begin, size, count)
             case _:
                 number = {"trace_id": 1, "span_id": 2, "parent_span_id": 4}[name]
-                return _ids(buffer, *fields.select(number, SIZED), count)
+                return _ids(buffer, *_last(*fields.select(number, SIZED), count), count)
 
 
 class _Logs:
@@ -178,17 +178,17 @@ class _Logs:
         buffer, fields, count = self._buffer, self._fields, self._count
         match name:
             case "body":
-                return _values(buffer, *fields.select(5, SIZED), count)
+                return _values(buffer, *_last(*fields.select(5, SIZED), count), count)
             case "severity":
-                text = _texts(buffer, *fields.select(3, SIZED), count)
+                text = _texts(buffer, *_last(*fields.select(3, SIZED), count), count)
                 return or_else(text, named(varints(fields, 2, count), SEVERITIES))
             case "severity_number":
                 return varints(fields, 2, count).astype(np.float64)
             case "event_name":
-                return _texts(buffer, *fields.select(12, SIZED), count)
+                return _texts(buffer, *_last(*fields.select(12, SIZED), count), count)
             case _:
                 number = {"trace_id": 9, "span_id": 10}[name]
-                return _ids(buffer, *fields.select(number, SIZED), count)
+                return _ids(buffer, *_last(*fields.select(number, SIZED), count), count)
 
 
 class _Attributes:
@@ -211,7 +211,9 @@ class _Attributes:
     def column(self, slot: Slot) -> Column:
         """The values of the attribute `slot.path`, missing where an event has none."""
         pair = self._find(slot.path.encode())
-        lane, begin, size = self._lane[pair], self._value_begin[pair], self._value_size[pair]
+        lane, begin, size = _last(
+            self._lane[pair], self._value_begin[pair], self._value_size[pair], self._count
+        )
         if slot.kind == "string":
             return _values(self._buffer, lane, begin, size, self._count)
         return _numbers(self._buffer, lane, begin, size, self._count) * slot.scale
@@ -249,6 +251,14 @@ def _values(buffer: Buffer, lane: Rows, begin: Rows, size: Counts, count: int) -
     codes = np.full(count, -1, dtype=np.int32)
     codes[lane[~text]] = [-1 if (value := decoded[raw]) is None else place[value] for raw in others]
     return or_else(texts, Strings(codes, values))
+
+
+def _last(lane: Rows, begin: Rows, size: Counts, count: int) -> tuple[Rows, Rows, Counts]:
+    """Of fields that a message has several times the last one, as protobuf wants it."""
+    place = np.full(count, -1, dtype=np.int64)
+    place[lane] = np.arange(len(lane), dtype=np.int64)
+    kept = place[place >= 0]
+    return lane[kept], begin[kept], size[kept]
 
 
 def _slices(buffer: Buffer, begin: Rows, size: Counts) -> list[bytes]:

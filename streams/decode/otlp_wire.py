@@ -204,7 +204,7 @@ def children(raw: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
         elif wire == FIXED32:
             at = begin + 4
         else:
-            raise ValueError(f"wire type {wire} at byte {begin - 1} of the batch")
+            raise ValueError(f"the wire type {wire}")
         if at > end or tag < 8:
             raise ValueError("a field ends behind its message" if at > end else "field number 0")
         found.append((tag, begin, at))

@@ -6,8 +6,8 @@ its home in a temporary folder; nothing stays once it has stopped.
 What it does not do, found by running it (Tansu 0.6.0), and what follows here:
 
 - The idempotent producer is refused: aiokafka asks for a producer id with version 0 of that request,
-  which Tansu answers with an unknown error. The demo's configuration turns idempotence off; aiokafka has
-  one batch of a partition in flight at a time, so the order holds without it.
+  which Tansu answers with an unknown error. Whoever writes to it must do without; aiokafka has one batch of
+  a partition in flight at a time, so the order holds all the same.
 - Joining a group takes half the session timeout, always. The demo's session timeout is 6 s.
 - Tansu counts generations from 0, and aiokafka leaves a group only if its generation is above 0. So the
   first member never says goodbye, and the next start of that group waits for the dead leader: one session

@@ -16,8 +16,9 @@ from functools import cache
 from typing import NamedTuple
 
 _STATUS = "[0-9]{3}|-"
-_SIZE = "[0-9]+|-"
-_QUOTED = r'[^"\\\n]*(?:\\[^\n][^"\\\n]*)*'
+_SIZE = "[0-9]++|-"
+_QUOTED = r'[^"\\\n]*+(?:\\[^\n][^"\\\n]*+)*+'
+"""A quoted part; possessive here and below, since giving characters back could never help a match."""
 
 PARTS = ("host", "client", "user", "time", "request", "status", "bytes", "referrer", "agent", "rest")
 """Raw parts of a line, in the order in which they stand there."""
@@ -48,18 +49,18 @@ def bulk_pattern(wanted: frozenset[str], with_host: bool) -> re.Pattern[str]:
     def part(name: str, pattern: str) -> str:
         return f"({pattern})" if name in wanted else f"(?:{pattern})"
 
-    word, quoted = r'[^\s"]+', _QUOTED
+    word, quoted = r'[^ \t\n"]++', _QUOTED
     host, client = part("host", word if with_host else ""), part("client", word)
     # With a host in front, nobody's identd may answer, else a user's name of two words looks the same.
-    front = rf"{host} (?!- ){client} -" if with_host else rf"{host}{client} \S+"
-    user, time = part("user", r"[^\s\[]+"), part("time", r"[^\]\n]+")
+    front = rf"{host} (?!- ){client} -" if with_host else rf"{host}{client} [^ \n]++"
+    user, time = part("user", r"[^ \n\[]++"), part("time", r"[^\]\n]++")
     request, status, size = part("request", quoted), part("status", _STATUS), part("bytes", _SIZE)
-    referrer, agent, rest = part("referrer", quoted), part("agent", quoted), part("rest", r"[^\n]*")
+    referrer, agent, rest = part("referrer", quoted), part("agent", quoted), part("rest", r"[^\n]*+")
     # Nothing behind the bytes can make a line wrong, so what is not wanted there is not looked at.
     quoted_fields = rf'(?: "{referrer}" "{agent}")?' if wanted & {"referrer", "agent", "rest"} else ""
     return re.compile(
         rf'^"?{front} {user} \[{time}\] "{request}" {status} {size}'
-        rf"{quoted_fields}(?=[ \"\r\n]|\Z){rest}$",
+        rf"{quoted_fields}(?![^ \"\r\n]){rest}$",
         re.MULTILINE,
     )
 

@@ -165,7 +165,6 @@ class JsonDecoder:
         self, events: Sequence[Any], owners: EpochMs, records: Records, dead: list[Dead]
     ) -> tuple[EpochMs, Mask]:
         """Times [E], and which events have one; the others are reported as dead."""
-        fallback: EpochMs = np.asarray(records.timestamps_ms, np.int64)[owners]
         values = first_found(self._times, events)
         missing: Mask | None = None
         if None in values:
@@ -173,11 +172,11 @@ class JsonDecoder:
         if missing is None:
             time_ms, readable = parse_times(values, self._layout.time_format)
         elif missing.all():
-            time_ms, readable = fallback, missing
+            time_ms, readable = records.timestamps_ms[owners], missing
         else:
             given = [value for value in values if value is not None]
             some_ms, some_readable = parse_times(given, self._layout.time_format)
-            time_ms, readable = fallback.copy(), missing.copy()
+            time_ms, readable = records.timestamps_ms[owners], missing.copy()
             time_ms[~missing], readable[~missing] = some_ms, some_readable
         declared = self._layout.time_field if not self._by_record else None
         alive = readable if declared is None or missing is None else readable & ~missing

@@ -3,8 +3,8 @@
 Guarantee: a time is either read exactly (parts of a millisecond are cut off) or reported as unreadable;
 nothing is guessed but the unit of bare numbers under "auto", by magnitude: below 1e11 seconds, below
 1e14 milliseconds, below 1e17 microseconds, else nanoseconds. Times without a zone are UTC.
-Cost: strings of one shape are read as a matrix of characters, about 0.1 µs each; other shapes and
-strftime patterns are read once per distinct string.
+Cost: strings of one shape and width are read as a matrix of characters, about 0.1 µs each; others, and
+strftime patterns, once per distinct string.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ LATEST_MS = 253_402_300_799_999
 """End of the year 9999."""
 
 _UNREADABLE = LATEST_MS + 1
+
+_WIDTHS_MAX = 12
+"""More widths than ISO times of one writer have: then the strings are something else."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
@@ -62,15 +65,13 @@ def parse_times(values: Sequence[object], time_format: str = "auto") -> tuple[Ep
     kinds = set(map(type, values))
     if kinds == {int}:
         return _of_integers(values, time_format)
-    if kinds <= {int, float}:
+    if kinds == {float}:
         return _of_floats(np.array(values, np.float64), time_format)
+    if kinds == {int, float}:
+        return _of_mixed_numbers(values, time_format)
     if kinds == {str} and time_format in ("auto", "iso8601"):
-        times = _of_iso_matrix(values)  # type: ignore[arg-type]
-        if times is not None:
-            return times
-    cache: dict[tuple[type, object], int] = {}
-    times_ms = np.fromiter((_cached(cache, value, time_format) for value in values), np.int64, len(values))
-    return _split(times_ms)
+        return _of_iso_column(values, time_format)  # type: ignore[arg-type]
+    return _one_by_one(values, time_format)
 
 
 def parse_time(value: object, time_format: str = "auto") -> int | None:
@@ -93,6 +94,32 @@ def parse_clf(values: Sequence[str]) -> tuple[EpochMs, Mask]:
     return times if times is not None else parse_times(values)
 
 
+def _of_iso_column(values: Sequence[str], time_format: str) -> tuple[EpochMs, Mask]:
+    """Strings by their width: some writers leave out zeros at the end of a fraction."""
+    times = _of_iso_matrix(values)
+    if times is not None:
+        return times
+    widths = np.fromiter(map(len, values), np.int64, len(values))
+    distinct = np.unique(widths)
+    if len(distinct) == 1 or len(distinct) > _WIDTHS_MAX:
+        return _one_by_one(values, time_format)
+    times_ms, readable = np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
+    for width in distinct:
+        rows = np.flatnonzero(widths == width)
+        group = [values[row] for row in rows.tolist()]
+        times = _of_iso_matrix(group)
+        times_ms[rows], readable[rows] = _one_by_one(group, time_format) if times is None else times
+    return times_ms, readable
+
+
+def _one_by_one(values: Sequence[object], time_format: str) -> tuple[EpochMs, Mask]:
+    """Each distinct value read once."""
+    cache: dict[tuple[type, object], int] = {}
+    return _split(
+        np.fromiter((_cached(cache, value, time_format) for value in values), np.int64, len(values))
+    )
+
+
 def _cached(cache: dict[tuple[type, object], int], value: object, time_format: str) -> int:
     key = (type(value), value if isinstance(value, int | float | str) else None)
     found = cache.get(key)
@@ -107,17 +134,35 @@ def _split(times_ms: EpochMs) -> tuple[EpochMs, Mask]:
     return (times_ms if readable.all() else np.where(readable, times_ms, 0)), readable
 
 
+def _of_mixed_numbers(values: Sequence[Any], time_format: str) -> tuple[EpochMs, Mask]:
+    """Whole and fractional numbers, each read as it would be alone."""
+    whole = np.fromiter((type(value) is int for value in values), np.bool_, len(values))
+    times_ms, readable = np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
+    for mask, read in ((whole, _of_integers), (~whole, _of_some_floats)):
+        rows = np.flatnonzero(mask)
+        times_ms[rows], readable[rows] = read([values[row] for row in rows.tolist()], time_format)
+    return times_ms, readable
+
+
+def _of_some_floats(values: Sequence[float], time_format: str) -> tuple[EpochMs, Mask]:
+    return _of_floats(np.array(values, np.float64), time_format)
+
+
 def _of_integers(values: Sequence[Any], time_format: str) -> tuple[EpochMs, Mask]:
-    """Whole numbers: exact, floor division only."""
+    """Whole numbers of up to 64 bits: exact, floor division only."""
     try:
         numbers = np.fromiter(values, np.int64, len(values))
     except OverflowError:
-        return _of_floats(np.array([float_within(value) for value in values]), time_format)
+        fits = np.fromiter((-(2**63) <= value < 2**63 for value in values), np.bool_, len(values))
+        times_ms, readable = _of_integers(
+            [value if fit else 0 for value, fit in zip(values, fits, strict=True)], time_format
+        )
+        return np.where(fits, times_ms, 0), readable & fits
     if time_format in UNIT_PER_SECOND:
         return _split(_whole_units(numbers, UNIT_PER_SECOND[time_format]))
     if time_format != "auto":
         return np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
-    magnitude = np.abs(numbers)
+    magnitude = np.abs(np.maximum(numbers, -(2**63 - 1)))  # the lowest has no positive counterpart
     if int(magnitude.min()) >= 10**11 and int(magnitude.max()) < 10**14:
         return numbers, np.ones(len(numbers), np.bool_)
     times_ms = np.select(
@@ -126,11 +171,6 @@ def _of_integers(values: Sequence[Any], time_format: str) -> tuple[EpochMs, Mask
         numbers // 1_000_000,
     )
     return _split(times_ms)
-
-
-def float_within(value: int) -> float:
-    """A float near `value`, or NaN beyond its range: no time is that large."""
-    return float(value) if abs(value) < 10**300 else float("nan")
 
 
 def _whole_units(numbers: EpochMs, per_second: int) -> EpochMs:

@@ -31,6 +31,7 @@ MOMENT_MS = 1_431_857_103_000  # 2015-05-17T10:05:03Z
         (5_999_999, "epoch_ns", 5),
         ("5", "epoch_s", 5000),
         (-1, "epoch_us", -1),
+        (-(2**63), "auto", -9_223_372_036_855),
         ("2015-05-17T10:05:03Z", "auto", MOMENT_MS),
         ("2015-05-17T10:05:03.1Z", "auto", MOMENT_MS + 100),
         ("2015-05-17t10:05:03,123456789z", "auto", MOMENT_MS + 123),
@@ -126,7 +127,14 @@ TEXTS = st.one_of(
 )
 
 
-@given(st.lists(st.one_of(TEXTS, st.integers(), st.floats(), st.none(), st.booleans()), max_size=20))
+INTEGERS = st.integers() | st.integers(10**9, 2 * 10**18) | st.integers(10**17, 10**400)
+
+
+@given(
+    st.lists(st.one_of(TEXTS, INTEGERS, st.floats(), st.none(), st.booleans()), max_size=20)
+    | st.lists(INTEGERS | st.floats(), max_size=20)
+    | st.lists(INTEGERS, max_size=20)
+)
 def test_a_column_reads_as_its_values_one_by_one(values: list[object]) -> None:
     times_ms, readable = parse_times(values)
     alone = [parse_time(value) for value in values]

@@ -153,12 +153,9 @@ class Engine:
             await asyncio.sleep(max(0.05, FLUSH_EVERY_S - (time.monotonic() - started)))
 
     async def _watch_for_ever(self) -> None:
-        """Look for what Faust does not end the process for, and for sources that have gone silent."""
+        """Look for rebalances that never end, and for sources that have gone silent."""
         while not self.app.should_stop:
             await asyncio.sleep(1.0)
-            failure = self.app.consumer.failure()
-            if failure is not None:
-                await self.app.crash(failure)
             stuck_s = time.monotonic() - self._waiting_since_s
             if not self.ready and stuck_s > REBALANCE_DEADLINE_S:
                 await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; starting anew"))

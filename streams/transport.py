@@ -25,15 +25,25 @@ import aiokafka
 import numpy as np
 from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    GroupAuthorizationFailedError,
+    IllegalStateError,
+    InvalidSessionTimeoutError,
+    KafkaError,
+)
 from aiokafka.structs import ConsumerRecord, OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
+from mode import Service
 
 from streams.decode.batch import Records
 
 FETCH_WAIT_MS = 100
 """How long the broker holds a fetch of drained partitions. The driver's 1.5 s would hold up all other
 partitions of the node too, since aiokafka keeps one fetch per node in flight."""
+
+WATCH_EVERY_S = 1.0
+"""How often the consumer looks whether its group can still be joined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,14 +311,43 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return end
 
     def failure(self) -> BaseException | None:
-        """Why the group can never be joined, if so: the driver logs such an error and waits for ever."""
-        consumer = self._thread._consumer
-        coordinator = getattr(consumer, "_coordinator", None)
-        task = getattr(coordinator, "_coordination_task", None)
-        if task is None or not task.done() or task.cancelled():
+        """Why the group can never be joined, if so: the driver logs such an error and waits for ever.
+
+        It waits for somebody to take note of the error, which Faust never does, as it reads from the fetcher.
+        """
+        coordinator = getattr(self._thread._consumer, "_coordinator", None)
+        if coordinator is None:
             return None
-        error: BaseException | None = task.exception()
-        return error
+        pending: BaseException | None = coordinator._pending_exception
+        task = coordinator._coordination_task
+        if pending is None and task.done() and not task.cancelled():
+            pending = task.exception()
+        return pending
+
+    @Service.task
+    async def _watch_membership(self) -> None:
+        """End the process if it can never join. Tasks of the app only start once it has joined."""
+        while not self.should_stop:
+            failure = self.failure()
+            if failure is not None:
+                self.log.error("%s", membership_error(failure, self.app.conf))
+                await self.crash(failure)
+                return
+            await self.sleep(WATCH_EVERY_S)
+
+
+def membership_error(failure: BaseException, conf: Any) -> str:
+    """What to tell a user whose worker cannot join its group."""
+    if isinstance(failure, InvalidSessionTimeoutError):
+        way_out = (
+            f"The broker refuses broker.session_timeout {conf.broker_session_timeout:g} s: it has to lie between "
+            "the broker's group.min.session.timeout.ms (6 s by default) and group.max.session.timeout.ms"
+        )
+    elif isinstance(failure, GroupAuthorizationFailedError):
+        way_out = "The broker's ACLs do not let this user read as this group, which is named by app"
+    else:
+        way_out = "Is another program using this group, which is named by app?"
+    return f"Cannot join the consumer group {conf.id}: {failure}. {way_out}"
 
 
 class IdempotentProducer(driver.Producer):  # type: ignore[misc]

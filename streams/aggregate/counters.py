@@ -9,7 +9,8 @@ What counts, for the points of one time series in the order of the log:
   (its total fell, or its start is newer), and, without predecessor, where it started within the look-back;
   else 0, since nobody knows when those were counted: the point is a baseline only.
 - A histogram is one point of several rows: buckets that its predecessor did not have had counted 0, and one
-  that has gone tells that the histogram began anew.
+  that has gone tells that the histogram began anew. If all have gone, but the count of the whole has not
+  fallen, the producer changed the bounds: the increase of the whole is then shared out as its total is.
 - A point more than `horizon_ms` behind the newest time of the log before it has increase 0 and is nobody's
   predecessor. It must not be smaller than the lateness allowed, so that only late events are concerned.
 
@@ -112,14 +113,20 @@ class CounterState:
             link = np.where(has_before, place[chain.before], -1)
             before[bucket] = self._before(identity, total[bucket], owner, link, earlier_ms)
         fell = np.zeros(len(taken), dtype=np.bool_)
-        fell[row_place[total < before]] = True
-        held = np.bincount(row_place[before > 0], minlength=len(taken))
-        anew |= fell | (held < earlier("held", points.held))
+        both = (before > 0) & (total > 0)  # a bucket with 0 is one that is not there
+        fell[row_place[both & (total < before)]] = True
+        met = np.bincount(row_place[both], minlength=len(taken))
+        gone = met < earlier("held", points.held)
+        growth = points.value[taken] - earlier("value", points.value)
+        moved = follows & gone & (met == 0) & (growth >= 0) & ~anew & ~points.plain[taken]
+        anew |= fell | (gone & ~moved)
         gain = np.where(
             follows[row_place],
             np.where(anew[row_place], total, total - before),
             np.where(recent[row_place], total, 0.0),
         )
+        shared = np.flatnonzero(moved[row_place])
+        gain[shared] = _share(total[shared], row_place[shared], growth)
         increase[rows] = np.maximum(gain, 0.0)
 
         last = chain.last
@@ -168,8 +175,9 @@ class _Points:
 
     of_row : Rows [N], the point of each row
     key    : Hashes [M], their series
-    plain  : Mask [M], points of plain counters, whose total is `value`
+    plain  : Mask [M], points of plain counters
     held   : Counts [M], rows with a total above 0
+    value  : Numbers [M], sum of the rows' totals
     """
 
     of_row: Rows
@@ -212,7 +220,7 @@ def _points_of(batch: EventBatch, counters: Counters, rows: Rows) -> _Points:
         start_ms=counters.start_ms[rows[first]],
         plain=plain[first],
         held=np.add.reduceat((total > 0).astype(np.int64), first),
-        value=total[first],
+        value=np.add.reduceat(total, first),
     )
 
 
@@ -235,6 +243,23 @@ def _chain(points: _Points, known_ms: EpochMs) -> _Chain:
     follows = np.concatenate((np.zeros(1, np.bool_), key[1:] == key[:-1]))
     before = np.where(follows, np.concatenate((point[:1], point[:-1])), -1)
     return _Chain(point, before, np.concatenate((~follows[1:], np.ones(1, np.bool_))))
+
+
+def _share(total: Numbers, owner: Rows, growth: Numbers) -> Numbers:
+    """Whole shares of the `growth` of each row's `owner`, in proportion to totals, that add up to it.
+
+    owner : Rows [N], ascending within each point
+    """
+    if not len(total):
+        return total
+    first = np.flatnonzero(np.diff(owner, prepend=-1) != 0)
+    point = np.cumsum(np.diff(owner, prepend=owner[0]) != 0)
+    sums = np.add.reduceat(total, first)
+    reached = np.cumsum(total) - (np.cumsum(sums) - sums)[point]
+    edge = np.rint(reached * np.divide(growth[owner[first]], sums, where=sums > 0, out=sums.copy())[point])
+    shares: Numbers = np.diff(edge, prepend=0.0)
+    shares[first] = edge[first]
+    return shares
 
 
 def _apply(batch: EventBatch, counters: Counters, increase: Numbers) -> EventBatch:

@@ -8,7 +8,8 @@ as often as they count. A point with nothing in it is still one row, of weight 0
 
 Cumulative counts become `Counters`. So that a producer's change of scale does not make other buckets of
 the same exponential histogram, cumulative ones are brought to scale `SCALE_MAX` (base 2^(1/8), buckets 9 %
-wide) where theirs is finer; one that is coarser still, or whose scale falls below, begins a new series.
+wide) where theirs is finer. Should a scale change below that, or explicit bounds change, the buckets are
+other ones of the same series; `streams.aggregate.counters` keeps the count exact over such a change.
 Source: https://opentelemetry.io/docs/specs/otel/metrics/data-model/
 """
 
@@ -186,11 +187,11 @@ def expand_histograms(histograms: Histograms, good: Mask) -> Block:
     bound = np.where(last, np.inf, bounds[np.where(last, -1, first_bound[point] + index)])
     previous = bounds[np.where(last & (index > 0), first_bound[point] + index - 1, -1)]
     top = np.where(np.isnan(histograms.max[point]), previous, histograms.max[point])
-    series = mix(points.series, _fingerprints(histograms.bounds))
-    identity = mix(series[point], bound.view(np.uint64))
+    layout = mix(points.series, _fingerprints(histograms.bounds))
+    identity = mix(layout[point], bound.view(np.uint64))
     mean = _means(histograms.sum, np.where(sizes == 0, histograms.count, 0))
     rest = np.where(sizes == 0, histograms.count, 0)
-    return _fill(points, good, point, np.where(last, top, bound), count, identity, series, mean, rest)
+    return _fill(points, good, point, np.where(last, top, bound), count, identity, mean, rest)
 
 
 def expand_exponentials(exponentials: Exponentials, good: Mask) -> Block:
@@ -217,11 +218,11 @@ def expand_exponentials(exponentials: Exponentials, good: Mask) -> Block:
     zero = np.flatnonzero((exponentials.zero_count > 0) & usable)
     sides.insert(1, (zero, np.zeros(len(zero)), exponentials.zero_count[zero], np.zeros_like(zero)))
     point, value, count, bucket = (np.concatenate(parts) for parts in zip(*sides, strict=True))
-    series = mix(points.series, scale.astype(np.uint64))
+    layout = mix(points.series, scale.astype(np.uint64))
     bare = (exponentials.positive.sizes + exponentials.negative.sizes == 0) & (exponentials.zero_count == 0)
     rest = np.where(bare, exponentials.count, 0)
-    identity = mix(series[point], bucket.astype(np.uint64))
-    return _fill(points, good, point, value, count, identity, series, _means(exponentials.sum, rest), rest)
+    identity = mix(layout[point], bucket.astype(np.uint64))
+    return _fill(points, good, point, value, count, identity, _means(exponentials.sum, rest), rest)
 
 
 def _fill(
@@ -231,7 +232,6 @@ def _fill(
     value: Numbers,
     count: Counts,
     identity: Hashes,
-    series: Hashes,
     mean: Numbers,
     rest: Counts,
 ) -> Block:
@@ -243,7 +243,7 @@ def _fill(
     point = np.concatenate((point, lone))
     order = np.argsort(point, kind="stable")
     point = point[order]
-    filler = mix(series[lone], np.full(len(lone), _NOTHING, dtype=np.uint64))
+    filler = mix(points.series[lone], np.full(len(lone), _NOTHING, dtype=np.uint64))
     return Block(
         points,
         point,
@@ -251,7 +251,7 @@ def _fill(
         np.concatenate((count, np.where(recorded[lone], rest[lone], 0)))[order],
         (points.role == CUMULATIVE)[point] & recorded[point],
         np.concatenate((identity, filler))[order],
-        series[point],
+        points.series[point],
     )
 
 

@@ -27,8 +27,22 @@ class Point:
     totals: dict[int, int]
 
     @property
+    def total(self) -> int:
+        return sum(self.totals.values())
+
+    @property
     def plain(self) -> bool:
         return self.series < 10
+
+
+def share(point: Point, growth: int) -> dict[int, float]:
+    """The growth of a histogram whose bounds have changed, shared out as its total is."""
+    reached, edge, shares = 0, 0, {}
+    for bucket, total in point.totals.items():
+        reached += total
+        shares[bucket] = float(round(reached * (growth / point.total)) - edge)
+        edge = round(reached * (growth / point.total))
+    return shares
 
 
 def naive(log: list[Point]) -> list[dict[int, float]]:
@@ -49,6 +63,15 @@ def naive(log: list[Point]) -> list[dict[int, float]]:
         anew = 0 < before.start_ms < point.start_ms or any(
             point.totals.get(key, 0) < total for key, total in before.totals.items()
         )
+        if (
+            not point.plain
+            and not 0 < before.start_ms < point.start_ms
+            and before.total
+            and not any(total and point.totals.get(key) for key, total in before.totals.items())
+            and point.total >= before.total
+        ):
+            increases.append(share(point, point.total - before.total))
+            continue
         increases.append(
             {
                 key: float(total - (0 if anew else before.totals.get(key, 0)))
@@ -127,6 +150,8 @@ def logs(draw: st.DrawFn) -> list[Point]:
             totals[series] = {}
             starts[series] = draw(st.sampled_from([0, starts.get(series, 0), now, now - 20_000]))
         held = dict(totals[series])
+        if series >= 10 and draw(st.integers(0, 4)) == 0:  # other bounds, of the same and more counts
+            held = {bucket + 10: total for bucket, total in held.items()}
         for bucket in [0] if series < 10 else draw(st.lists(st.integers(0, 3), min_size=1, unique=True)):
             held[bucket] = held.get(bucket, 0) + draw(st.sampled_from([0, 1, 5, 100]))
         totals[series] = held

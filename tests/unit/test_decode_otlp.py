@@ -137,15 +137,17 @@ def test_a_change_of_scale_above_the_kept_one_keeps_cumulative_series() -> None:
     assert columns(batch)["value"] == pytest.approx([2 ** (2 / 8), 2 ** (2 / 8), 2 ** (3 / 8)])
 
 
-def test_a_scale_below_the_kept_one_begins_a_new_series() -> None:
-    def point(scale: int) -> dict[str, Any]:
-        return {"timeUnixNano": NOW + (3 - scale) * SECOND, "scale": scale,
-                "positive": {"offset": 1, "bucketCounts": [6]}}  # fmt: skip
+def test_over_a_scale_below_the_kept_one_the_count_stays_exact() -> None:
+    def point(seconds: int, scale: int, counts: list[int]) -> dict[str, Any]:
+        time_ns = NOW + seconds * SECOND
+        side = {"offset": 1, "bucketCounts": counts}
+        return {"timeUnixNano": time_ns, "startTimeUnixNano": NOW, "scale": scale, "positive": side}
 
-    record = metrics_of(point(3), point(2), kind="exponentialHistogram", aggregationTemporality=2)
-    counters = counters_of(decode_metrics(record))
-    assert counters.point is not None
-    assert len(set(counters.point.tolist())) == 2
+    points = point(1, 3, [6]), point(2, 2, [4, 8]), point(3, 2, [5, 8])
+    record = metrics_of(*points, kind="exponentialHistogram", aggregationTemporality=2)
+    batch = CounterState().increases(decode_metrics(record))
+    assert batch.weight is not None
+    assert batch.weight.tolist() == [6, 2, 4, 1, 0]
 
 
 @pytest.mark.parametrize(

@@ -340,8 +340,9 @@ def membership_error(failure: BaseException, conf: Any) -> str:
     """What to tell a user whose worker cannot join its group."""
     if isinstance(failure, InvalidSessionTimeoutError):
         way_out = (
-            f"The broker refuses broker.session_timeout {conf.broker_session_timeout:g} s: it has to lie between "
-            "the broker's group.min.session.timeout.ms (6 s by default) and group.max.session.timeout.ms"
+            f"The broker refuses broker.session_timeout {conf.broker_session_timeout:g} s: it has to lie "
+            "between the broker's group.min.session.timeout.ms (6 s by default) and "
+            "group.max.session.timeout.ms"
         )
     elif isinstance(failure, GroupAuthorizationFailedError):
         way_out = "The broker's ACLs do not let this user read as this group, which is named by app"

@@ -103,8 +103,10 @@ def run_worker(config: Config, *, log_level: str = "INFO") -> int:
     Raises ConfigError for mistakes in the SLO files.
     """
     logging.basicConfig(format=LOG_FORMAT, level=log_level, stream=sys.stderr, force=True)
-    for noisy in ("faust", "mode", "aiokafka"):
-        logging.getLogger(noisy).setLevel("WARNING" if log_level == "INFO" else log_level)
+    quiet_level = "WARNING" if log_level == "INFO" else log_level
+    for noisy in ("faust", "mode"):
+        logging.getLogger(noisy).setLevel(quiet_level)
+    logging.getLogger("aiokafka").setLevel("CRITICAL")  # of a broker that is not there we say more, and once
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     publisher = Publisher(config)
@@ -118,6 +120,7 @@ def run_worker(config: Config, *, log_level: str = "INFO") -> int:
             error,
         )
         return 1
+    logging.getLogger("aiokafka").setLevel(quiet_level)
     worker = faust.Worker(
         publisher.engine.app,
         loop=loop,

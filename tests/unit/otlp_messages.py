@@ -425,14 +425,8 @@ def _rows(
     else:
         found, bare = {}, True
     if not found:
-        return [(mean, point.count) if bare else (math.nan, 0)], [(kind, *_shape(kind, point, cumulative))]
+        return [(mean, point.count) if bare else (math.nan, 0)], ["nothing"]
     return list(found.values()), list(found)
-
-
-def _shape(kind: str, point: Any, cumulative: bool) -> tuple[Any, ...]:
-    if kind == "histogram":
-        return tuple(point.explicit_bounds)
-    return (min(point.scale, 3) if cumulative else point.scale,) if kind == "exponential_histogram" else ()
 
 
 def _exponential(point: ExponentialHistogramDataPoint, cumulative: bool) -> dict[Any, tuple[float, float]]:

@@ -33,7 +33,7 @@ from streams.decode.batch import Column, Dead, Decoder, EventBatch, Field, Layou
 from streams.decode.json_columns import JsonDecoder, Rules
 from streams.decode.json_reader import shown
 from streams.decode.json_shape import to_number
-from streams.decode.merge import merge, select
+from streams.decode.merge import merge, select, with_values
 from streams.decode.strings import Encoder, scaled
 from streams.decode.times import parse_clf, parse_times
 
@@ -147,10 +147,7 @@ class AccessLogDecoder:
         parts = []
         for decoder, mask in ((self._text, ~is_json), (self._json, is_json)):
             places = np.flatnonzero(mask).astype(np.int64)
-            part = Records(
-                select(records.values, places), records.offsets[places], records.timestamps_ms[places]
-            )
-            parts.append((decoder.decode(part), places))
+            parts.append((decoder.decode(select(records, places)), places))
         return merge(parts)
 
 
@@ -239,7 +236,8 @@ class _TextLines:
     def _times(self, texts: Sequence[str], owner: Rows, records: Records) -> tuple[EpochMs, Mask]:
         time_format = self._layout.time_format
         if time_format == "record":
-            return records.timestamps_ms[owner].astype(np.int64), np.ones(len(owner), np.bool_)
+            arrived = records.timestamps_ms[owner]
+            return arrived, arrived >= 0
         read = parse_clf if time_format == "auto" else partial(parse_times, time_format=time_format)
         distinct = dict.fromkeys(texts)
         if 2 * len(distinct) > len(texts):
@@ -297,7 +295,7 @@ class _JsonLines:
 
     def decode(self, records: Records) -> EventBatch:
         values = [_repaired(value) for value in records.values]
-        batch = self._decoder.decode(replace(records, values=values))
+        batch = self._decoder.decode(with_values(records, values))
         columns = {name: self._column(name, batch) for name in self._layout.wanted}
         return replace(batch, columns=columns)
 

@@ -8,13 +8,12 @@ Source: https://docs.fluentbit.io/manual/pipeline/outputs/kafka and …/http (`j
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 
 from streams.decode.batch import Decoder, EventBatch, Layout, Records
 from streams.decode.json_columns import JsonDecoder, Rules
 from streams.decode.json_reader import parse_freely
+from streams.decode.merge import with_values
 
 _PAIR_TIME = "(time of a pair)"
 """Key for the time of a pair, one that no log writes."""
@@ -49,7 +48,7 @@ class FluentBitDecoder:
         values = [
             value if value is None or value[:1] == b"{" else _rewritten(value) for value in records.values
         ]
-        return self._decoder.decode(replace(records, values=values))
+        return self._decoder.decode(with_values(records, values))
 
 
 def _rewritten(value: bytes) -> bytes:

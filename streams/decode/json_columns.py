@@ -166,31 +166,27 @@ class JsonDecoder:
     ) -> tuple[EpochMs, Mask]:
         """Times [E], and which events have one; the others are reported as dead."""
         values = first_found(self._times, events)
-        missing: Mask | None = None
-        if None in values:
-            missing = np.fromiter((value is None for value in values), np.bool_, len(values))
-        if missing is None:
+        if None not in values:
             time_ms, readable = parse_times(values, self._layout.time_format)
-        elif missing.all():
-            time_ms, readable = records.timestamps_ms[owners], missing
         else:
+            missing = np.fromiter((value is None for value in values), np.bool_, len(values))
             given = [value for value in values if value is not None]
-            some_ms, some_readable = parse_times(given, self._layout.time_format)
-            time_ms, readable = records.timestamps_ms[owners], missing.copy()
-            time_ms[~missing], readable[~missing] = some_ms, some_readable
-        declared = self._layout.time_field if not self._by_record else None
-        alive = readable if declared is None or missing is None else readable & ~missing
-        for row in np.flatnonzero(~alive).tolist():
-            record = int(owners[row])
-            if values[row] is None:
-                dead.append(Dead(record, "missing_time", f"expected a time at {declared!r}, found none"))
-            else:
-                place = declared or " or ".join(self._rules.times)
-                detail = (
-                    f"expected a time ({self._layout.time_format}) at {place!r}, found {shown(values[row])}"
-                )
-                dead.append(Dead(record, "bad_time", detail))
-        return time_ms, alive
+            time_ms, readable = np.zeros(len(values), np.int64), np.zeros(len(values), np.bool_)
+            time_ms[~missing], readable[~missing] = parse_times(given, self._layout.time_format)
+            if self._by_record or self._layout.time_field is None:
+                time_ms[missing] = records.timestamps_ms[owners[missing]]
+                readable[missing] = time_ms[missing] >= 0
+        dead += [self._untimed(int(owners[row]), values[row]) for row in np.flatnonzero(~readable).tolist()]
+        return time_ms, readable
+
+    def _untimed(self, record: int, value: object) -> Dead:
+        """The dead letter of an event whose time is `value`."""
+        names = [self._layout.time_field] if self._layout.time_field else self._rules.times
+        place = "the record's timestamp" if self._by_record else " or ".join(map(repr, names))
+        if value is None:
+            return Dead(record, "missing_time", f"expected a time at {place}, found none")
+        expected = f"expected a time ({self._layout.time_format}) at {place}"
+        return Dead(record, "bad_time", f"{expected}, found {shown(value)}")
 
 
 def _record_of(dead: Dead) -> int:

@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 
 from models.arrays import Rows
-from streams.decode.batch import Column, Counters, Dead, EventBatch, Strings
+from streams.decode.batch import Column, Counters, Dead, EventBatch, Records, Strings
 
 
-def select(values: Sequence[bytes | None], places: Rows) -> list[bytes | None]:
+def select(records: Records, places: Rows) -> Records:
     """The records at `places`."""
-    return [values[place] for place in places.tolist()]
+    values = [records.values[place] for place in places.tolist()]
+    return Records(values, records.offsets[places], records.timestamps_ms[places])
+
+
+def with_values(records: Records, values: Sequence[bytes | None]) -> Records:
+    """The same records with other values."""
+    return Records(values, records.offsets, records.timestamps_ms)
 
 
 def merge(batches: Sequence[tuple[EventBatch, Rows]]) -> EventBatch:

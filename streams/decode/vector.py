@@ -54,10 +54,7 @@ class VectorDecoder:
         parts = []
         for decoder, mask in ((self._logs, ~is_metric), (self._metrics, is_metric)):
             places = np.flatnonzero(mask).astype(np.int64)
-            part = Records(
-                select(records.values, places), records.offsets[places], records.timestamps_ms[places]
-            )
-            parts.append((decoder.decode(part), places))
+            parts.append((decoder.decode(select(records, places)), places))
         return merge(parts)
 
 

@@ -233,14 +233,14 @@ class VectorMetrics:
 
     def _times(self, found: _Found, records: Records) -> tuple[EpochMs, Mask]:
         """Times [M] and which metrics have one."""
-        record = np.array(found.record, np.int64)
-        arrived: EpochMs = np.asarray(records.timestamps_ms, np.int64)[record]
-        if self._layout.time_format == "record":
-            return arrived, np.ones(len(record), np.bool_)
+        by_record = self._layout.time_format == "record"
+        if by_record:
+            found.time = [None] * len(found.time)
         missing = np.array([time is None for time in found.time], np.bool_)
-        times, readable = parse_times(found.time, self._layout.time_format)
-        if self._layout.time_field is None:
-            times, readable = np.where(missing, arrived, times), readable | missing
+        times, readable = parse_times(found.time, "auto" if by_record else self._layout.time_format)
+        if missing.any() and (by_record or self._layout.time_field is None):
+            times[missing] = records.timestamps_ms[np.array(found.record, np.int64)[missing]]
+            readable[missing] = times[missing] >= 0
         for row in np.flatnonzero(~readable).tolist():
             time = found.time[row]
             reason = "missing_time" if time is None else "bad_time"

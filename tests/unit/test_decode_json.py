@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.decode.batch import Field, Layout
+from streams.decode.batch import Field, Layout, Records
 from streams.decode.json_shape import parse_path
 from streams.decode.registry import FORMATS, make_decoder
 from streams.decode.strings import plain_text
@@ -183,6 +184,21 @@ def test_a_declared_time_must_be_there_and_readable() -> None:
 def test_the_records_own_time_can_be_asked_for() -> None:
     batch = decode("json", ['{"ts":1}', '{"ts":"x"}'], {}, time_field="ts", time_format="record")
     assert batch.time_ms.tolist() == [ARRIVED_MS, ARRIVED_MS + 1]
+
+
+@pytest.mark.parametrize(
+    ("format", "value"),
+    [
+        ("json", b'{"a":1}'),
+        ("access_log", b'::1 - - [17/May/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 5'),
+        ("vector", b'{"metric":{"name":"m","kind":"incremental","counter":{"value":1}}}'),
+    ],
+)
+def test_without_any_time_an_event_is_dead(format: str, value: bytes) -> None:
+    unknown = Records([value], np.zeros(1, np.int64), np.full(1, -1, np.int64))
+    batch = make_decoder(format, Layout(wanted={}, time_format="record")).decode(unknown)
+    assert len(batch) == 0
+    assert [dead.record for dead in batch.dead] == [0]
 
 
 def test_a_path_that_cannot_be_looked_for_is_refused() -> None:

@@ -8,6 +8,7 @@ source topics ──▶ aggregate ──▶ <app>-partials ──▶ window, jud
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +23,7 @@ from streams.config.compile import compile_plan
 from streams.config.models import Config
 from streams.config.values import milliseconds
 from streams.connection import client_arguments
-from streams.plan import BUCKET_MS
+from streams.plan import BUCKET_MS, Plan
 from streams.runtime.aggregate_stage import AggregateStage
 from streams.runtime.log import KafkaLog, Partition
 from streams.runtime.restore import read_blocks
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 FLUSH_EVERY_S = 1.0
 """How often partials are sent; with the fetch wait it decides how fresh the metrics are."""
+
+FLUSH_REST_S = 0.1
 
 RESTORE_DEADLINE_S = 60.0
 REBALANCE_DEADLINE_S = 180.0
@@ -59,7 +62,7 @@ class Engine:
         self.config = config
         self.plan = compile_plan(config)
         self.topics = Topics(config.app)
-        self.app = _faust_app(config)
+        self.app = _faust_app(config, self.plan)
         self.log = KafkaLog(self.app)
         self.aggregate = AggregateStage(self.plan, self.topics, self.log, time.monotonic)
         self.window = WindowStage(
@@ -146,11 +149,14 @@ class Engine:
 
     async def _flush_for_ever(self) -> None:
         while not self.app.should_stop:
-            started = time.monotonic()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_EVERY_S):
+                    await self.aggregate.caught_up.wait()
+                    await asyncio.sleep(FLUSH_REST_S)  # other partitions come to their end at the same time
+            self.aggregate.caught_up.clear()
             if self.ready:
                 await self.aggregate.flush_all()
                 await self.window.commit_all()
-            await asyncio.sleep(max(0.05, FLUSH_EVERY_S - (time.monotonic() - started)))
 
     async def _watch_for_ever(self) -> None:
         """Look for rebalances that never end, and for sources that have gone silent."""
@@ -178,7 +184,7 @@ class Engine:
             self._on_transition(moved)
 
 
-def _faust_app(config: Config) -> Any:
+def _faust_app(config: Config, plan: Plan) -> Any:
     """The Faust app with the settings that the stages rest on."""
     broker = config.broker
     session_s, heartbeat_s = broker.session_timeout.total_seconds(), broker.heartbeat_interval.total_seconds()
@@ -202,5 +208,15 @@ def _faust_app(config: Config) -> Any:
         worker_redirect_stdouts=False,
         autodiscover=False,
     )
-    app.transport = BatchTransport(app.conf.broker, app, client_arguments=lambda: client_arguments(config))
+    app.transport = BatchTransport(
+        app.conf.broker,
+        app,
+        client_arguments=lambda: client_arguments(config),
+        timed_by_events={
+            source.topic
+            for source in plan.sources.values()
+            if source.layout.time_field is not None and source.layout.time_format != "record"
+        },
+        idempotence=broker.idempotence,
+    )
     return app

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Literal
@@ -41,6 +41,7 @@ from streams.decode.batch import Records
 FETCH_WAIT_MS = 100
 """How long the broker holds a fetch of drained partitions. The driver's 1.5 s would hold up all other
 partitions of the node too, since aiokafka keeps one fetch per node in flight."""
+
 
 WATCH_EVERY_S = 1.0
 """How often the consumer looks whether its group can still be joined."""
@@ -100,11 +101,14 @@ class BatchRecords(PartitionRecords):  # type: ignore[misc]
 
     next_fetch_offset: int
 
+    _exact_timestamps: bool
+
     @classmethod
-    def of(cls, plain: PartitionRecords) -> BatchRecords:
+    def of(cls, plain: PartitionRecords, *, exact_timestamps: bool) -> BatchRecords:
         """The same fetched records, which must not have been read from."""
         batched = cls.__new__(cls)
         batched.__dict__.update(plain.__dict__)
+        batched._exact_timestamps = exact_timestamps
         batched._records_iterator = batched._unpack_records()
         return batched
 
@@ -117,15 +121,10 @@ class BatchRecords(PartitionRecords):  # type: ignore[misc]
             if self._check_crcs and not batch.validate_crc():
                 raise aiokafka.errors.CorruptRecordException(f"Invalid CRC - {tp}")
             if self._is_content(batch):
-                wanted = self.next_fetch_offset
-                rows = [(r.offset, r.timestamp, r.value) for r in batch if r.offset >= wanted]
+                records = _records_of(batch, self.next_fetch_offset, exact_timestamps=self._exact_timestamps)
                 self.next_fetch_offset = batch.next_offset
-                if rows:
-                    offsets, timestamps, values = zip(*rows, strict=True)
-                    yield self._joined_record(
-                        start,
-                        Records(values, np.array(offsets, np.int64), np.array(timestamps, np.int64)),
-                    )
+                if len(records):
+                    yield self._joined_record(start, records)
                     start = self.next_fetch_offset
             else:
                 self.next_fetch_offset = batch.next_offset
@@ -150,12 +149,44 @@ class BatchRecords(PartitionRecords):  # type: ignore[misc]
         )
 
 
+def _records_of(batch: Any, wanted: int, *, exact_timestamps: bool) -> Records:
+    """Records of a broker batch from offset `wanted` on.
+
+    Asking each record for its offset and timestamp costs twice as much as all the rest. A batch that holds
+    as many records as it spans offsets has no gaps; and where events tell their own time, the batch's
+    newest timestamp will do for all of its records, since it only bounds times in the future.
+    """
+    kept = list(batch)
+    first, count = batch.base_offset, batch.next_offset - batch.base_offset
+    if len(kept) == count:
+        kept = kept[max(0, wanted - first) :]
+        offsets = np.arange(max(first, wanted), batch.next_offset)
+    else:
+        kept = [record for record in kept if record.offset >= wanted]
+        offsets = np.fromiter((record.offset for record in kept), np.int64, len(kept))
+    values = [record.value for record in kept]
+    if exact_timestamps:
+        timestamps = np.fromiter((record.timestamp for record in kept), np.int64, len(kept))
+    else:
+        timestamps = np.full(len(kept), batch.max_timestamp, dtype=np.int64)
+    return Records(values, offsets, timestamps)
+
+
 class _FetchedRecords(OrderedDict[TopicPartition, Any]):
-    """The fetcher's buffer of results, each turned into batches as it is put in."""
+    """The fetcher's buffer of results, each turned into batches as it is put in.
+
+    timed_by_events : topics whose events tell their own time
+    """
+
+    def __init__(self, timed_by_events: Collection[str]) -> None:
+        super().__init__()
+        self._timed_by_events = timed_by_events
 
     def __setitem__(self, tp: TopicPartition, result: Any) -> None:
         if type(result) is FetchResult:
-            result._partition_records = BatchRecords.of(result._partition_records)
+            result._partition_records = BatchRecords.of(
+                result._partition_records, exact_timestamps=tp.topic not in self._timed_by_events
+            )
         super().__setitem__(tp, result)
 
 
@@ -177,7 +208,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
     async def on_start(self) -> None:
         await super().on_start()
-        self._ensure_consumer()._fetcher._records = _FetchedRecords()
+        self._ensure_consumer()._fetcher._records = _FetchedRecords(self.transport.timed_by_events)
 
     def _create_worker_consumer(self, transport: Any) -> aiokafka.AIOKafkaConsumer:
         """As the driver does, but for the wait of a fetch, and with the connection of our configuration."""
@@ -324,7 +355,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             pending = task.exception()
         return pending
 
-    @Service.task
+    @Service.task  # type: ignore[untyped-decorator]
     async def _watch_membership(self) -> None:
         """End the process if it can never join. Tasks of the app only start once it has joined."""
         while not self.should_stop:
@@ -351,7 +382,7 @@ def membership_error(failure: BaseException, conf: Any) -> str:
     return f"Cannot join the consumer group {conf.id}: {failure}. {way_out}"
 
 
-class IdempotentProducer(driver.Producer):  # type: ignore[misc]
+class OrderedProducer(driver.Producer):  # type: ignore[misc]
     """Keeps the order of records within a partition through retries."""
 
     def _settings_auth(self) -> Mapping[str, Any]:
@@ -359,7 +390,7 @@ class IdempotentProducer(driver.Producer):  # type: ignore[misc]
         return arguments
 
     def _settings_extra(self) -> Mapping[str, Any]:
-        return {"acks": "all", "enable_idempotence": True}
+        return {"acks": "all", "enable_idempotence": self.transport.idempotence}
 
 
 class BatchTransport(driver.Transport):  # type: ignore[misc]
@@ -367,11 +398,23 @@ class BatchTransport(driver.Transport):  # type: ignore[misc]
 
     client_arguments : gives address and security as arguments of an aiokafka client, for each client anew
                        and in its own loop
+    timed_by_events  : topics whose events tell their own time, so that records' timestamps matter little
+    idempotence      : off only for brokers that do not know idempotent producers; aiokafka keeps one
+                       batch per partition in flight, so order holds, and a doubled frame does no harm
     """
 
     Consumer = BatchConsumer
-    Producer = IdempotentProducer
+    Producer = OrderedProducer
 
-    def __init__(self, *args: Any, client_arguments: Callable[[], Mapping[str, Any]], **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        client_arguments: Callable[[], Mapping[str, Any]],
+        timed_by_events: Collection[str] = (),
+        idempotence: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.client_arguments = client_arguments
+        self.timed_by_events = timed_by_events
+        self.idempotence = idempotence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 from collections import Counter
@@ -24,6 +25,8 @@ from streams.publish.web import serve, web_application
 from streams.runtime.topics import create_topics, wait_for_topics
 
 logger = logging.getLogger(__name__)
+
+GC_ALLOCATIONS = 100_000
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
@@ -107,6 +110,8 @@ def run_worker(config: Config, *, log_level: str = "INFO") -> int:
     for noisy in ("faust", "mode"):
         logging.getLogger(noisy).setLevel(quiet_level)
     logging.getLogger("aiokafka").setLevel("CRITICAL")  # of a broker that is not there we say more, and once
+    # Batches are many short-lived objects without cycles; the default would look through them for ever.
+    gc.set_threshold(GC_ALLOCATIONS, 20, 50)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     publisher = Publisher(config)

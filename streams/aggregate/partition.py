@@ -148,7 +148,7 @@ class PartitionAggregate:
         next_offset : fetch position after them; `at` moves there
         """
         if len(records) and records.offsets[0] < self.at:
-            records = _from_offset(records, self.at)
+            records = records.since(int(np.searchsorted(records.offsets, self.at)))
         rejected: list[Rejected] = []
         if len(records):
             rejected = self._count(self._decoder.decode(records), records)
@@ -351,8 +351,7 @@ def _counter_state(plan: SourcePlan, decoder: Decoder) -> CounterState | None:
 def _plausible(time_ms: EpochMs, timestamp_ms: EpochMs, future_ms: int) -> Mask:
     """Times that can be counted: within the range of buckets and not far ahead of their own record."""
     fit: Mask = (time_ms >= 0) & (time_ms < BUCKET_LIMIT * BUCKET_MS)
-    ahead = (timestamp_ms >= 0) & (time_ms > timestamp_ms + future_ms)
-    return fit & ~ahead
+    return fit & ~((timestamp_ms >= 0) & (time_ms > timestamp_ms + future_ms))
 
 
 def _implausible(batch: EventBatch, fit: Mask, records: Records) -> Iterator[Dead]:
@@ -364,8 +363,3 @@ def _implausible(batch: EventBatch, fit: Mask, records: Records) -> Iterator[Dea
             yield Dead(record, "future", f"event time is {ahead} ms ahead of its record's own timestamp")
         else:
             yield Dead(record, "time_out_of_range", f"event time {time} ms since 1970 is out of range")
-
-
-def _from_offset(records: Records, at: int) -> Records:
-    skip = int(np.searchsorted(records.offsets, at))
-    return Records(records.values[skip:], records.offsets[skip:], records.timestamps_ms[skip:])

@@ -15,7 +15,7 @@ from streams.config.values import milliseconds
 from streams.decode.batch import Field, Kind, Layout
 from streams.documents.problems import ConfigError, Findings
 from streams.documents.tree import Document
-from streams.expression import compile_expression
+from streams.expression import compile_expression, quote_column
 from streams.openslo.indicator import Use
 from streams.openslo.read import Library, read_objects
 from streams.openslo.resolve import Context, Resolved, resolve_slos
@@ -160,7 +160,7 @@ def _histogram(source: Source) -> Iterator[Measure]:
     if not source.histogram or source.duration is None:
         return
     for bound in source.histogram:
-        yield Count(f"le {bound}", compile_expression(f"`{source.duration}` <= {bound!r}"))
+        yield Count(f"le {bound}", compile_expression(f"{quote_column(source.duration)} <= {bound!r}"))
     yield Sum("seconds", source.duration)
 
 

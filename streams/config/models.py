@@ -113,7 +113,10 @@ class Security(Model):
 
 
 class Broker(Model):
-    """The Kafka cluster, and what is asked of it."""
+    """The Kafka cluster, and what is asked of it.
+
+    idempotence : off for Kafka-compatible brokers that have no idempotent producers
+    """
 
     bootstrap: Annotated[Addresses, Key(min_length=1)] = ("127.0.0.1:9092",)
     security: Security = Security()
@@ -122,6 +125,7 @@ class Broker(Model):
     heartbeat_interval: PositiveDuration = Key(default="3s", validate_default=True)
     partitions: Annotated[int, Key(ge=1, le=10_000)] = 8
     replication: Annotated[int, Key(ge=1, le=100)] = 1
+    idempotence: bool = True
 
     @model_validator(mode="after")
     def _heartbeat_fits(self) -> Broker:

@@ -24,7 +24,7 @@ class Records:
 
     values        : R byte strings, None for a tombstone
     offsets       : Offsets [R], ascending, not always contiguous (compaction, control records)
-    timestamps_ms : EpochMs [R], the records' own Kafka timestamps
+    timestamps_ms : EpochMs [R], the records' own Kafka timestamps, -1 where unknown
     """
 
     values: Sequence[bytes | None]
@@ -33,6 +33,10 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def since(self, position: int) -> Records:
+        """The records from `position` on."""
+        return Records(self.values[position:], self.offsets[position:], self.timestamps_ms[position:])
 
 
 @dataclass(frozen=True, slots=True)

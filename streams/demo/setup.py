@@ -48,6 +48,7 @@ def _configuration(bootstrap: str, port: int, span_ms: int) -> dict[str, Any]:
             "session_timeout": "6s",
             "heartbeat_interval": "1s",
             "partitions": PARTITIONS,
+            "idempotence": False,
         },
         "sources": {
             "requests": _source(

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 ANNOUNCE_S = 5.0
 """A boundary that does not move is repeated this often, for window stages that have just started."""
 
+BACKLOG_RECORDS = 5_000
+"""A partition that was this far behind is flushed as soon as it has caught up."""
+
 FRESH_ROWS_MAX = 400_000
 """Rows that may wait for a flush; beyond it reading waits, which bounds memory in a backlog."""
 
@@ -40,6 +43,7 @@ class _Owned:
     position: Position
     silent_since_s: float
     announced_s: float
+    behind: bool = False
     rejected: list[Awaitable[Any]] = field(default_factory=list)
 
 
@@ -56,6 +60,8 @@ class AggregateStage:
         self._clock = clock
         self._owned: dict[Partition, _Owned] = {}
         self._indexes = SeriesIndexes()
+        self.caught_up = asyncio.Event()
+        """Set when a partition has come to the end of a backlog, whose counts need not wait longer."""
         self.counts: Counter[tuple[str, str]] = Counter()
         """Batches that were repeats or left gaps, and records lost to retention: (source, what)."""
 
@@ -94,6 +100,7 @@ class AggregateStage:
         rejected = owned.aggregate.read(batch.records, batch.next_offset)
         owned.position.at = owned.aggregate.at
         owned.silent_since_s = self._clock()
+        self._note_backlog(owned)
         if rejected:
             await self._send_dead_letters(owned, rejected)
         while owned.aggregate.fresh_row_count > FRESH_ROWS_MAX and self._is_ours(owned):
@@ -102,6 +109,16 @@ class AggregateStage:
                 await self._commit({owned.at: commit})
             else:
                 await asyncio.sleep(0.05)  # a flush is on its way
+
+    def _note_backlog(self, owned: _Owned) -> None:
+        end = self._log.end_offset(owned.at)
+        if end is None:
+            return
+        if owned.behind and owned.position.at >= end:
+            owned.behind = False
+            self.caught_up.set()
+        elif end - owned.position.at > BACKLOG_RECORDS:
+            owned.behind = True
 
     async def _seek_back(self, owned: _Owned) -> None:
         first = await self._log.seek_back(owned.at, owned.position.at)

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Hashes, Rows
+from streams.aggregate.tables import member_mask
 from streams.decode.batch import Column, Strings
 
 OTHER = "__other__"
@@ -73,12 +74,14 @@ class _Values:
         if column is None:
             return np.full(length, self.number(""), dtype=np.int64)
         if isinstance(column, Strings):
-            table = np.fromiter(map(self.number, column.values), np.int64, len(column.values))
-            result = table[column.codes] if len(table) else np.zeros(length, dtype=np.int64)
-            missing = column.codes < 0
-            if missing.any():
-                result[missing] = self.number("")
-            return result
+            # of a dictionary only what occurs gets a number: it may be that of a larger batch
+            occurs = np.zeros(len(column.values) + 1, dtype=np.bool_)
+            occurs[column.codes] = True  # a missing value, -1, marks the additional last entry
+            used = np.flatnonzero(occurs)
+            table = np.empty(len(occurs), dtype=np.int64)
+            texts = (column.values[i] if i < len(column.values) else "" for i in used.tolist())
+            table[used] = np.fromiter(map(self.number, texts), np.int64, len(used))
+            return table[column.codes]
         distinct, inverse = np.unique(column, return_inverse=True)
         table = np.fromiter((self.number(format_number(x)) for x in distinct), np.int64, len(distinct))
         return table[inverse]
@@ -92,56 +95,69 @@ def format_number(value: float) -> str:
 
 
 class _Pairs:
-    """Numbers for the distinct pairs of two numbers."""
+    """Numbers for the distinct pairs of two numbers, each below 2**31.
+
+    A dense table while one of `_DENSE_PAIRS_MAX` cells holds them all, a sorted array from then on.
+    """
 
     def __init__(self) -> None:
-        self._dense: NDArray[np.int64] = np.full((16, 16), -1, dtype=np.int64)
+        self._dense: NDArray[np.int64] | None = np.full((16, 16), -1, dtype=np.int64)
         self._keys: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._numbers: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self.first: list[int] = []
         self.second: list[int] = []
 
     def numbers(self, a: Rows, b: Rows) -> Rows:
-        rows, columns = self._dense.shape
-        high_a, high_b = int(a.max()) + 1, int(b.max()) + 1
-        if high_a > rows or high_b > columns:
-            wanted = (_above(max(rows, high_a)), _above(max(columns, high_b)))
-            if wanted[0] * wanted[1] > _DENSE_PAIRS_MAX:
-                return self._sparse_numbers(a, b)
-            grown = np.full(wanted, -1, dtype=np.int64)
-            grown[:rows, :columns] = self._dense
-            self._dense = grown
-        found = self._dense[a, b]
+        """Number of each pair; a and b are not empty."""
+        dense = self._with_room(int(a.max()) + 1, int(b.max()) + 1)
+        if dense is None:
+            return self._sparse_numbers(a, b)
+        found = dense[a, b]
         unknown = found < 0
         if unknown.any():
-            packed = (a[unknown] << 32) | b[unknown]
-            _, at = np.unique(packed, return_index=True)
-            for i in np.sort(at):
-                one, two = int(packed[i]) >> 32, int(packed[i]) & 0xFFFFFFFF
-                self._dense[one, two] = self._add(one, two)
-            found = self._dense[a, b]
+            self._add((a[unknown] << 32) | b[unknown], dense)
+            found = dense[a, b]
         return found
+
+    def _with_room(self, row_count: int, column_count: int) -> NDArray[np.int64] | None:
+        """The dense table, large enough; None once it would be too large."""
+        if self._dense is None:
+            return None
+        rows, columns = self._dense.shape
+        if row_count > rows or column_count > columns:
+            wanted = (_above(max(rows, row_count)), _above(max(columns, column_count)))
+            if wanted[0] * wanted[1] > _DENSE_PAIRS_MAX:
+                one, two = np.nonzero(self._dense >= 0)
+                self._keys, self._numbers = (one << 32) | two, self._dense[one, two]
+                self._dense = None
+            else:
+                grown = np.full(wanted, -1, dtype=np.int64)
+                grown[:rows, :columns] = self._dense
+                self._dense = grown
+        return self._dense
 
     def _sparse_numbers(self, a: Rows, b: Rows) -> Rows:
         packed = (a << 32) | b
-        if len(self._keys) != len(self.first):
-            pairs = (np.array(self.first, dtype=np.int64) << 32) | np.array(self.second, dtype=np.int64)
-            self._numbers = np.argsort(pairs)
-            self._keys = pairs[self._numbers]
-        if len(self._keys):
-            position = np.minimum(np.searchsorted(self._keys, packed), len(self._keys) - 1)
-            if (self._keys[position] == packed).all():
-                return self._numbers[position]
-        distinct, at = np.unique(packed, return_index=True)
-        known = np.isin(distinct, self._keys)
-        for i in np.sort(at[~known]):
-            self._add(int(packed[i]) >> 32, int(packed[i]) & 0xFFFFFFFF)
-        return self._sparse_numbers(a, b)
+        unknown = ~member_mask(packed, self._keys)
+        if unknown.any():
+            added, numbers = self._add(packed[unknown], None)
+            at = np.searchsorted(self._keys, added)
+            self._keys = np.insert(self._keys, at, added)
+            self._numbers = np.insert(self._numbers, at, numbers)
+        return self._numbers[np.searchsorted(self._keys, packed)]
 
-    def _add(self, one: int, two: int) -> int:
-        self.first.append(one)
-        self.second.append(two)
-        return len(self.first) - 1
+    def _add(self, packed: Rows, dense: NDArray[np.int64] | None) -> tuple[Rows, Rows]:
+        """(distinct pairs ascending, their new numbers) of unknown pairs, numbered as they occur."""
+        added, at = np.unique(packed, return_index=True)
+        numbers = np.empty(len(added), dtype=np.int64)
+        order = np.argsort(at)
+        numbers[order] = np.arange(len(self.first), len(self.first) + len(added))
+        one, two = added >> 32, added & 0xFFFFFFFF
+        self.first.extend(one[order].tolist())
+        self.second.extend(two[order].tolist())
+        if dense is not None:
+            dense[one, two] = numbers
+        return added, numbers
 
 
 class SeriesIndex:

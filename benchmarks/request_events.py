@@ -91,7 +91,10 @@ async def fill(
     partitions: dict[bytes, int] = {}
     errors = value_bytes = sent = 0
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap, max_batch_size=BATCH_BYTES, compression_type=compression
+        bootstrap_servers=bootstrap,
+        max_batch_size=BATCH_BYTES,
+        compression_type=compression,
+        enable_idempotence=True,  # or a retry could swap batches of a partition
     )
     async with producer:
         batches = [producer.create_batch() for _ in range(partition_count)]

@@ -62,14 +62,6 @@ def slots_of(layout: Layout, *, event: frozenset[str], context: frozenset[str]) 
     return tuple(slots)
 
 
-def column_of(values: Sequence[Value], slot: Slot) -> Column:
-    """A column of plain values, one each row."""
-    cells = _Cells(slot)
-    for value in values:
-        cells.append(value)
-    return cells.column(np.arange(len(values), dtype=np.int64))
-
-
 class _Cells:
     """A growing column: one cell a set, strings as codes of a dictionary of its own."""
 
@@ -82,7 +74,7 @@ class _Cells:
         if self._slot.kind == "number":
             self._cells.append(number_of(value) * self._slot.scale)
             return
-        text = text_of(value)
+        text = value if type(value) is str else text_of(value)
         self._cells.append(-1 if text is None else self._codes.setdefault(text, len(self._codes)))
 
     def column(self, sets: Rows) -> Column:
@@ -112,8 +104,10 @@ class AttributeTable(dict[bytes, int]):
     ) -> None:
         super().__init__()
         self._parse = parse
-        self._paths = {slot.name: slot.path for slot in slots if slot.place == "attribute"}
         self._cells = {slot.name: _Cells(slot) for slot in slots if slot.place == "attribute"}
+        self._appends = [
+            (slot.path, self._cells[slot.name].append) for slot in slots if slot.name in self._cells
+        ]
         self._identity = array("Q") if identified else None
         self._count = 0
         self._append({})
@@ -121,14 +115,14 @@ class AttributeTable(dict[bytes, int]):
     def __missing__(self, raw: bytes) -> int:
         try:
             row = self._append(self._parse(raw))
-        except (ValueError, TypeError, AttributeError, IndexError, RecursionError):
+        except (ValueError, TypeError, AttributeError, RecursionError):
             row = 0
         self[raw] = row
         return row
 
     def _append(self, attributes: Attributes) -> int:
-        for name, cells in self._cells.items():
-            cells.append(attributes.get(self._paths[name]))
+        for path, append in self._appends:
+            append(attributes.get(path))
         if self._identity is not None:
             self._identity.append(identity_of(attributes))
         self._count += 1

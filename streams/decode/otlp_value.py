@@ -128,17 +128,31 @@ class _Pair(msgspec.Struct, gc=False):
     value: msgspec.Raw = msgspec.Raw(b"")
 
 
+_VALUES_MAX = 16_384
+
+
+class _Values(dict[bytes, Value]):
+    """Values by the JSON text of their `AnyValue`; indexing with a new text decodes it."""
+
+    def __missing__(self, raw: bytes) -> Value:
+        if len(self) >= _VALUES_MAX:
+            self.clear()
+        value = self[raw] = json_value(msgspec.json.decode(raw)) if raw else None
+        return value
+
+
 class WantedReader:
     """`json_attributes`, but only those of some names: of the others the values are not decoded."""
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(names)
         self._decode = msgspec.json.Decoder(list[_Pair] | None).decode
+        self._values = _Values()
 
     def __call__(self, raw: bytes) -> Attributes:
-        names = self._names
+        names, values = self._names, self._values
         pairs = (self._decode(raw) if raw else None) or ()
-        return {pair.key: json_value(msgspec.json.decode(pair.value)) for pair in pairs if pair.key in names}
+        return {pair.key: values[bytes(pair.value)] for pair in pairs if pair.key in names}
 
 
 _URL_SAFE = str.maketrans("-_", "+/")  # protobuf's JSON readers take both alphabets of base64
@@ -177,7 +191,7 @@ def identity_of(*parts: object) -> int:
 
 def _ordered(value: object) -> object:
     if isinstance(value, Mapping):
-        return [(name, _ordered(value[name])) for name in sorted(value)]
+        return "map", [(name, _ordered(value[name])) for name in sorted(value)]
     if isinstance(value, list):
         return [_ordered(item) for item in value]
     return value

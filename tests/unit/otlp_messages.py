@@ -278,6 +278,9 @@ def to_json(
 
 _IDS = {"traceId", "spanId", "parentSpanId", "trace_id", "span_id", "parent_span_id"}
 
+_INTEGERS = {"timeunixnano", "starttimeunixnano", "endtimeunixnano", "observedtimeunixnano", "asint", "count"}
+_INTEGERS |= {"zerocount", "bucketcounts", "intvalue"}
+
 
 def _otlp(value: Any, numbers: bool, name: str = "") -> Any:
     if isinstance(value, dict):
@@ -286,8 +289,7 @@ def _otlp(value: Any, numbers: bool, name: str = "") -> Any:
         return [_otlp(item, numbers, name) for item in value]
     if name in _IDS:
         return base64.b64decode(value).hex()
-    is_text = name in ("key", "name", "unit", "stringValue", "string_value", "message", "version")
-    if numbers and isinstance(value, str) and not is_text and value.lstrip("-").isdecimal():
+    if numbers and name.replace("_", "").lower() in _INTEGERS and isinstance(value, str):
         return int(value)
     return value
 

@@ -248,6 +248,26 @@ def test_the_record_s_own_time_can_be_taken() -> None:
     assert batch.time_ms.tolist() == [ARRIVED_MS, ARRIVED_MS + 1]
 
 
+@pytest.mark.parametrize(
+    ("attributes", "found"),
+    [
+        ([{"key": "a"}], None),
+        (None, None),
+        ([7], "dead"),
+        ("a", "dead"),
+        ([{"key": 7, "value": {}}], "dead"),
+        ([{"key": "a", "value": {"intValue": "x"}}], "dead"),
+        ([{"key": "a", "value": 5}], "dead"),
+    ],
+)
+def test_attributes_of_a_span_that_are_none_or_no_attributes(attributes: Any, found: str | None) -> None:
+    spans = [{"endTimeUnixNano": NOW, "attributes": attributes}, {"endTimeUnixNano": NOW}]
+    record = {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]}
+    batch = decode("otlp_json", [json.dumps(record)], {"a": "string"}, signal="spans")
+    assert reasons(batch) == ([(0, "bad_json")] if found == "dead" else [])
+    assert columns(batch) == {"a": [None] if found == "dead" else [None, None]}
+
+
 def test_ids_in_hex_of_either_case_or_in_base64_are_the_same() -> None:
     ids = ["5B8EFFF798038103D269B633813FC60C", base64.b64encode(bytes(range(16))).decode(), ""]
     spans = [{"endTimeUnixNano": NOW, "traceId": id_} for id_ in ids]

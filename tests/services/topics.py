@@ -82,6 +82,7 @@ class Topics:
             timeout_s=20.0,
             what=f"topic {name} with leaders",
         )
+        self.end_offsets(name)  # asks each leader, until it knows that it is one
         return name
 
     def partitions(self, topic: str) -> list[TopicPartition]:

@@ -136,40 +136,35 @@ def encode_tables(tables: Sequence[Table]) -> tuple[list[TableHead], list[bytes]
     heads: list[TableHead] = []
     parts: list[bytes] = []
     for table in tables:
-        columns: list[tuple[str, int]] = []
-        for array in (
-            table.hashes,
-            np.fromiter(map(len, table.names), np.int64, len(table.names)),
-            np.frombuffer(b"".join(table.names), dtype=np.uint8),
-            table.series,
-            table.bucket,
-            table.counts.reshape(-1),
-            table.bins_per_row,
-            table.bins,
-            table.bin_counts,
-            table.registers_per_row,
-            table.registers,
-            table.ranks,
-        ):
-            narrow = _narrowed(array)
-            columns.append((narrow.dtype.str, len(narrow)))
-            parts.append(narrow.tobytes())
+        columns, packed = pack_arrays(
+            (
+                table.hashes,
+                np.fromiter(map(len, table.names), np.int64, len(table.names)),
+                np.frombuffer(b"".join(table.names), dtype=np.uint8),
+                table.series,
+                table.bucket,
+                table.counts.reshape(-1),
+                table.bins_per_row,
+                table.bins,
+                table.bin_counts,
+                table.registers_per_row,
+                table.registers,
+                table.ranks,
+            )
+        )
         heads.append((table.rollup, columns, table.counts.shape[1]))
+        parts.extend(packed)
     return heads, parts
 
 
-def decode_tables(heads: Sequence[TableHead], body: bytes, at: int) -> list[Table]:
-    """The tables whose arrays begin at byte `at` of `body`.
+def decode_tables(heads: Sequence[TableHead], body: bytes, at: int) -> tuple[list[Table], int]:
+    """The tables whose arrays begin at byte `at` of `body`, and where they end.
 
     Raises ValueError if `body` is shorter than the heads say.
     """
     tables: list[Table] = []
     for rollup, columns, counter_count in heads:
-        arrays: list[NDArray[np.generic]] = []
-        for dtype, length in columns:
-            array = np.frombuffer(body, dtype=np.dtype(dtype), count=length, offset=at)
-            at += array.nbytes
-            arrays.append(array)
+        arrays, at = unpack_arrays(columns, body, at)
         wide = [array.astype(np.int64) for array in arrays[3:11]]
         ends = np.cumsum(arrays[1].astype(np.int64)).tolist()
         text = arrays[2].tobytes()
@@ -189,7 +184,25 @@ def decode_tables(heads: Sequence[TableHead], body: bytes, at: int) -> list[Tabl
                 ranks=arrays[11].astype(np.uint8),
             )
         )
-    return tables
+    return tables, at
+
+
+def pack_arrays(arrays: Sequence[NDArray[np.generic]]) -> tuple[list[tuple[str, int]], list[bytes]]:
+    """(type, length) of each array in its smallest type, and their bytes."""
+    narrow = [_narrowed(array) for array in arrays]
+    return [(array.dtype.str, len(array)) for array in narrow], [array.tobytes() for array in narrow]
+
+
+def unpack_arrays(
+    columns: Sequence[tuple[str, int]], body: bytes, at: int
+) -> tuple[list[NDArray[np.generic]], int]:
+    """The arrays that begin at byte `at` of `body`, and where they end."""
+    arrays: list[NDArray[np.generic]] = []
+    for dtype, length in columns:
+        array = np.frombuffer(body, dtype=np.dtype(dtype), count=length, offset=at)
+        at += array.nbytes
+        arrays.append(array)
+    return arrays, at
 
 
 def split_tables(tables: Sequence[Table], bytes_max: int = TABLE_BYTES_MAX) -> Iterator[list[Table]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from streams.columns import Table, TableHead, decode_tables, encode_tables, pack, unpack
+from streams.points import PointTable, decode_points, encode_points
 
 FORMAT = 1
 
@@ -53,6 +54,7 @@ class Frame:
     idle: bool = False
     tables: Sequence[Table] = field(default=())
     exemplars: Sequence[ExemplarRow] = field(default=())
+    points: Sequence[PointTable] = field(default=())
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -65,11 +67,13 @@ class _Head(msgspec.Struct, array_like=True):
     idle: bool
     tables: list[TableHead]
     exemplars: list[ExemplarRow]
+    points: list[TableHead]
 
 
 def encode_frame(frame: Frame) -> bytes:
     """A frame as the value of a record."""
     heads, parts = encode_tables(frame.tables)
+    point_heads, point_parts = encode_points(frame.points)
     return pack(
         _Head(
             FORMAT,
@@ -81,8 +85,9 @@ def encode_frame(frame: Frame) -> bytes:
             frame.idle,
             heads,
             list(frame.exemplars),
+            point_heads,
         ),
-        parts,
+        [*parts, *point_parts],
     )
 
 
@@ -94,6 +99,8 @@ def decode_frame(value: bytes) -> Frame:
     head, body, at = unpack(value, _Head)
     if head.version != FORMAT:
         raise ValueError(f"frame of format {head.version}, this version reads format {FORMAT}")
+    tables, at = decode_tables(head.tables, body, at)
+    points, _ = decode_points(head.points, body, at)
     return Frame(
         source=head.source,
         partition=head.partition,
@@ -101,6 +108,7 @@ def decode_frame(value: bytes) -> Frame:
         boundary=head.boundary,
         newest=head.newest,
         idle=head.idle,
-        tables=decode_tables(head.tables, body, at),
+        tables=tables,
         exemplars=head.exemplars,
+        points=points,
     )

@@ -24,7 +24,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Rows
-from streams.aggregate.counters import CounterState
 from streams.aggregate.partials import ExemplarRow, Frame, encode_frame
 from streams.aggregate.rollup_state import RollupState, take_columns
 from streams.aggregate.series import SeriesIndexes
@@ -32,6 +31,7 @@ from streams.aggregate.tables import BUCKET_LIMIT
 from streams.columns import Table, split_by_home, split_tables
 from streams.decode.batch import Column, Dead, Decoder, EventBatch, Records, Strings
 from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan
+from streams.points import PointRows, PointTable, points_by_home, running_rows, split_points
 
 NEVER = -(1 << 62)
 """Event time before any event."""
@@ -104,8 +104,6 @@ class PartitionAggregate:
         self.flight: Flight | None = None
         self.dead_counts: Counter[str] = Counter()
         self._decoder = decoder
-        self._counters = _counter_state(plan, decoder)
-        self._lookback = -(-decoder.lookback_ms // BUCKET_MS)
         names = indexes or SeriesIndexes()
         self._outcomes, *self._rollups = [
             RollupState(
@@ -158,9 +156,9 @@ class PartitionAggregate:
     def _count(self, batch: EventBatch, records: Records) -> list[Rejected]:
         offsets = records.offsets[batch.record]
         fit = _plausible(batch.time_ms, records.timestamps_ms[batch.record], self.plan.future_ms)
-        if self._counters is not None:
-            # late points take part: whether a point is late may look different after a restart
-            batch = self._counters.increases(batch, usable=fit)
+        running: PointRows | None = None
+        if batch.counters is not None:
+            batch, running = running_rows(batch, batch.counters)
         newest = np.maximum.accumulate(np.where(fit, batch.time_ms, NEVER)) if len(batch) else batch.time_ms
         if self.newest_ms > NEVER:
             np.maximum(newest, self.newest_ms, out=newest)
@@ -174,19 +172,20 @@ class PartitionAggregate:
         self._count_dead(dead, batch, newest, records)
         if on_time.any():
             self._note_first(bucket[on_time], offsets[on_time])
-            self._count_rollups(batch, on_time)
+            self._count_rollups(batch, on_time, running)
         if len(batch):
             self.newest_ms = max(self.newest_ms, int(newest[-1]))
         self._place_deferred(bucket, on_time)
         return self._rejected(batch, records, late, dead)
 
-    def _count_rollups(self, batch: EventBatch, on_time: Mask) -> None:
+    def _count_rollups(self, batch: EventBatch, on_time: Mask, running: PointRows | None) -> None:
         columns, time_ms, weight = batch.columns, batch.time_ms, batch.weight
         if not on_time.all():
             columns, time_ms = take_columns(columns, on_time), time_ms[on_time]
             weight = None if weight is None else weight[on_time]
+            running = None if running is None else running[on_time]
         for state in self._rollups:
-            state.add(columns, time_ms, weight)
+            state.add(columns, time_ms, weight, running)
 
     def _count_outcomes(
         self, batch: EventBatch, bucket: Rows, before: EpochMs, on_time: Mask, late: Mask
@@ -273,7 +272,13 @@ class PartitionAggregate:
             if dirty is not None:
                 home = (dirty.hashes % np.uint64(destinations)).astype(np.int64)
                 by_home.append(split_by_home(dirty, home, destinations))
-        if not by_home and boundary == self._sent_boundary and not (idle or announce):
+        points_home: list[list[PointTable | None]] = []
+        for state in self._rollups:
+            points = state.dirty_points()
+            if points is not None:
+                home = (points.hashes % np.uint64(destinations)).astype(np.int64)
+                points_home.append(points_by_home(points, home, destinations))
+        if not (by_home or points_home) and boundary == self._sent_boundary and not (idle or announce):
             return None
         exemplars = [row for state in self._rollups if state.exemplars for row in state.exemplars.take()]
         frames = [
@@ -281,14 +286,14 @@ class PartitionAggregate:
             for destination in range(destinations)
             for value in self._frames(
                 [pieces[destination] for pieces in by_home],
+                [pieces[destination] for pieces in points_home],
                 [row for row in exemplars if row.key % destinations == destination],
                 boundary,
                 idle=idle,
                 always=announce or idle,
             )
         ]
-        wanted = boundary - self._lookback if boundary > NEVER else NEVER
-        commit = min((o for b, o in self._first.items() if b >= wanted), default=self.at)
+        commit = min((o for b, o in self._first.items() if b >= boundary), default=self.at)
         if self._deferred.offsets:
             commit = min(commit, self._deferred.offsets[0])
         self.flight = Flight(frames, self.at, boundary, commit)
@@ -297,19 +302,23 @@ class PartitionAggregate:
     def _frames(
         self,
         tables: Sequence[Table | None],
+        points: Sequence[PointTable | None],
         exemplars: Sequence[ExemplarRow],
         boundary: int,
         *,
         idle: bool,
         always: bool,
     ) -> Iterator[bytes]:
-        groups = list(split_tables([table for table in tables if table is not None]))
-        if not groups:
+        bodies: list[tuple[Sequence[Table], Sequence[PointTable]]] = [
+            (group, ()) for group in split_tables([table for table in tables if table is not None])
+        ]
+        bodies += [((), (piece,)) for table in points if table is not None for piece in split_points(table)]
+        if not bodies:
             if not always and boundary == self._sent_boundary:
                 return
-            groups = [[]]
-        for number, group in enumerate(groups):
-            last = number == len(groups) - 1
+            bodies = [((), ())]
+        for number, (group, piece) in enumerate(bodies):
+            last = number == len(bodies) - 1
             yield encode_frame(
                 Frame(
                     source=self.plan.name,
@@ -320,6 +329,7 @@ class PartitionAggregate:
                     idle=idle,
                     tables=group,
                     exemplars=exemplars if last else (),
+                    points=piece,
                 )
             )
 
@@ -331,21 +341,12 @@ class PartitionAggregate:
         if flight.boundary > NEVER:
             for state in (self._outcomes, *self._rollups):
                 state.acknowledge(flight.boundary)
-            keep = flight.boundary - self._lookback
-            self._first = {b: o for b, o in self._first.items() if b >= keep}
+            self._first = {b: o for b, o in self._first.items() if b >= flight.boundary}
         return flight.commit
 
     def abandon(self) -> None:
         """The flush failed; what it carried stays dirty and goes with the next."""
         self.flight = None
-
-
-def _counter_state(plan: SourcePlan, decoder: Decoder) -> CounterState | None:
-    if not decoder.lookback_ms:
-        return None
-    return CounterState(
-        lookback_ms=decoder.lookback_ms, horizon_ms=max(decoder.lookback_ms, plan.lateness_ms)
-    )
 
 
 def _plausible(time_ms: EpochMs, timestamp_ms: EpochMs, future_ms: int) -> Mask:

@@ -34,6 +34,7 @@ from streams.aggregate.tables import (
 from streams.columns import Table
 from streams.decode.batch import Column, Strings
 from streams.plan import BUCKET_MS, MICRO, Count, Rollup
+from streams.points import MEASURES_MAX, NO_POINTS, PointRows, PointTable, described
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -51,6 +52,7 @@ class RollupState:
         self, rollup: Rollup, series_count_max: int, index: SeriesIndex, trace_id: str | None = None
     ) -> None:
         assert len(rollup.distinct) <= DISTINCT_COLUMNS_MAX
+        assert len(rollup.measures) <= MEASURES_MAX
         self.rollup = rollup
         self.series_count_max = series_count_max
         self.folded_count = 0
@@ -63,34 +65,66 @@ class RollupState:
         self._registers: tuple[Keys, NDArray[np.uint8]] = (_NO_KEYS, _NO_RANKS)
         self._fresh_registers: list[tuple[Keys, NDArray[np.uint8]]] = []
         self._dirty: Mask = np.zeros(0, dtype=np.bool_)
+        self._fresh_points: list[PointRows] = []
+        self._flying_points = NO_POINTS
 
-    def add(self, columns: Mapping[str, Column], time_ms: EpochMs, weight: Counts | None) -> None:
+    def add(
+        self,
+        columns: Mapping[str, Column],
+        time_ms: EpochMs,
+        weight: Counts | None,
+        running: PointRows | None = None,
+    ) -> None:
         """Count rows that are on time.
 
         columns : of these rows
         time_ms : EpochMs [E], event time of each row
         weight  : Counts [E] or None for one each
+        running : PointRows [E], those with an identity are running totals, not counts; None if none are
         """
         if self.rollup.where is not None:
             keep = self.rollup.where.mask(columns, len(time_ms))
             if not keep.all():
                 columns, time_ms = take_columns(columns, keep), time_ms[keep]
                 weight = None if weight is None else weight[keep]
+                running = None if running is None else running[keep]
         if len(time_ms) == 0:
             return
         bucket = time_ms // BUCKET_MS
         series = self.index.numbers(columns, len(bucket))
         if len(self.index) > self.series_count_max:
             series = self._fold(bucket, series)
+        for position, name in enumerate(self.rollup.distinct):
+            self._mark_distinct(columns.get(name), position, bucket, series)
+        if running is not None:
+            counted = running["identity"] == 0
+            self._note_points(take_columns(columns, ~counted), series[~counted], running[~counted])
+            if not counted.any():
+                return
+            columns, bucket, series = take_columns(columns, counted), bucket[counted], series[counted]
+            time_ms, weight = time_ms[counted], None if weight is None else weight[counted]
         self._count(columns, bucket, series, weight)
         if self.rollup.sketch is not None:
             self._sketch(columns.get(self.rollup.sketch), bucket, series, weight)
-        for position, name in enumerate(self.rollup.distinct):
-            self._mark_distinct(columns.get(name), position, bucket, series)
         if self.exemplars is not None:
             errors = self.rollup.measures[1].where
             bad = np.zeros(len(bucket), np.bool_) if errors is None else errors.mask(columns, len(bucket))
             self.exemplars.note(columns, time_ms, series, bad)
+
+    def _note_points(self, columns: Mapping[str, Column], series: Rows, rows: PointRows) -> None:
+        noted = described(rows, columns, self.rollup.measures, self.rollup.sketch)
+        noted["series"] = series
+        noted["bucket"] = noted["time_ms"] // BUCKET_MS
+        self._fresh_points.append(noted)
+
+    def dirty_points(self) -> PointTable | None:
+        """Points since the last acknowledged flush; None if there are none."""
+        self._flying_points = np.concatenate([self._flying_points, *self._fresh_points])
+        self._fresh_points.clear()
+        if len(self._flying_points) == 0:
+            return None
+        rows = self._flying_points
+        return PointTable(self.rollup.name, self.index.hashes, self.index.names, rows).take(rows)
 
     def _count(
         self, columns: Mapping[str, Column], bucket: Rows, series: Rows, weight: Counts | None
@@ -198,6 +232,7 @@ class RollupState:
 
     def acknowledge(self, boundary: int) -> None:
         """What `dirty_table` gave is durable; buckets below `boundary` are final and may go."""
+        self._flying_points = NO_POINTS
         first = boundary << SERIES_BITS
         at = int(np.searchsorted(self._cells[0], first))
         self._cells = (self._cells[0][at:], self._cells[1][at:])
@@ -210,7 +245,8 @@ class RollupState:
     @property
     def fresh_row_count(self) -> int:
         """Rows added since the last flush, which bounds what the next one has to sort."""
-        return sum(len(keys) for keys, _ in self._fresh_cells) + sum(len(k) for k, _ in self._fresh_bins)
+        cells, bins = (sum(len(keys) for keys, _ in fresh) for fresh in (self._fresh_cells, self._fresh_bins))
+        return cells + bins + sum(map(len, self._fresh_points))
 
     def _merge_cells(self) -> None:
         held, counts = self._cells

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
 from streams.columns import Table, TableHead, decode_tables, encode_tables, pack, split_tables, unpack
+from streams.points import PointTable, decode_points, encode_points, split_points
 from streams.window.rings import LEVEL_SLOT_MS
 
 FORMAT = 1
@@ -32,6 +34,7 @@ class Block:
 
     slot   : number of the slot since 1970; for level 0 the bucket
     alerts : the alert book as of the end of this bucket (level 0 only), JSON
+    points : points of cumulative counters in this bucket (level 0 only), which the next increases rest on
     """
 
     source: str
@@ -39,6 +42,7 @@ class Block:
     slot: int
     tables: Sequence[Table]
     alerts: bytes = field(default=b"[]")
+    points: Sequence[PointTable] = field(default=())
 
 
 class _Head(msgspec.Struct, array_like=True):
@@ -50,27 +54,40 @@ class _Head(msgspec.Struct, array_like=True):
     chunk_count: int
     alerts: bytes
     tables: list[TableHead]
+    points: list[TableHead]
+
+
+class _Chunk(NamedTuple):
+    head: _Head
+    tables: list[Table]
+    points: list[PointTable]
 
 
 def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
     """(key, value) of the records that store a block."""
-    groups = list(split_tables(block.tables)) or [[]]
+    bodies: list[tuple[Sequence[Table], Sequence[PointTable]]] = [
+        (group, ()) for group in split_tables(block.tables)
+    ]
+    bodies += [((), (piece,)) for table in block.points for piece in split_points(table)]
+    bodies = bodies or [((), ())]
     records = []
-    for chunk, group in enumerate(groups):
+    for chunk, (group, piece) in enumerate(bodies):
         heads, parts = encode_tables(group)
+        point_heads, point_parts = encode_points(piece)
         head = _Head(
             FORMAT,
             block.source,
             block.level,
             block.slot,
             chunk,
-            len(groups),
+            len(bodies),
             block.alerts if chunk == 0 else b"[]",
             heads,
+            point_heads,
         )
         place = block.slot % SLOTS_KEPT[block.level]
         key = f"{block.source}/{block.level}/{place}/{chunk}".encode()
-        records.append((key, pack(head, parts)))
+        records.append((key, pack(head, [*parts, *point_parts])))
     return records
 
 
@@ -80,17 +97,20 @@ def decode_blocks(values: Iterable[bytes]) -> list[Block]:
     values : the latest record of each key
     Raises ValueError for bytes that are no block of this format.
     """
-    chunks: dict[tuple[str, int, int], dict[int, tuple[_Head, list[Table]]]] = {}
+    chunks: dict[tuple[str, int, int], dict[int, _Chunk]] = {}
     for value in values:
         head, body, at = unpack(value, _Head)
         if head.version != FORMAT:
             raise ValueError(f"block of format {head.version}, this version reads format {FORMAT}")
         slot = chunks.setdefault((head.source, head.level, head.slot), {})
-        slot[head.chunk] = (head, decode_tables(head.tables, body, at))
+        tables, at = decode_tables(head.tables, body, at)
+        points, _ = decode_points(head.points, body, at)
+        slot[head.chunk] = _Chunk(head, tables, points)
     blocks = []
     for (source, level, number), parts in sorted(chunks.items()):
-        count = next(iter(parts.values()))[0].chunk_count
+        count = next(iter(parts.values())).head.chunk_count
         if set(parts) >= set(range(count)):
-            tables = [table for chunk in range(count) for table in parts[chunk][1]]
-            blocks.append(Block(source, level, number, tables, parts[0][0].alerts))
+            tables = [table for chunk in range(count) for table in parts[chunk].tables]
+            points = [table for chunk in range(count) for table in parts[chunk].points]
+            blocks.append(Block(source, level, number, tables, parts[0].head.alerts, points))
     return blocks

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +16,14 @@ from numpy.typing import NDArray
 from detectors.calendar_period import period_bounds
 from detectors.slo import Slo
 from models.arrays import Counts, Numbers, Rows
+from streams.aggregate.counters import CounterState
 from streams.aggregate.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
 from streams.aggregate.partials import ExemplarRow
 from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
-from streams.aggregate.tables import Keys, distinct
+from streams.aggregate.tables import Keys, distinct, sum_by_key
 from streams.columns import Table
 from streams.plan import BUCKET_MS, MICRO, Rollup
+from streams.points import NO_POINTS, PointRows, PointTable, as_batch, contributions, in_time_order
 from streams.window.held import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
 from streams.window.rings import Rings, window_start
 from streams.window.series_table import SeriesTable
@@ -52,6 +55,8 @@ class RollupWindow:
         self.period_end = 0
         """First bucket of the next calendar period."""
         self._slice: Counts = np.zeros((0, 2), dtype=np.int64)
+        self._points: dict[int, list[PointRows]] = {}
+        self._running = CounterState()
         self._sketch_windows = [w for w in rollup.windows_ms if w <= SKETCH_WINDOW_MS_MAX]
         self._kept = max(self._sketch_windows, default=0) // BUCKET_MS
         self._sketches: deque[tuple[int, Keys, Counts]] = deque()
@@ -89,19 +94,37 @@ class RollupWindow:
             self.held.replace(partition, bucket, whole if len(rows) == len(table) else whole.take(rows))
         return [int(bucket) for bucket in buckets]
 
+    def accept_points(self, table: PointTable, first: int) -> list[int]:
+        """Take the points of a frame whose buckets are `first` or later; returns these buckets."""
+        rows = table.rows[table.rows["bucket"] >= first]
+        if len(rows) == 0:
+            return []
+        rows["series"] = self.table.numbers(table.hashes, table.names)[rows["series"]]
+        rows = rows[rows["series"] >= 0]
+        buckets = distinct(rows["bucket"]).tolist()
+        for bucket in buckets:
+            self._points.setdefault(bucket, []).append(rows[rows["bucket"] == bucket])
+        return [int(bucket) for bucket in buckets]
+
+    def open_buckets(self) -> set[int]:
+        """Buckets of which something is held."""
+        return self.held.buckets() | set(self._points)
+
     def note_exemplar(self, row: ExemplarRow) -> None:
         """Keep the latest exemplar of a series that is known."""
         number = self.table.number(row.key)
         if number is not None:
             self.exemplars[number] = row
 
-    def seal(self, bucket: int) -> Table | None:
-        """Close a bucket: windows, totals and slices take it in. Returns its stored form, or None if empty.
+    def seal(self, bucket: int) -> tuple[Table | None, PointTable | None]:
+        """Close a bucket: windows, totals and slices take it in. Returns its stored form, None where empty.
 
         Buckets come in ascending order; those without rows may be left out, except that slices are only
         judged where `seal` is called for the bucket that ends them.
         """
-        total = self.held.total(bucket)
+        points = self._points.get(bucket)
+        rows = NO_POINTS if points is None else in_time_order(np.concatenate(points))
+        total = self._with_points(self.held.total(bucket), rows)
         series, counts = self._with_slices(bucket, total)
         self.rings.push(bucket, series, counts)
         self._start_period(bucket)
@@ -113,11 +136,18 @@ class RollupWindow:
         if len(total.registers):
             self._registers.append((bucket, total.registers, total.ranks))
         self._forget(bucket + 1)
-        return self._stored(bucket, series, counts, total) if len(series) else None
+        table = self._stored(bucket, series, counts, total) if len(series) else None
+        stored = PointTable(self.rollup.name, self.table.hashes, self.table.names, rows)
+        return table, stored.take(rows) if len(rows) else None
 
     def drop_sealed(self, end: int) -> None:
         """Buckets below `end` are durable and need not be held any longer."""
         self.held.drop_below(end)
+        self._points = {bucket: rows for bucket, rows in self._points.items() if bucket >= end}
+
+    def load_points(self, table: PointTable) -> None:
+        """Let counters go on from the stored points of a bucket; buckets come in ascending order."""
+        self._running.increases(as_batch(table.rows))
 
     def slot_table(self, level: int, slot: int) -> Table | None:
         """Stored form of a complete slot of a coarser level, or None if it is empty or not kept."""
@@ -204,6 +234,19 @@ class RollupWindow:
         mine = slot >> REGISTER_BITS == position
         merged = (series[mine] << REGISTER_BITS) | (slot[mine] & (REGISTER_COUNT - 1))
         return estimates_of(merged, ranks[mine], self.series_count)
+
+    def _with_points(self, total: BucketTotal, rows: PointRows) -> BucketTotal:
+        """The bucket with the increases of its counters."""
+        if len(rows) == 0:
+            return total
+        counts, bins, bin_counts = contributions(
+            rows, self._running.increases(as_batch(rows)), self.rollup.measures
+        )
+        series, sums = sum_by_key(
+            np.concatenate([total.series, rows["series"]]), np.concatenate([total.counts, counts])
+        )
+        merged, merged_counts = merge_bins([(total.bins, total.bin_counts), (bins, bin_counts)])
+        return replace(total, series=series, counts=sums, bins=merged, bin_counts=merged_counts)
 
     def _with_slices(self, bucket: int, total: BucketTotal) -> tuple[Rows, Counts]:
         if not self.sliced:

@@ -31,13 +31,18 @@ from models.arrays import Counts
 from streams.aggregate.partials import Frame
 from streams.aggregate.partition import NEVER, outcomes_rollup
 from streams.columns import Table
+from streams.decode.batch import COUNTER_LOOKBACK_MS
 from streams.plan import BUCKET_MS, MICRO, Rollup, SourcePlan, Sum
+from streams.points import PointTable
 from streams.window.blocks import Block
 from streams.window.rings import LEVEL_SLOT_MS, window_start
 from streams.window.rollup_window import RollupWindow
 
 QUIET_BUCKETS = 360
 """An hour: after it all windows that tiers call short are empty, and absence changes no alert."""
+
+COUNTER_BUCKETS = -(-COUNTER_LOOKBACK_MS // BUCKET_MS) + 1
+"""Buckets whose points a counter may need to tell its next increase."""
 
 SLI_EVERY_BUCKETS = 6
 """SLIs are reported once a minute of event time."""
@@ -125,6 +130,10 @@ class SourceWindow:
                 )
             for bucket in window.accept(partition, frame.offset, table, first):
                 self._first.setdefault(bucket, offset)
+        for points in frame.points:
+            if points.rollup in self.rollups:
+                for bucket in self.rollups[points.rollup].accept_points(points, first):
+                    self._first.setdefault(bucket, offset)
         for row in frame.exemplars:
             if row.rollup in self.rollups:
                 self.rollups[row.rollup].note_exemplar(row)
@@ -171,6 +180,10 @@ class SourceWindow:
                 window = self.rollups.get(table.rollup)
                 if window is not None and table.counts.shape[1] == 3 * window.counter_count:
                     window.load(block.level, block.slot, table, latest)
+            if block.level == 0 and block.slot > latest - COUNTER_BUCKETS:
+                for points in block.points:
+                    if points.rollup in self.rollups:
+                        self.rollups[points.rollup].load_points(points)
             if block.level == 0 and block.slot == latest:
                 self._alerts = block.alerts
                 self.book = AlertBook.load(msgspec.json.decode(block.alerts))
@@ -190,7 +203,7 @@ class SourceWindow:
         return None if newest == NEVER else newest + 1
 
     def _buckets_to_seal(self, below: int) -> list[int]:
-        held = {b for window in self.rollups.values() for b in window.held.buckets()}
+        held = {b for window in self.rollups.values() for b in window.open_buckets()}
         filled = sorted(b for b in held if self.sealed <= b < below)
         if self._last_bucket is None:
             if not filled:
@@ -209,10 +222,13 @@ class SourceWindow:
     def _seal_one(self, bucket: int) -> Sealed:
         blocks = list(self._completed_slots(bucket))
         tables: list[Table] = []
+        points: list[PointTable] = []
         for window in self.rollups.values():
-            table = window.seal(bucket)
+            table, counter_points = window.seal(bucket)
             if table is not None:
                 tables.append(table)
+            if counter_points is not None:
+                points.append(counter_points)
         at_ms = (bucket + 1) * BUCKET_MS
         transitions = [*self._retired, *self._judge(at_ms)]
         self._retired = []
@@ -220,8 +236,8 @@ class SourceWindow:
         if changed:
             self._alerts = msgspec.json.encode(self.book.state())
             self._revision = self.book.revision
-        if tables or changed:
-            blocks.append(Block(self.plan.name, 0, bucket, tables, self._alerts))
+        if tables or points or changed:
+            blocks.append(Block(self.plan.name, 0, bucket, tables, self._alerts, points))
         self._last_bucket = bucket
         slis = self.reports(at_ms) if (bucket + 1) % SLI_EVERY_BUCKETS == 0 else []
         return Sealed(bucket, transitions, blocks, slis)

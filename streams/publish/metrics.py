@@ -105,6 +105,18 @@ def source_families(snapshot: WorkerSnapshot) -> Iterator[Family]:
         {(source.name,): source.folded for source in sources},
         ("source",),
     )
+    yield _counter(
+        "streamgauge_lost_records",
+        "Records that were deleted from the log before they were read.",
+        {(source.name,): source.lost for source in sources},
+        ("source",),
+    )
+    yield _counter(
+        "streamgauge_refused_batches",
+        "Fetched batches that did not continue what had been read; those after a gap are read again.",
+        {(source.name, reason): count for source in sources for reason, count in source.refused.items()},
+        ("source", "reason"),
+    )
     yield _gauge(
         "streamgauge_watermark_seconds",
         "Event time below which a partition is complete, since 1970.",

@@ -98,6 +98,8 @@ class SourceSnapshot:
     lag          : by source partition, records that are not read yet
     outcomes     : (outcome, reason) to events; reasons tell dead ones apart and are "" for the others
     folded       : events counted under `__other__` because there are too many series
+    refused      : by reason, fetched batches that did not continue what had been read
+    lost         : records that were deleted from the log before they were read
     """
 
     name: str
@@ -105,6 +107,8 @@ class SourceSnapshot:
     lag: Mapping[int, int] = field(default_factory=dict)
     outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     folded: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from detectors.calendar_period import period_bounds
 from detectors.slo import Slo
 from models.arrays import Counts, Numbers, Rows
-from streams.aggregate.counters import CounterState
 from streams.aggregate.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
 from streams.aggregate.partials import ExemplarRow
 from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
@@ -24,6 +23,7 @@ from streams.aggregate.tables import Keys, distinct, sum_by_key
 from streams.columns import Table
 from streams.plan import BUCKET_MS, MICRO, Rollup
 from streams.points import NO_POINTS, PointRows, PointTable, as_batch, contributions, in_time_order
+from streams.window.counters import CounterState
 from streams.window.held import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
 from streams.window.rings import Rings, window_start
 from streams.window.series_table import SeriesTable

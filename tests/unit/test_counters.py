@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.aggregate.counters import CounterState
+from streams.window.counters import CounterState
 from streams.decode.batch import Counters, EventBatch, Strings
 
 LOOKBACK_MS = 30_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streams.aggregate.counters import CounterState
+from streams.window.counters import CounterState
 from streams.decode.batch import EventBatch, Kind
 from tests.unit.decoding import decode
 from tests.unit.metric_decoding import GOLDEN, assert_golden

@@ -38,6 +38,9 @@ FLUSH_EVERY_S = 1.0
 
 FLUSH_REST_S = 0.1
 
+WATCHER = 0
+"""Partition of the partials whose owner looks after silent sources; each partition hears of all."""
+
 RESTORE_DEADLINE_S = 60.0
 REBALANCE_DEADLINE_S = 180.0
 """A worker that is stuck between assignments this long exits, so that its supervisor starts it anew."""
@@ -78,7 +81,7 @@ class Engine:
         """Whether this worker owns partitions and reads them."""
         self._epoch = 0
         self._waiting_since_s = time.monotonic()
-        self._on_transition = on_transition
+        self._on_active = on_active
         self._on_dropped = on_dropped
         self._missing = TelemetryMissing(
             self.plan.slos,
@@ -140,6 +143,8 @@ class Engine:
                 self.window.start(tp.partition, offset, blocks.get(tp.partition, []))
             else:
                 self.aggregate.start(Partition(tp.topic, tp.partition), offset)
+        self._missing.load(self.window.stored_alerts(blocks.get(WATCHER, [])))
+        self._on_active(self.missing_alerts())
         self.ready = True
         logger.info("Reading %d partitions", len(starts))
 
@@ -165,23 +170,25 @@ class Engine:
             stuck_s = time.monotonic() - self._waiting_since_s
             if not self.ready and stuck_s > REBALANCE_DEADLINE_S:
                 await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; starting anew"))
-            self._check_missing()
+            await self._check_missing()
 
     def missing_alerts(self) -> list[Alert]:
         """Alerts about silent sources that this worker looks after."""
-        return self._missing.active() if 0 in self.window.owned() else []
+        return self._missing.active() if WATCHER in self.window.owned() else []
 
-    def _check_missing(self) -> None:
+    async def _check_missing(self) -> None:
         """The owner of the first partition of the partials hears of all source partitions."""
-        windows = self.window.owned().get(0)
-        if windows is None:
+        windows = self.window.owned().get(WATCHER)
+        if windows is None or not self.ready:
             return
         newest = {}
         for name, window in windows.items():
             end = window.live_end()
             newest[name] = None if end is None else end * BUCKET_MS
-        for moved in self._missing.check(newest):
-            self._on_transition(moved)
+        moved = self._missing.check(newest)
+        if moved:
+            await self.window.announce(WATCHER, moved)
+            await self.window.store_alerts(WATCHER, self._missing.state())
 
 
 def _faust_app(config: Config, plan: Plan) -> Any:

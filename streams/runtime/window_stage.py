@@ -24,12 +24,15 @@ from streams.runtime.log import Log, Partition
 from streams.runtime.topics import Topics
 from streams.transport import Admission, Batch, Position
 from streams.window.blocks import Block, encode_block
-from streams.window.source_window import Sealed, SliReport, SourceWindow
+from streams.window.source_window import SliReport, SourceWindow
 
 logger = logging.getLogger(__name__)
 
 BUCKETS_IN_FLIGHT = 32
 """Sealed buckets whose blocks are on their way at once in a backlog."""
+
+NO_SOURCE = ""
+"""In place of a source's name in the block that holds alerts of no window."""
 
 
 @dataclass(slots=True)
@@ -138,7 +141,12 @@ class WindowStage:
             return
         waiting: list[Awaitable[Any]] = []
         for sealed in window.seal(below):
-            await self._announce(owned.partition, sealed)
+            # alerts are durable before the block that would keep them from being announced again
+            if sealed.transitions:
+                await self.announce(owned.partition, sealed.transitions)
+            for report in sealed.slis:
+                to = Partition(self._topics.slis, owned.partition)
+                await self._log.send(to, report.slo.name.encode(), encode_report(report))
             for block in sealed.blocks:
                 for key, value in encode_block(block):
                     to = Partition(self._topics.blocks, owned.partition)
@@ -153,22 +161,33 @@ class WindowStage:
         window.confirm(below)
         owned.commit = min(w.needed_from(w.sealed, owned.position.at) for w in owned.windows.values())
 
-    async def _announce(self, partition: int, sealed: Sealed) -> None:
-        """Alerts are durable before the block that would keep them from being announced again."""
-        if sealed.transitions:
-            to = Partition(self._topics.alerts, partition)
-            sent = [
-                await self._log.send(
-                    to, "/".join(map(str, moved.key)).encode(), msgspec.json.encode(moved.to_dict())
-                )
-                for moved in sealed.transitions
-            ]
-            await asyncio.gather(*sent)
-            for moved in sealed.transitions:
-                self._on_transition(moved)
-        for report in sealed.slis:
-            to = Partition(self._topics.slis, partition)
-            await self._log.send(to, report.slo.name.encode(), encode_report(report))
+    async def announce(self, partition: int, transitions: Sequence[Transition]) -> None:
+        """Write to the alerts topic, and tell the sinks once that is durable."""
+        to = Partition(self._topics.alerts, partition)
+        sent = [
+            await self._log.send(
+                to, "/".join(map(str, moved.key)).encode(), msgspec.json.encode(moved.to_dict())
+            )
+            for moved in transitions
+        ]
+        await asyncio.gather(*sent)
+        for moved in transitions:
+            self._on_transition(moved)
+
+    async def store_alerts(self, partition: int, alerts: Sequence[Mapping[str, Any]]) -> None:
+        """Keep alerts that belong to no source's window beside the blocks, in a block of no source."""
+        to = Partition(self._topics.blocks, partition)
+        block = Block(NO_SOURCE, 0, 0, (), msgspec.json.encode(alerts))
+        await asyncio.gather(*[await self._log.send(to, key, value) for key, value in encode_block(block)])
+
+    @staticmethod
+    def stored_alerts(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+        """What `store_alerts` has kept last."""
+        stored: list[dict[str, Any]] = []
+        for block in blocks:
+            if block.source == NO_SOURCE:
+                stored = msgspec.json.decode(block.alerts)
+        return stored
 
     async def commit_all(self) -> None:
         """Commit for each partition the first frame that still matters."""

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from importlib.metadata import version
+from socket import gethostname
 
 import faust
 from aiokafka.errors import KafkaError
@@ -36,8 +37,7 @@ class Publisher:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        host = f"http://{config.web.host}:{config.web.port}"
-        self._outlet = Outlet(config.sinks, generator_url=host)
+        self._outlet = Outlet(config.sinks, generator_url=config.web.address(gethostname()))
         self.engine = Engine(
             config,
             on_transition=self._moved,

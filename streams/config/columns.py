@@ -34,8 +34,22 @@ _OWN: Mapping[str, Mapping[str, Kind]] = {
         "severity_number": "number",
     },
     "metrics": {**dict.fromkeys(("metric", "unit", "type"), "string"), "value": "number"},
+    "influx": {**dict.fromkeys(("metric", "measurement", "field"), "string"), "value": "number"},
+    "telegraf": {**dict.fromkeys(("metric", "measurement", "field"), "string"), "value": "number"},
+    "prometheus": {"metric": "string", "value": "number"},
+    "collectd": {
+        **dict.fromkeys(("metric", "host", "plugin", "plugin_instance"), "string"),
+        **dict.fromkeys(("type", "type_instance", "dsname", "dstype"), "string"),
+        "value": "number",
+    },
 }
 """Columns that a format makes by itself, by format or OTLP signal."""
+
+_CLOSED = ("collectd",)
+"""Formats whose own columns are all there are."""
+
+_OTHERS: Mapping[str, str] = {"influx": "a tag", "telegraf": "a tag", "prometheus": "a label"}
+"""What any other column is read as; an attribute where nothing stands here."""
 
 
 def own_columns(source: Source) -> Mapping[str, Kind]:
@@ -143,6 +157,10 @@ class Columns:
             findings.problems.append(named.problem("a number column", f"{column}, which is text in {name}"))
             return True
         guess = nearest(column, own, likeness=LIKENESS)
+        if name in _CLOSED:
+            guess = guess or f"its columns are {', '.join(own)}"
+            findings.problems.append(named.problem(f"a column of {name}", column, guess))
+            return True
         if self.source.format == "access_log":
             if guess:
                 findings.problems.append(named.problem(f"a column of {name}", column, guess))
@@ -151,6 +169,7 @@ class Columns:
                 findings.notes.append(named.document.note(named.path, text))
             return True
         if guess:
-            text = f"{column} is read as an attribute, since {name} have no such column themselves; {guess}"
+            other = _OTHERS.get(name, "an attribute")
+            text = f"{column} is no column of {name} itself and is read as {other}; {guess}"
             findings.notes.append(named.document.note(named.path, text))
         return bool(guess)

@@ -13,6 +13,7 @@ from streams.config.load import read_text
 from streams.config.models import Config, Source
 from streams.config.values import milliseconds
 from streams.decode.batch import Field, Kind, Layout
+from streams.decode.registry import make_decoder
 from streams.documents.problems import ConfigError, Findings
 from streams.documents.tree import Document
 from streams.expression import compile_expression, quote_column
@@ -40,6 +41,7 @@ def build_plan(config: Config, findings: Findings) -> Plan | None:
         if text is not None:
             read_objects(str(path), text, library, findings)
     resolved = resolve_slos(library, _context(config), findings)
+    _find_shared_topics(config, findings)
     sources = {}
     for name, source in config.sources.items():
         mine = [one for one in resolved if one.slo.source == name]
@@ -47,6 +49,23 @@ def build_plan(config: Config, findings: Findings) -> Plan | None:
     if len(findings.problems) > before:
         return None
     return Plan(config.app, sources, tuple(one.slo for one in resolved))
+
+
+def _find_shared_topics(config: Config, findings: Findings) -> None:
+    """Offsets and counts are kept by topic and partition, so that each topic has one reader."""
+    readers: dict[str, str] = {}
+    for name, source in config.sources.items():
+        first = readers.setdefault(source.topic, name)
+        if first != name:
+            place = ("sources", name, "topic")
+            findings.problems.append(
+                config.document.problem(
+                    place,
+                    f"a topic that no other source reads; {first} reads this one",
+                    config.document.show(place),
+                    "keep one source for it, and tell its events apart by conditions (where) in SLOs",
+                )
+            )
 
 
 def slo_files(config: Config, findings: Findings) -> list[FilePath]:
@@ -103,11 +122,18 @@ def _source_plan(
     for one in resolved:
         for use in one.uses:
             columns.add(use)
+    layout = _layout(source, columns.settle(findings))
+    try:
+        make_decoder(source.format, layout)
+    except ValueError as error:
+        findings.problems.append(
+            document.problem(("sources", name), f"columns that format {source.format} can read", str(error))
+        )
     return SourcePlan(
         name=name,
         topic=source.topic,
         format=source.format,
-        layout=_layout(source, columns.settle(findings)),
+        layout=layout,
         rollups=(_own_rollup(name, source), *(one.rollup for one in resolved)),
         lateness_ms=milliseconds(source.lateness),
         future_ms=milliseconds(source.future),

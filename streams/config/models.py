@@ -26,6 +26,8 @@ from streams.config.values import (
     choice,
 )
 from streams.decode.registry import FORMATS
+from streams.decode.times import UNIT_PER_SECOND
+from streams.documents.problems import one_of
 from streams.documents.tree import Document
 from streams.documents.validation import Model, reject, reject_key
 
@@ -150,12 +152,6 @@ class TimeField(Model):
     def _known(cls, value: str) -> str:
         return value if "%" in value else choice(value, TIME_FORMATS)
 
-    @model_validator(mode="after")
-    def _complete(self) -> TimeField:
-        if self.field is None and self.format not in ("auto", "record"):
-            reject_key("field", f"the path of the time that is in format {self.format}")
-        return self
-
 
 class FieldPath(Model):
     """Where a column is found; `http.status` alone means `{path: http.status}`."""
@@ -223,6 +219,21 @@ class Source(Model):
             reject_key("signal", f"no signal for format {self.format}", "only OTLP has signals; remove it")
         if self.histogram and self.duration is None:
             reject_key("duration", "the column whose histogram is asked for")
+        return self
+
+    @model_validator(mode="after")
+    def _time_fits(self) -> Source:
+        """Formats with a place of their own for the time need no field, and some take none."""
+        time, own = self.time, self.time.format in ("auto", "record")
+        if self.format == "json" and time.field is None and not own:
+            reject_key(("time", "field"), f"the path of the time that is in format {time.format}")
+        if self.format.startswith("otlp_") and (time.field is not None or not own):
+            reject_key("time", "no time, since OTLP says where it is, or {format: record}", "remove it")
+        if self.format == "influx":
+            if time.field not in (None, "timestamp"):
+                reject_key("time", "timestamp, as the number at the end of a line is called", "remove it")
+            if not own and time.format not in UNIT_PER_SECOND:
+                reject_key(("time", "format"), one_of(("auto", "record", *UNIT_PER_SECOND)))
         return self
 
 
@@ -294,10 +305,24 @@ class Sinks(Model):
 
 
 class Web(Model):
-    """Where `/metrics` and the pages are served."""
+    """Where `/metrics` and the pages are served.
+
+    url : the address under which people reach the pages, for links in alerts; from host and port by default
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Key(ge=0, le=65_535)] = 9464
+    url: Annotated[str, AfterValidator(_web_address)] | None = None
+
+    def address(self, hostname: str) -> str:
+        """The address for links, without a slash at its end.
+
+        hostname : this machine's name, which takes the place of a host that means every interface
+        """
+        if self.url is not None:
+            return self.url.rstrip("/")
+        host = hostname if self.host in ("", "0.0.0.0", "::") else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
 class Config(Model):

@@ -10,9 +10,10 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
 from streams.documents.problems import nearest, one_of
 from streams.documents.validation import reject
-from streams.duration import parse_duration
+from streams.duration import format_duration, parse_duration
 from streams.expression import Expression, ExpressionError, compile_expression
 from streams.plan import BUCKET_MS
+from streams.window.rings import WINDOW_MS_MAX
 
 
 def _duration(value: Any) -> Any:
@@ -33,6 +34,8 @@ def _positive(value: timedelta) -> timedelta:
 def _whole_buckets(value: timedelta) -> timedelta:
     if milliseconds(value) < BUCKET_MS or milliseconds(value) % BUCKET_MS:
         reject(f"a multiple of {BUCKET_MS // 1000}s, the width of a bucket")
+    if milliseconds(value) > WINDOW_MS_MAX:
+        reject(f"a window of at most {format_duration(WINDOW_MS_MAX)}")
     return value
 
 
@@ -42,7 +45,7 @@ Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration)]
 PositiveDuration: TypeAlias = Annotated[Duration, AfterValidator(_positive)]
 
 Window: TypeAlias = Annotated[Duration, AfterValidator(_whole_buckets)]
-"""A rolling window: whole buckets of event time."""
+"""A rolling window: whole buckets of event time, not longer than rings go back."""
 
 
 def milliseconds(value: timedelta) -> int:

@@ -20,6 +20,7 @@ from streams.openslo.objects import (
     Slo,
 )
 from streams.openslo.read import Item, Library
+from streams.openslo.window import fits_rings
 from streams.plan import BUCKET_MS
 
 SHORT_SHARE = 12
@@ -91,13 +92,18 @@ def _tiers_of_policy(
     tiers = []
     for index, entry in enumerate(policy.conditions):
         place = (*path, "spec", "conditions", index)
-        spec = entry.spec
+        spec, document, holder = entry.spec, item.document, place
         if entry.condition_ref is not None:
             found = library.find(
                 AlertCondition, entry.condition_ref, item.document, (*place, "conditionRef"), findings
             )
-            spec = found.object.spec if found else None
-        if spec is not None and policy.alert_when_breaching is not False:
+            if found is None:
+                continue
+            spec, document, holder = found.object.spec, found.document, found.path
+        if spec is None or policy.alert_when_breaching is False:
+            continue
+        window = (*holder, "spec", "condition", "lookbackWindow")
+        if fits_rings(spec.condition.lookback_window, document, window, findings):
             tiers.append(_tier(spec))
     return tiers
 

@@ -8,9 +8,12 @@ from zoneinfo import ZoneInfo
 
 from detectors import slo
 from streams.documents.problems import Findings
+from streams.documents.tree import Document, Path
+from streams.duration import format_duration
 from streams.openslo.objects import Slo, TimeWindow
 from streams.openslo.read import Item
 from streams.openslo.values import UNIT_MS, Shorthand, Unit
+from streams.window.rings import WINDOW_MS_MAX
 
 DEFAULT_WINDOW = Shorthand(30, "d")
 """The window of an SLO that names none; OpenSLO leaves it open."""
@@ -37,6 +40,9 @@ def budget_window(item: Item[Slo], findings: Findings) -> tuple[int, slo.Calenda
         if window.duration.unit in ("M", "Q", "Y"):
             text = f"a rolling {window.duration} is taken as {window.duration.ms // UNIT_MS['d']}d"
             findings.notes.append(item.note(("spec", "timeWindow", 0, "duration"), text))
+        place = (*item.path, "spec", "timeWindow", 0, "duration")
+        if not fits_rings(window.duration, item.document, place, findings):
+            return DEFAULT_WINDOW.ms, None
         return window.duration.ms, None
     unit = _CALENDAR_UNITS.get(window.duration.unit)
     if unit is None:
@@ -50,6 +56,21 @@ def budget_window(item: Item[Slo], findings: Findings) -> tuple[int, slo.Calenda
         return DEFAULT_WINDOW.ms, None
     start_ms = _start(window, unit, item, findings)
     return window.duration.ms, slo.Calendar(unit, window.calendar.time_zone, window.duration.count, start_ms)
+
+
+def fits_rings(duration: Shorthand, document: Document, path: Path, findings: Findings) -> bool:
+    """Whether a rolling window is one that rings hold; what is not is a mistake at `path`."""
+    if 0 < duration.ms <= WINDOW_MS_MAX:
+        return True
+    findings.problems.append(
+        document.problem(
+            path,
+            f"a rolling window of at most {format_duration(WINDOW_MS_MAX)}",
+            document.show(path),
+            "a calendar period may be longer",
+        )
+    )
+    return False
 
 
 def _start(window: TimeWindow, unit: str, item: Item[Slo], findings: Findings) -> int | None:

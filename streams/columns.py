@@ -7,7 +7,8 @@ types); a table names its own series, so that a reader may start anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeAlias, TypeVar
 
 import msgspec
@@ -16,12 +17,16 @@ import zstandard
 from numpy.typing import NDArray
 
 from models.arrays import Counts, Hashes, Rows
+from streams.aggregate.sketch import BIN_COUNT
 from streams.aggregate.tables import renumber
 
 TABLE_BYTES_MAX = 900_000
 """Uncompressed bytes of the tables of one record; under Kafka's limit of 1 MB if nothing compresses."""
 
 _DECODED_BYTES_MAX = 64 << 20
+
+_COLUMN_COUNT = 12
+_TYPES = frozenset({"|u1", "<u2", "<u4", "<u8", "<i8", "<f8"})
 
 _Head = TypeVar("_Head")
 
@@ -58,10 +63,20 @@ class Table:
         return len(self.series)
 
     def size(self) -> int:
-        """Bytes that the rows take, about."""
-        row_bytes = 14 + 8 * int(self.counts.shape[1])
+        """Bytes that the rows take before they are compressed, at most."""
         names = sum(map(len, self.names)) + 12 * len(self.hashes)
-        return len(self.series) * row_bytes + 6 * len(self.bins) + 3 * len(self.registers) + names
+        return int(self._row_sizes().sum()) + names
+
+    def row_sizes(self) -> Counts:
+        """Bytes [N] that each row takes, with the name of its series, at most."""
+        names = 12 + np.fromiter(map(len, self.names), np.int64, len(self.names))
+        return self._row_sizes() + names[self.series]
+
+    def _row_sizes(self) -> Counts:
+        wide = len(self.bin_counts) > 0 and int(self.bin_counts.max()) > np.iinfo(np.uint32).max
+        bin_bytes = 10 if wide else 6
+        fixed = 12 + 8 * int(self.counts.shape[1])
+        return fixed + bin_bytes * self.bins_per_row + 3 * self.registers_per_row
 
     def take(self, rows: Rows) -> Table:
         """The given ascending rows with just the series they need."""
@@ -95,40 +110,47 @@ def split_by_home(table: Table, home: Rows, home_count: int) -> list[Table | Non
         return [table]
     row_home = home.astype(np.uint16)[table.series]  # 16 bits sort by radix
     order = np.argsort(row_home, kind="stable")
-    bounds = np.searchsorted(row_home[order], np.arange(home_count + 1))
     bin_order = np.argsort(np.repeat(row_home, table.bins_per_row), kind="stable")
     register_order = np.argsort(np.repeat(row_home, table.registers_per_row), kind="stable")
-    bins_per_row, registers_per_row = table.bins_per_row[order], table.registers_per_row[order]
-    bins_at = np.concatenate([[0], np.cumsum(bins_per_row)])
-    registers_at = np.concatenate([[0], np.cumsum(registers_per_row)])
-    series, bucket, counts = table.series[order], table.bucket[order], table.counts[order]
-    bins, bin_counts = table.bins[bin_order], table.bin_counts[bin_order]
-    registers, ranks = table.registers[register_order], table.ranks[register_order]
-    pieces: list[Table | None] = []
-    for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        if start == stop:
-            pieces.append(None)
-            continue
-        used, position = renumber(series[start:stop], len(table.hashes))
-        own_bins = slice(bins_at[start], bins_at[stop])
-        own_registers = slice(registers_at[start], registers_at[stop])
-        pieces.append(
-            Table(
-                rollup=table.rollup,
-                hashes=table.hashes[used],
-                names=[table.names[i] for i in used.tolist()],
-                series=position,
-                bucket=bucket[start:stop],
-                counts=counts[start:stop],
-                bins_per_row=bins_per_row[start:stop],
-                bins=bins[own_bins],
-                bin_counts=bin_counts[own_bins],
-                registers_per_row=registers_per_row[start:stop],
-                registers=registers[own_registers],
-                ranks=ranks[own_registers],
-            )
+    ordered = replace(
+        table,
+        series=table.series[order],
+        bucket=table.bucket[order],
+        counts=table.counts[order],
+        bins_per_row=table.bins_per_row[order],
+        bins=table.bins[bin_order],
+        bin_counts=table.bin_counts[bin_order],
+        registers_per_row=table.registers_per_row[order],
+        registers=table.registers[register_order],
+        ranks=table.ranks[register_order],
+    )
+    bounds = np.searchsorted(row_home[order], np.arange(home_count + 1)).tolist()
+    return [piece if len(piece) else None for piece in _cut(ordered, bounds)]
+
+
+def _cut(table: Table, bounds: Sequence[int]) -> Iterator[Table]:
+    """The rows between each bound and the next, each piece with just the series it needs."""
+    bins_at = np.concatenate([[0], np.cumsum(table.bins_per_row)]).tolist()
+    registers_at = np.concatenate([[0], np.cumsum(table.registers_per_row)]).tolist()
+    for start, stop in pairwise(bounds):
+        rows = slice(start, stop)
+        bins = slice(bins_at[start], bins_at[stop])
+        registers = slice(registers_at[start], registers_at[stop])
+        used, series = renumber(table.series[rows], len(table.hashes))
+        yield Table(
+            rollup=table.rollup,
+            hashes=table.hashes[used],
+            names=[table.names[i] for i in used.tolist()],
+            series=series,
+            bucket=table.bucket[rows],
+            counts=table.counts[rows],
+            bins_per_row=table.bins_per_row[rows],
+            bins=table.bins[bins],
+            bin_counts=table.bin_counts[bins],
+            registers_per_row=table.registers_per_row[rows],
+            registers=table.registers[registers],
+            ranks=table.ranks[registers],
         )
-    return pieces
 
 
 def encode_tables(tables: Sequence[Table]) -> tuple[list[TableHead], list[bytes]]:
@@ -160,30 +182,31 @@ def encode_tables(tables: Sequence[Table]) -> tuple[list[TableHead], list[bytes]
 def decode_tables(heads: Sequence[TableHead], body: bytes, at: int) -> tuple[list[Table], int]:
     """The tables whose arrays begin at byte `at` of `body`, and where they end.
 
-    Raises ValueError if `body` is shorter than the heads say.
+    Raises ValueError if `body` is not what the heads say, or if the columns do not fit together.
     """
     tables: list[Table] = []
     for rollup, columns, counter_count in heads:
         arrays, at = unpack_arrays(columns, body, at)
+        if len(arrays) != _COLUMN_COUNT:
+            raise ValueError(f"table with {len(arrays)} columns, expected {_COLUMN_COUNT}")
         wide = [array.astype(np.int64) for array in arrays[3:11]]
-        ends = np.cumsum(arrays[1].astype(np.int64)).tolist()
-        text = arrays[2].tobytes()
-        tables.append(
-            Table(
-                rollup=rollup,
-                hashes=arrays[0].astype(np.uint64),
-                names=[text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=False)],
-                series=wide[0],
-                bucket=wide[1],
-                counts=wide[2].reshape(-1, counter_count),
-                bins_per_row=wide[3],
-                bins=wide[4],
-                bin_counts=wide[5],
-                registers_per_row=wide[6],
-                registers=wide[7],
-                ranks=arrays[11].astype(np.uint8),
-            )
+        table = Table(
+            rollup=rollup,
+            hashes=arrays[0].astype(np.uint64),
+            names=unpack_names(arrays[1], arrays[2]),
+            series=wide[0],
+            bucket=wide[1],
+            counts=wide[2].reshape(len(wide[0]), counter_count),
+            bins_per_row=wide[3],
+            bins=wide[4],
+            bin_counts=wide[5],
+            registers_per_row=wide[6],
+            registers=wide[7],
+            ranks=arrays[11].astype(np.uint8),
         )
+        if not _fits_together(table):
+            raise ValueError(f"columns of a table of {rollup!r} that do not fit together")
+        tables.append(table)
     return tables, at
 
 
@@ -196,13 +219,47 @@ def pack_arrays(arrays: Sequence[NDArray[np.generic]]) -> tuple[list[tuple[str, 
 def unpack_arrays(
     columns: Sequence[tuple[str, int]], body: bytes, at: int
 ) -> tuple[list[NDArray[np.generic]], int]:
-    """The arrays that begin at byte `at` of `body`, and where they end."""
+    """The arrays that begin at byte `at` of `body`, and where they end.
+
+    Raises ValueError for a type that `pack_arrays` does not write, and if `body` is too short.
+    """
     arrays: list[NDArray[np.generic]] = []
     for dtype, length in columns:
+        if dtype not in _TYPES or length < 0:
+            raise ValueError(f"column of {length} {dtype!r}, expected one of {', '.join(sorted(_TYPES))}")
         array = np.frombuffer(body, dtype=np.dtype(dtype), count=length, offset=at)
         at += array.nbytes
         arrays.append(array)
     return arrays, at
+
+
+def unpack_names(lengths: NDArray[np.generic], text: NDArray[np.generic]) -> list[bytes]:
+    """Encoded labels of series from their lengths and their bytes one after the other."""
+    ends = np.cumsum(lengths.astype(np.int64)).tolist()
+    joined = text.tobytes()
+    return [joined[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _fits_together(table: Table) -> bool:
+    rows = len(table)
+    return (
+        len(table.names) == len(table.hashes)
+        and rows == len(table.bucket) == len(table.bins_per_row) == len(table.registers_per_row)
+        and len(table.bins) == len(table.bin_counts) == _sum_of_parts(table.bins_per_row)
+        and len(table.registers) == len(table.ranks) == _sum_of_parts(table.registers_per_row)
+        and _all_below(table.series, len(table.hashes))
+        and _all_below(table.bins, BIN_COUNT)
+        and _all_below(table.registers, BIN_COUNT)
+    )
+
+
+def _sum_of_parts(parts: Rows) -> int:
+    """Their sum, -1 where a part is negative."""
+    return int(parts.sum()) if _all_below(parts, BIN_COUNT + 1) else -1
+
+
+def _all_below(values: Rows, limit: int) -> bool:
+    return not len(values) or (int(values.min()) >= 0 and int(values.max()) < limit)
 
 
 def split_tables(tables: Sequence[Table], bytes_max: int = TABLE_BYTES_MAX) -> Iterator[list[Table]]:
@@ -210,21 +267,40 @@ def split_tables(tables: Sequence[Table], bytes_max: int = TABLE_BYTES_MAX) -> I
     group: list[Table] = []
     room = bytes_max
     for table in tables:
-        start = 0
-        while start < len(table):
-            piece = table if start == 0 else table.take(np.arange(start, len(table)))
-            if piece.size() > room:
-                if group:
-                    yield group
-                    group, room = [], bytes_max
-                if piece.size() > bytes_max:
-                    fits = max(1, int(len(piece) * bytes_max / piece.size() * 0.7))
-                    piece = table.take(np.arange(start, start + fits))
+        for piece in _pieces(table, bytes_max):
+            size = piece.size()
+            if group and size > room:
+                yield group
+                group, room = [], bytes_max
             group.append(piece)
-            room -= piece.size()
-            start += len(piece)
+            room -= size
     if group:
         yield group
+
+
+def _pieces(table: Table, bytes_max: int) -> Iterator[Table]:
+    """Parts of at most `bytes_max`, or of one row; none of an empty table."""
+    if not len(table):
+        return
+    if table.size() <= bytes_max:
+        yield table
+        return
+    yield from _cut(table, fitting_bounds(table.row_sizes(), bytes_max))
+
+
+def fitting_bounds(sizes: Counts, size_max: int) -> list[int]:
+    """Where to cut rows so that the sizes between two cuts sum up to at most `size_max`, or are one row's.
+
+    >>> fitting_bounds(np.array([3, 4, 5, 9, 1]), 7)
+    [0, 2, 3, 4, 5]
+    """
+    ends = np.cumsum(sizes)
+    bounds = [0]
+    while bounds[-1] < len(sizes):
+        sent = int(ends[bounds[-1] - 1]) if bounds[-1] else 0
+        fits = int(np.searchsorted(ends, sent + size_max, side="right"))
+        bounds.append(max(bounds[-1] + 1, fits))
+    return bounds
 
 
 def _narrowed(array: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -253,6 +329,9 @@ def unpack(value: bytes, head_type: type[_Head]) -> tuple[_Head, bytes, int]:
     Raises ValueError for any other bytes.
     """
     try:
+        # a size that the frame itself states is allocated whatever `max_output_size` says
+        if zstandard.frame_content_size(value) > _DECODED_BYTES_MAX:
+            raise ValueError(f"not a record of streamgauge: more than {_DECODED_BYTES_MAX} bytes")
         body = zstandard.ZstdDecompressor().decompress(value, max_output_size=_DECODED_BYTES_MAX)
         size = int.from_bytes(body[:4], "little")
         return msgspec.msgpack.decode(body[4 : 4 + size], type=head_type), body, 4 + size

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -18,7 +19,14 @@ from numpy.typing import NDArray
 from models.arrays import Counts, Hashes, Mask, Rows
 from streams.aggregate.sketch import BIN_BITS, bins_of
 from streams.aggregate.tables import renumber
-from streams.columns import TableHead, pack_arrays, unpack_arrays
+from streams.columns import (
+    TABLE_BYTES_MAX,
+    TableHead,
+    fitting_bounds,
+    pack_arrays,
+    unpack_arrays,
+    unpack_names,
+)
 from streams.decode.batch import Column, Counters, EventBatch, Strings
 from streams.plan import MICRO, Count, Measure
 
@@ -44,8 +52,8 @@ counts it; `bin`, 1 + the sketch bin of a histogram's bucket, 0 for none; `scale
 the base unit."""
 
 MEASURES_MAX = 62
-ROWS_PER_RECORD = 8_000
-"""80 bytes each and their names stay under a megabyte."""
+_ROW_BYTES = POINT.itemsize + 12
+"""A row, and of its series the key and the length of the name."""
 
 NO_POINTS: PointRows = np.zeros(0, dtype=POINT)
 
@@ -175,13 +183,11 @@ def points_by_home(table: PointTable, home: Rows, home_count: int) -> list[Point
     ]
 
 
-def split_points(table: PointTable) -> Iterator[PointTable]:
+def split_points(table: PointTable, bytes_max: int = TABLE_BYTES_MAX) -> Iterator[PointTable]:
     """The table in pieces that each fit into one record."""
-    if len(table) <= ROWS_PER_RECORD:
-        yield table
-        return
-    for start in range(0, len(table), ROWS_PER_RECORD):
-        yield table.take(table.rows[start : start + ROWS_PER_RECORD])
+    names = np.fromiter(map(len, table.names), np.int64, len(table.names))
+    for start, stop in pairwise(fitting_bounds(_ROW_BYTES + names[table.rows["series"]], bytes_max)):
+        yield table.take(table.rows[start:stop])
 
 
 def encode_points(tables: Sequence[PointTable]) -> tuple[list[TableHead], list[bytes]]:
@@ -199,15 +205,24 @@ def encode_points(tables: Sequence[PointTable]) -> tuple[list[TableHead], list[b
 
 
 def decode_points(heads: Sequence[TableHead], body: bytes, at: int) -> tuple[list[PointTable], int]:
-    """The tables whose arrays begin at byte `at`, and where they end."""
+    """The tables whose arrays begin at byte `at`, and where they end.
+
+    Raises ValueError if `body` is not what the heads say, or if the columns do not fit together.
+    """
     tables = []
     for rollup, columns, _ in heads:
         arrays, at = unpack_arrays(columns, body, at)
-        ends = np.cumsum(arrays[1].astype(np.int64)).tolist()
-        text = arrays[2].tobytes()
-        rows = np.zeros(len(arrays[3]), dtype=POINT)
-        for name, values in zip(POINT.fields or (), arrays[3:], strict=True):
+        fields = arrays[3:]
+        if len(fields) != len(POINT.names or ()) or any(len(values) != len(fields[0]) for values in fields):
+            raise ValueError(f"points of {rollup!r} whose columns do not fit together")
+        rows = np.zeros(len(fields[0]), dtype=POINT)
+        for name, values in zip(POINT.names or (), fields, strict=True):
             rows[name] = values
-        names = [text[start:end] for start, end in zip([0, *ends[:-1]], ends, strict=False)]
+        names = unpack_names(arrays[1], arrays[2])
+        series = rows["series"]
+        if len(names) != len(arrays[0]) or (
+            len(rows) and not 0 <= int(series.min()) <= int(series.max()) < len(names)
+        ):
+            raise ValueError(f"points of {rollup!r} whose series are not there")
         tables.append(PointTable(rollup, arrays[0].astype(np.uint64), names, rows))
     return tables, at

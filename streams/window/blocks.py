@@ -108,8 +108,9 @@ def decode_blocks(values: Iterable[bytes]) -> list[Block]:
         slot[head.chunk] = _Chunk(head, tables, points)
     blocks = []
     for (source, level, number), parts in sorted(chunks.items()):
-        count = next(iter(parts.values())).head.chunk_count
-        if set(parts) >= set(range(count)):
+        # the first chunk tells how many there are: others may be left of an earlier, longer write
+        count = parts[0].head.chunk_count if 0 in parts else 0
+        if count and parts.keys() >= set(range(count)):
             tables = [table for chunk in range(count) for table in parts[chunk].tables]
             points = [table for chunk in range(count) for table in parts[chunk].points]
             blocks.append(Block(source, level, number, tables, parts[0].head.alerts, points))

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import aiohttp
 
@@ -37,6 +38,8 @@ class Outlet:
         self._alertmanager: AlertmanagerSink | None = None
         self._notify: NotifySink | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._early: list[Callable[[], None]] | None = []
+        """What was asked before the sinks are there, in order; None once they are."""
 
     def open(self) -> None:
         """Start the sinks. Raises NotifySetupError for addresses that cannot be used."""
@@ -53,9 +56,15 @@ class Outlet:
         if self._config.notify:
             self._notify = NotifySink([url.get_secret_value() for url in self._config.notify])
             self._tasks.append(asyncio.create_task(self._notify.run()))
+        early, self._early = self._early or [], None
+        for ask in early:
+            ask()
 
     def take(self, alert: Alert) -> None:
         """Deliver an alert that has just changed its state."""
+        if self._early is not None:
+            self._early.append(partial(self.take, alert))
+            return
         if self._alertmanager is not None:
             self._alertmanager.take(alert)
         if self._notify is not None:
@@ -63,6 +72,9 @@ class Outlet:
 
     def take_over(self, alerts: Sequence[Alert]) -> None:
         """Look after alerts that another worker has announced."""
+        if self._early is not None:
+            self._early.append(partial(self.take_over, alerts))
+            return
         for alert in alerts:
             if self._alertmanager is not None:
                 self._alertmanager.take(alert)
@@ -71,6 +83,9 @@ class Outlet:
 
     def forget(self) -> None:
         """Repeat nothing more: the alerts' partitions are somebody else's now."""
+        if self._early is not None:
+            self._early.append(self.forget)
+            return
         if self._alertmanager is not None:
             self._alertmanager.forget()
 

@@ -1,0 +1,67 @@
+"""`docs/formats.md` has every format with its columns, and every reason for a dead letter."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import import_module
+
+import pytest
+
+from streams.aggregate.tables import BUCKET_LIMIT
+from streams.config.columns import own_columns
+from streams.config.models import Source
+from streams.decode.registry import FORMATS
+from streams.plan import BUCKET_MS
+from tests.docs.pages import ROOT, code, read, section, table
+
+PAGE = "docs/formats.md"
+
+HEADINGS = {
+    name: title for title in re.findall(r"^## (`.+)$", read(PAGE), re.MULTILINE) for name in code(title)
+}
+
+JSON_LOGS = ("ecs", "pino", "fluentbit", "vector")
+
+
+def test_every_format_has_a_section() -> None:
+    assert HEADINGS.keys() == FORMATS.keys()
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_columns_that_a_format_makes_are_told(format: str) -> None:
+    told = set(code(section(PAGE, HEADINGS[format])))
+    signals = ("metrics", "logs", "spans") if format.startswith("otlp_") else (None,)
+    for signal in signals:
+        assert set(own_columns(Source(topic="a", format=format, signal=signal))) <= told
+    if format in JSON_LOGS:
+        assert set(import_module(f"streams.decode.{format}")._RULES.aliases) <= told
+
+
+def reasons() -> Iterator[str]:
+    """Every reason that stands in the code: of dead letters, of refused elements, and of late events."""
+    for path in [
+        *(ROOT / "streams" / "decode").glob("*.py"),
+        ROOT / "streams" / "aggregate" / "partition.py",
+    ]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            words: list[ast.expr] = []
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                words = node.args if node.func.id in ("Dead", "Refused", "_dead") else []
+            elif isinstance(node, ast.Assign) and [ast.unparse(one) for one in node.targets] == ["REASON"]:
+                words = [node.value]
+            constants = [word.value for word in words if isinstance(word, ast.Constant)]
+            yield from (one for one in constants if re.fullmatch(r"[a-z]+(_[a-z]+)*", str(one)))
+    yield "late"
+
+
+def test_every_reason_is_told_and_no_other() -> None:
+    assert {code(reason)[0] for reason, *_ in table(section(PAGE, "Reasons"))} == set(reasons())
+
+
+def test_the_range_of_times_is_the_one_told() -> None:
+    last_year = 1970 + BUCKET_LIMIT * BUCKET_MS / 86_400_000 / 365.2425
+    told = re.search(r"before 1970 or after the year (\d+)", read(PAGE))
+    assert told is not None
+    assert int(told[1]) == int(last_year)

@@ -5,9 +5,9 @@ smallest whole number of its level's slots that covers it; its end is exact to 1
 numbers, a new bucket is added and what expired is subtracted, so they never drift.
 
 Guarantee: after any sequence of `push`, `sums` equals the naive sum over the slots (property-tested).
-Cost: 4 bytes a counter and slot (8 where a slot ever exceeds 2**32), 8 bytes a counter and window; a
-series that needs only short windows has only the first level. Series are kept in chunks, so that growth
-never copies more than a thousand of them.
+Cost: 4 bytes a counter and slot (8 where a slot was ever below 0 or above 2**32), 8 bytes a counter and
+window; a series that needs only short windows has only the first level. Series are kept in chunks, so that
+growth never copies more than a thousand of them.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ WINDOW_MS_MAX = 366 * 86_400_000
 
 CHUNK_SERIES = 1024
 _CHUNK_SERIES_MIN = 8
+_WIDER = (np.uint32, np.uint64)
 
 
 def level_of(window_ms: int) -> int:
@@ -82,8 +83,8 @@ class _Chunk:
 
     def __init__(self, levels: Sequence[Level], window_count: int, counter_count: int) -> None:
         capacity = _CHUNK_SERIES_MIN
-        self.slots: list[NDArray[np.unsignedinteger]] = [
-            np.zeros((level.slot_count, capacity, counter_count), dtype=np.uint32) for level in levels
+        self.slots: list[NDArray[np.integer]] = [
+            np.zeros((level.slot_count, capacity, counter_count), dtype=np.uint16) for level in levels
         ]
         self.sums: Counts = np.zeros((window_count, capacity, counter_count), dtype=np.int64)
 
@@ -97,11 +98,13 @@ class _Chunk:
         self.sums = np.pad(self.sums, extra)
 
     def add(self, level: int, slot: int, rows: Rows, counts: Counts) -> None:
-        """Add to one slot; a slot that outgrows 32 bits gets 64, as do all of its level."""
+        """Add to one slot; a level whose type a count outgrows gets the next wider one."""
         slots = self.slots[level]
         total = slots[slot, rows].astype(np.int64) + counts
-        if slots.dtype == np.uint32 and len(total) and int(total.max()) > np.iinfo(np.uint32).max:
-            slots = self.slots[level] = slots.astype(np.uint64)
+        highest = int(total.max()) if total.size else 0
+        for wider in _WIDER:
+            if highest > np.iinfo(slots.dtype).max:
+                slots = self.slots[level] = slots.astype(wider)
         slots[slot, rows] = total
 
 
@@ -109,7 +112,7 @@ class Rings:
     """Slots and rolling sums of all series of one rollup in one partition.
 
     windows_ms : W windows, ascending
-    counter_count : C counters a series, never negative
+    counter_count : C counters a series; a sum of measured values may be negative
     """
 
     def __init__(self, windows_ms: Sequence[int], counter_count: int) -> None:
@@ -149,14 +152,11 @@ class Rings:
     def sums_at(self, end: int, extra: Counts) -> Counts:
         """Sums of the windows that end before `end`, at or after the sealed end, with what is still open.
 
-        extra   : Counts [S', C], S' <= S or more, counts of the open buckets up to `end`
-        returns : Counts [W, S, C]
+        extra   : Counts [W, S', C], S' >= S, counts of the open buckets of each window
+        returns : Counts [W, S', C]
         """
-        sums = np.zeros(
-            (len(self.windows_ms), max(self.series_count, len(extra)), self.counter_count), np.int64
-        )
-        sums[:, : self.series_count] = self.sums()
-        sums[:, : len(extra)] += extra
+        sums = extra.copy()
+        sums[:, : self.series_count] += self.sums()
         if self.end is None:
             return sums
         for index, level in enumerate(self.levels):

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 GC_ALLOCATIONS = 100_000
 
 SWITCH_INTERVAL_S = 0.0005
-"""How long the consumer's thread waits for the interpreter. At the default of 5 ms it waits that long for each
+"""How long the consumer's thread waits for the interpreter. At the default of 5 ms it waits so long for each
 piece of a fetch while the main thread decodes, and the main thread then waits for the next fetch."""
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"

@@ -5,9 +5,9 @@ smallest whole number of its level's slots that covers it; its end is exact to 1
 numbers, a new bucket is added and what expired is subtracted, so they never drift.
 
 Guarantee: after any sequence of `push`, `sums` equals the naive sum over the slots (property-tested).
-Cost: 4 bytes a counter and slot (8 where a slot was ever below 0 or above 2**32), 8 bytes a counter and
-window; a series that needs only short windows has only the first level. Series are kept in chunks, so that
-growth never copies more than a thousand of them.
+Cost: 2 bytes a counter and slot (4 or 8 in a chunk and level where a count ever needs them), 8 bytes a
+counter and window; a series that needs only short windows has only the first level. Series are kept in
+chunks, so that growth never copies more than a thousand of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WINDOW_MS_MAX = 366 * 86_400_000
 
 CHUNK_SERIES = 1024
 _CHUNK_SERIES_MIN = 8
-_WIDER = (np.uint32, np.uint64)
+_WIDER = (np.uint32, np.int64)
 
 
 def level_of(window_ms: int) -> int:
@@ -101,9 +101,10 @@ class _Chunk:
         """Add to one slot; a level whose type a count outgrows gets the next wider one."""
         slots = self.slots[level]
         total = slots[slot, rows].astype(np.int64) + counts
-        highest = int(total.max()) if total.size else 0
+        low, high = (int(total.min()), int(total.max())) if total.size else (0, 0)
         for wider in _WIDER:
-            if highest > np.iinfo(slots.dtype).max:
+            limits = np.iinfo(slots.dtype)
+            if low < limits.min or high > limits.max:
                 slots = self.slots[level] = slots.astype(wider)
         slots[slot, rows] = total
 

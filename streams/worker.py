@@ -18,9 +18,9 @@ from detectors.alert import Alert, Transition
 from streams.app import Engine
 from streams.config.models import Config
 from streams.connection import client_arguments
-from streams.publish.live import live_rollups, slo_snapshots, source_snapshots
+from streams.publish.live import LiveRollup, live_rollups, slo_snapshots, source_snapshots
 from streams.publish.outlet import Outlet
-from streams.publish.snapshot import WorkerSnapshot
+from streams.publish.snapshot import SloSnapshot, WorkerSnapshot
 from streams.publish.state_json import state_json
 from streams.publish.web import serve, web_application
 from streams.runtime.topics import create_topics, wait_for_topics
@@ -80,12 +80,16 @@ class Publisher:
         ]
         return burning + self.engine.missing_alerts()
 
-    def _snapshot(self) -> Callable[[], WorkerSnapshot]:
-        """Copy the live state; what is returned completes the copy, in any thread."""
+    async def _snapshot(self) -> Callable[[], WorkerSnapshot]:
+        """Copy the live state, a window at a time; what is returned completes the copy, in any thread."""
         owned = self.engine.window.owned()
-        windows = [window for by_source in owned.values() for window in by_source.values()]
-        rollups = [live for window in windows for live in live_rollups(window)]
-        slos = [slo for window in windows for slo in slo_snapshots(window)]
+        rollups: list[LiveRollup] = []
+        slos: list[SloSnapshot] = []
+        for by_source in owned.values():
+            for window in by_source.values():
+                rollups += live_rollups(window)
+                slos += slo_snapshots(window)
+                await asyncio.sleep(0)
         sources = list(source_snapshots(self.engine.aggregate, owned))
         alerts: Counter[tuple[str, str]] = Counter()
         for alert in self._live_alerts():
@@ -113,7 +117,8 @@ def run_worker(config: Config, *, log_level: str = "INFO") -> int:
     quiet_level = "WARNING" if log_level == "INFO" else log_level
     for noisy in ("faust", "mode"):
         logging.getLogger(noisy).setLevel(quiet_level)
-    logging.getLogger("aiokafka").setLevel("CRITICAL")  # of a broker that is not there we say more, and once
+    # Until the broker has answered, all there is to say of it is said below, once.
+    logging.getLogger("aiokafka").setLevel("CRITICAL")
     # Batches are many short-lived objects without cycles; the default would look through them for ever.
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
     sys.setswitchinterval(SWITCH_INTERVAL_S)

@@ -7,7 +7,7 @@ copies take.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any
 
@@ -16,7 +16,7 @@ from aiohttp import web
 from streams.publish.metrics import render
 from streams.publish.snapshot import WorkerSnapshot
 
-SnapshotOf = Callable[[], Callable[[], WorkerSnapshot]]
+SnapshotOf = Callable[[], Awaitable[Callable[[], WorkerSnapshot]]]
 """Copies the live state in the event loop; what it returns completes the copy and may run in a thread."""
 
 
@@ -36,7 +36,7 @@ def web_application(
     """
 
     async def metrics(request: web.Request) -> web.Response:
-        complete = snapshot()
+        complete = await snapshot()
         accept = request.headers.get("Accept", "")
         body, content_type = await asyncio.to_thread(lambda: render(complete(), accept))
         return web.Response(body=body, headers={"Content-Type": content_type})
@@ -50,7 +50,7 @@ def web_application(
         return web.Response(text="waiting for partitions\n", status=503)
 
     async def api_state(_request: web.Request) -> web.Response:
-        complete = snapshot()
+        complete = await snapshot()
         return web.json_response(await asyncio.to_thread(lambda: state(complete())))
 
     async def page(_request: web.Request) -> web.Response:

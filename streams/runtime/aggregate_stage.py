@@ -160,7 +160,11 @@ class AggregateStage:
     async def flush_all(self) -> None:
         """Flush every partition and commit what became durable."""
         owners = list(self._owned.values())
-        commits = await asyncio.gather(*(self._flush(owned) for owned in owners))
+        flushes: list[asyncio.Task[int | None]] = []
+        for owned in owners:
+            flushes.append(asyncio.create_task(self._flush(owned)))
+            await asyncio.sleep(0)  # each has its own turn of the loop, so that none waits for all of them
+        commits = await asyncio.gather(*flushes)
         await self._commit(
             {o.at: at for o, at in zip(owners, commits, strict=True) if at is not None and self._is_ours(o)}
         )

@@ -22,6 +22,7 @@ def draw_plan(plan: Plan, sinks: Sequence[str] = ()) -> str:
     lines += [
         f'    partials[("{plan.app}-partials")] --> window["windows"]',
         f'    window --> slis[("{plan.app}-slis")]',
+        f'    window <-- restart --> blocks[("{plan.app}-blocks")]',
         '    window --> metrics["/metrics"]',
     ]
     for number, slo in enumerate(plan.slos):

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+import numpy as np
+
 from detectors.slo import Calendar, Slo
-from streams.decode.batch import Layout
+from models.arrays import Numbers
+from streams.decode.batch import Column, Layout, Strings
 from streams.expression import Expression
 
 BUCKET_MS = 10_000
@@ -40,6 +43,13 @@ class Sum:
     column: str
     where: Expression | None = None
     value: Expression | None = None
+
+    def numbers(self, columns: Mapping[str, Column], length: int) -> Numbers:
+        """What each row adds if it takes part : Numbers [E], NaN where missing."""
+        if self.value is not None:
+            return self.value.values(columns, length)
+        column = columns.get(self.column)
+        return np.full(length, np.nan) if column is None or isinstance(column, Strings) else column
 
 
 Measure: TypeAlias = Count | Sum

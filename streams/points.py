@@ -16,7 +16,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Counts, Hashes, Mask, Rows
+from models.arrays import Counts, Hashes, Mask, Numbers, Rows
 from streams.aggregate.sketch import BIN_BITS, bins_of
 from streams.aggregate.tables import renumber
 from streams.columns import (
@@ -31,31 +31,28 @@ from streams.decode.batch import Column, Counters, EventBatch, Strings
 from streams.plan import MICRO, Count, Measure
 
 PointRows: TypeAlias = NDArray[np.void]
-"""Rows of `POINT`."""
+"""Rows of `POINT`, or of a rollup's `point_type`."""
 
 POINT = np.dtype(
     [
         ("series", np.int64),
-        ("bucket", np.int64),
         ("identity", np.uint64),
         ("point", np.uint64),
         ("time_ms", np.int64),
         ("start_ms", np.int64),
         ("value", np.float64),
-        ("scale", np.float64),
-        ("measures", np.int64),
         ("bin", np.int64),
     ]
 )
-"""One row of a point: the fields of `Counters`; `measures`, one bit for each measure of the rollup that
-counts it; `bin`, 1 + the sketch bin of a histogram's bucket, 0 for none; `scale`, from the counter's unit to
-the base unit."""
+"""One row of a point: the fields of `Counters`, and `bin`, 1 + the sketch bin of a histogram's bucket, 0 for
+none."""
 
-MEASURES_MAX = 62
-_ROW_BYTES = POINT.itemsize + 12
-"""A row, and of its series the key and the length of the name."""
+_WEIGHT_MAX = float(1 << 62)
 
-NO_POINTS: PointRows = np.zeros(0, dtype=POINT)
+
+def point_type(measure_count: int) -> np.dtype[np.void]:
+    """`POINT` with what one unit of increase adds to each measure of a rollup, `factor` [C]."""
+    return np.dtype([*POINT.descr, ("factor", np.float64, (measure_count,))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +67,10 @@ class PointTable:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def measure_count(self) -> int:
+        return int(self.rows["factor"].shape[1])
+
     def take(self, rows: PointRows) -> PointTable:
         """Some of the rows with just the series they need."""
         used, series = renumber(rows["series"], len(self.hashes))
@@ -78,8 +79,23 @@ class PointTable:
         return PointTable(self.rollup, self.hashes[used], [self.names[i] for i in used.tolist()], rows)
 
 
-def running_rows(batch: EventBatch, counters: Counters) -> tuple[EventBatch, PointRows]:
-    """The batch without its running totals, and these as points : PointRows [E], identity 0 for all others.
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Which rows of a batch are running totals.
+
+    rows   : PointRows [E], identity 0 for all others
+    scales : the columns that hold the value of a plain counter, and by what it was scaled there
+    """
+
+    rows: PointRows
+    scales: Mapping[str, float]
+
+    def take(self, keep: Mask) -> Running:
+        return Running(self.rows[keep], self.scales)
+
+
+def running_rows(batch: EventBatch, counters: Counters) -> tuple[EventBatch, Running]:
+    """The batch without its running totals, and these beside it.
 
     In the batch a plain counter's own columns become missing, so that no condition compares a running total.
     """
@@ -91,7 +107,6 @@ def running_rows(batch: EventBatch, counters: Counters) -> tuple[EventBatch, Poi
     rows["time_ms"] = batch.time_ms
     rows["start_ms"][at] = counters.start_ms
     rows["value"][at] = counters.value
-    rows["scale"][at] = next(iter(counters.columns.values()), 1.0)
     plain = at[point == counters.identity]
     columns: dict[str, Column] = dict(batch.columns)
     for name in counters.columns:
@@ -100,30 +115,47 @@ def running_rows(batch: EventBatch, counters: Counters) -> tuple[EventBatch, Poi
             column = column.copy()
             column[plain] = np.nan
             columns[name] = column
-    return replace(batch, columns=columns, counters=None), rows
+    return replace(batch, columns=columns, counters=None), Running(rows, counters.columns)
 
 
 def described(
-    rows: PointRows, columns: Mapping[str, Column], measures: Sequence[Measure], sketch: str | None
+    running: Running, columns: Mapping[str, Column], measures: Sequence[Measure], sketch: str | None
 ) -> PointRows:
-    """The rows with what the measures and the sketch of a rollup say of them.
+    """The rows with what the measures and the sketch of a rollup say of them : PointRows [N].
 
+    running : of which all rows are running totals
     columns : of these rows
+    returns : the rows whose total is a number; one that is none counts nothing and is nobody's predecessor
     """
-    rows = rows.copy()
+    rows = np.zeros(len(running.rows), dtype=point_type(len(measures)))
+    for name in POINT.names or ():
+        rows[name] = running.rows[name]
+    plain = rows["identity"] == rows["point"]
+    units: dict[str, Column] = dict(columns)
+    for name, scale in running.scales.items():
+        column = columns.get(name)
+        if column is not None and not isinstance(column, Strings):
+            units[name] = np.where(plain, scale, column)
     for index, measure in enumerate(measures):
-        mask = True if measure.where is None else measure.where.mask(columns, len(rows))
-        rows["measures"] |= np.where(mask, np.int64(1) << index, 0)
+        factor = np.ones(len(rows)) if isinstance(measure, Count) else measure.numbers(units, len(rows))
+        taken = np.isfinite(factor)
+        if measure.where is not None:
+            taken &= measure.where.mask(columns, len(rows))
+        rows["factor"][:, index] = np.where(taken, factor, 0.0)
     measured = None if sketch is None else columns.get(sketch)
     if measured is not None and not isinstance(measured, Strings):
-        bucket = (rows["identity"] != rows["point"]) & ~np.isnan(measured)
+        bucket = ~plain & ~np.isnan(measured)
         rows["bin"][bucket] = bins_of(measured[bucket]) + 1
-    return rows
+    known: PointRows = rows[np.isfinite(rows["value"])]
+    return known
 
 
 def in_time_order(rows: PointRows) -> PointRows:
-    """Rows by time, those of one point together, each (identity, time) once: the largest value of repeats."""
-    order = np.lexsort((rows["value"], rows["identity"], rows["point"], rows["time_ms"]))
+    """Rows by time, those of one point together and its buckets ascending, each (identity, time) once.
+
+    Of repeats the largest value stays.
+    """
+    order = np.lexsort(tuple(rows[name] for name in ("value", "identity", "bin", "point", "time_ms")))
     ordered = rows[order]
     last = np.ones(len(ordered), dtype=np.bool_)
     last[:-1] = (ordered["identity"][1:] != ordered["identity"][:-1]) | (
@@ -132,43 +164,24 @@ def in_time_order(rows: PointRows) -> PointRows:
     return ordered[last]
 
 
-def as_batch(rows: PointRows) -> EventBatch:
-    """Rows of `in_time_order` as a batch of which only the increase is to be found, in column `increase`."""
-    head: Mask = np.ones(len(rows), dtype=np.bool_)
-    head[1:] = (rows["point"][1:] != rows["point"][:-1]) | (rows["time_ms"][1:] != rows["time_ms"][:-1])
-    return EventBatch(
-        time_ms=rows["time_ms"].copy(),
-        record=np.arange(len(rows)),
-        columns={"increase": np.zeros(len(rows))},
-        head=head,
-        counters=Counters(
-            rows=np.arange(len(rows)),
-            identity=rows["identity"].copy(),
-            start_ms=rows["start_ms"].copy(),
-            value=rows["value"].copy(),
-            point=rows["point"].copy(),
-            columns={"increase": 1.0},
-        ),
-    )
-
-
 def contributions(
-    rows: PointRows, increases: EventBatch, measures: Sequence[Measure]
+    rows: PointRows, increase: Numbers, measures: Sequence[Measure]
 ) -> tuple[Counts, Rows, Counts]:
     """What points add to their series once their increase is known.
 
-    increases : `as_batch(rows)` with increases for totals
-    returns   : Counts [N, C] of each row, and sketch keys with their counts
+    increase : Numbers [N], at least 0
+    returns  : Counts [N, C] of each row, and sketch keys with their counts
     """
-    assert increases.weight is not None
-    column = increases.columns["increase"]
-    assert not isinstance(column, Strings)
-    weight = increases.weight
-    micros = np.rint(np.nan_to_num(column * rows["scale"], posinf=0.0, neginf=0.0) * MICRO).astype(np.int64)
+    increase = np.minimum(increase, _WEIGHT_MAX)
+    weight = np.rint(increase).astype(np.int64)
     counts = np.zeros((len(rows), len(measures)), dtype=np.int64)
     for index, measure in enumerate(measures):
-        taken = (rows["measures"] >> index) & 1 == 1
-        counts[:, index] = np.where(taken, weight if isinstance(measure, Count) else micros, 0)
+        factor = rows["factor"][:, index]
+        if isinstance(measure, Count):
+            counts[:, index] = np.where(factor != 0, weight, 0)
+        else:
+            micros = np.clip(increase * factor * MICRO, -_WEIGHT_MAX, _WEIGHT_MAX)
+            counts[:, index] = np.rint(micros).astype(np.int64)
     binned = (rows["bin"] > 0) & (weight > 0)
     keys = (rows["series"][binned] << BIN_BITS) | (rows["bin"][binned] - 1)
     return counts, keys, weight[binned]
@@ -186,7 +199,9 @@ def points_by_home(table: PointTable, home: Rows, home_count: int) -> list[Point
 def split_points(table: PointTable, bytes_max: int = TABLE_BYTES_MAX) -> Iterator[PointTable]:
     """The table in pieces that each fit into one record."""
     names = np.fromiter(map(len, table.names), np.int64, len(table.names))
-    for start, stop in pairwise(fitting_bounds(_ROW_BYTES + names[table.rows["series"]], bytes_max)):
+    # beside the row itself the key of its series and the length of the name
+    sizes = table.rows.dtype.itemsize + 12 + names[table.rows["series"]]
+    for start, stop in pairwise(fitting_bounds(sizes, bytes_max)):
         yield table.take(table.rows[start:stop])
 
 
@@ -197,9 +212,10 @@ def encode_points(tables: Sequence[PointTable]) -> tuple[list[TableHead], list[b
     for table in tables:
         names = np.fromiter(map(len, table.names), np.int64, len(table.names))
         text = np.frombuffer(b"".join(table.names), dtype=np.uint8)
-        fields = [np.ascontiguousarray(table.rows[name]) for name in POINT.fields or ()]
-        columns, packed = pack_arrays([table.hashes, names, text, *fields])
-        heads.append((table.rollup, columns, 0))
+        fields = [np.ascontiguousarray(table.rows[name]) for name in POINT.names or ()]
+        factors = np.ascontiguousarray(table.rows["factor"]).reshape(-1)
+        columns, packed = pack_arrays([table.hashes, names, text, *fields, factors])
+        heads.append((table.rollup, columns, table.measure_count))
         parts.extend(packed)
     return heads, parts
 
@@ -210,14 +226,19 @@ def decode_points(heads: Sequence[TableHead], body: bytes, at: int) -> tuple[lis
     Raises ValueError if `body` is not what the heads say, or if the columns do not fit together.
     """
     tables = []
-    for rollup, columns, _ in heads:
+    for rollup, columns, measure_count in heads:
         arrays, at = unpack_arrays(columns, body, at)
-        fields = arrays[3:]
-        if len(fields) != len(POINT.names or ()) or any(len(values) != len(fields[0]) for values in fields):
+        fields, row_count = arrays[3:-1], len(arrays[3]) if len(arrays) > 4 else 0
+        if (
+            len(fields) != len(POINT.names or ())
+            or any(len(values) != row_count for values in fields)
+            or len(arrays[-1]) != row_count * measure_count
+        ):
             raise ValueError(f"points of {rollup!r} whose columns do not fit together")
-        rows = np.zeros(len(fields[0]), dtype=POINT)
+        rows = np.zeros(row_count, dtype=point_type(measure_count))
         for name, values in zip(POINT.names or (), fields, strict=True):
             rows[name] = values
+        rows["factor"] = arrays[-1].reshape(row_count, measure_count)
         names = unpack_names(arrays[1], arrays[2])
         series = rows["series"]
         if len(names) != len(arrays[0]) or (

@@ -31,7 +31,7 @@ from streams.aggregate.tables import BUCKET_LIMIT
 from streams.columns import Table, split_by_home, split_tables
 from streams.decode.batch import Column, Dead, Decoder, EventBatch, Records, Strings
 from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan
-from streams.points import PointRows, PointTable, points_by_home, running_rows, split_points
+from streams.points import PointTable, Running, points_by_home, running_rows, split_points
 
 NEVER = -(1 << 62)
 """Event time before any event."""
@@ -156,7 +156,7 @@ class PartitionAggregate:
     def _count(self, batch: EventBatch, records: Records) -> list[Rejected]:
         offsets = records.offsets[batch.record]
         fit = _plausible(batch.time_ms, records.timestamps_ms[batch.record], self.plan.future_ms)
-        running: PointRows | None = None
+        running: Running | None = None
         if batch.counters is not None:
             batch, running = running_rows(batch, batch.counters)
         newest = np.maximum.accumulate(np.where(fit, batch.time_ms, NEVER)) if len(batch) else batch.time_ms
@@ -178,12 +178,12 @@ class PartitionAggregate:
         self._place_deferred(bucket, on_time)
         return self._rejected(batch, records, late, dead)
 
-    def _count_rollups(self, batch: EventBatch, on_time: Mask, running: PointRows | None) -> None:
+    def _count_rollups(self, batch: EventBatch, on_time: Mask, running: Running | None) -> None:
         columns, time_ms, weight = batch.columns, batch.time_ms, batch.weight
         if not on_time.all():
             columns, time_ms = take_columns(columns, on_time), time_ms[on_time]
             weight = None if weight is None else weight[on_time]
-            running = None if running is None else running[on_time]
+            running = None if running is None else running.take(on_time)
         for state in self._rollups:
             state.add(columns, time_ms, weight, running)
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Counts, EpochMs, Mask, Rows
+from models.arrays import Counts, EpochMs, Mask, Numbers, Rows
 from streams.aggregate.distinct import REGISTER_BITS, registers_of, value_hashes
 from streams.aggregate.exemplars import Exemplars
 from streams.aggregate.series import SeriesIndex
@@ -34,7 +34,7 @@ from streams.aggregate.tables import (
 from streams.columns import Table
 from streams.decode.batch import Column, Strings
 from streams.plan import BUCKET_MS, MICRO, Count, Rollup
-from streams.points import MEASURES_MAX, NO_POINTS, PointRows, PointTable, described
+from streams.points import PointRows, PointTable, Running, described
 
 _Value = TypeVar("_Value", bound=np.generic)
 
@@ -52,7 +52,6 @@ class RollupState:
         self, rollup: Rollup, series_count_max: int, index: SeriesIndex, trace_id: str | None = None
     ) -> None:
         assert len(rollup.distinct) <= DISTINCT_COLUMNS_MAX
-        assert len(rollup.measures) <= MEASURES_MAX
         self.rollup = rollup
         self.series_count_max = series_count_max
         self.folded_count = 0
@@ -66,28 +65,28 @@ class RollupState:
         self._fresh_registers: list[tuple[Keys, NDArray[np.uint8]]] = []
         self._dirty: Mask = np.zeros(0, dtype=np.bool_)
         self._fresh_points: list[PointRows] = []
-        self._flying_points = NO_POINTS
+        self._flying_points: list[PointRows] = []
 
     def add(
         self,
         columns: Mapping[str, Column],
         time_ms: EpochMs,
         weight: Counts | None,
-        running: PointRows | None = None,
+        running: Running | None = None,
     ) -> None:
         """Count rows that are on time.
 
         columns : of these rows
         time_ms : EpochMs [E], event time of each row
         weight  : Counts [E] or None for one each
-        running : PointRows [E], those with an identity are running totals, not counts; None if none are
+        running : which rows are running totals, not counts; None if none are
         """
         if self.rollup.where is not None:
             keep = self.rollup.where.mask(columns, len(time_ms))
             if not keep.all():
                 columns, time_ms = take_columns(columns, keep), time_ms[keep]
                 weight = None if weight is None else weight[keep]
-                running = None if running is None else running[keep]
+                running = None if running is None else running.take(keep)
         if len(time_ms) == 0:
             return
         bucket = time_ms // BUCKET_MS
@@ -97,8 +96,10 @@ class RollupState:
         for position, name in enumerate(self.rollup.distinct):
             self._mark_distinct(columns.get(name), position, bucket, series)
         if running is not None:
-            counted = running["identity"] == 0
-            self._note_points(take_columns(columns, ~counted), series[~counted], running[~counted])
+            counted = running.rows["identity"] == 0
+            self._note_points(
+                take_columns(columns, ~counted), bucket[~counted], series[~counted], running.take(~counted)
+            )
             if not counted.any():
                 return
             columns, bucket, series = take_columns(columns, counted), bucket[counted], series[counted]
@@ -111,19 +112,23 @@ class RollupState:
             bad = np.zeros(len(bucket), np.bool_) if errors is None else errors.mask(columns, len(bucket))
             self.exemplars.note(columns, time_ms, series, bad)
 
-    def _note_points(self, columns: Mapping[str, Column], series: Rows, rows: PointRows) -> None:
-        noted = described(rows, columns, self.rollup.measures, self.rollup.sketch)
-        noted["series"] = series
-        noted["bucket"] = noted["time_ms"] // BUCKET_MS
-        self._fresh_points.append(noted)
+    def _note_points(
+        self, columns: Mapping[str, Column], bucket: Rows, series: Rows, running: Running
+    ) -> None:
+        running.rows["series"] = series
+        self._fresh_points.append(described(running, columns, self.rollup.measures, self.rollup.sketch))
+        # a cell that counts nothing as yet, for what is told of cells: their number, and distinct values
+        cells = np.unique(cell_keys(bucket, series))
+        nothing = np.zeros((len(cells), len(self.rollup.measures)), dtype=np.int64)
+        self._fresh_cells.append((cells, nothing))
 
     def dirty_points(self) -> PointTable | None:
         """Points since the last acknowledged flush; None if there are none."""
-        self._flying_points = np.concatenate([self._flying_points, *self._fresh_points])
+        self._flying_points += self._fresh_points
         self._fresh_points.clear()
-        if len(self._flying_points) == 0:
+        if not self._flying_points:
             return None
-        rows = self._flying_points
+        rows = np.concatenate(self._flying_points)
         return PointTable(self.rollup.name, self.index.hashes, self.index.names, rows).take(rows)
 
     def _count(
@@ -138,12 +143,7 @@ class RollupState:
                 else:
                     measures.append(mask.astype(np.int64) if weight is None else np.where(mask, weight, 0))
             else:
-                summed = (
-                    columns.get(measure.column)
-                    if measure.value is None
-                    else measure.value.values(columns, len(bucket))
-                )
-                measures.append(_micros(summed, mask, len(bucket)))
+                measures.append(_micros(measure.numbers(columns, len(bucket)), mask))
         low = int(bucket.min())
         width = len(self.index)
         near, counts = sum_rows((bucket - low) * width + series, measures)
@@ -232,7 +232,7 @@ class RollupState:
 
     def acknowledge(self, boundary: int) -> None:
         """What `dirty_table` gave is durable; buckets below `boundary` are final and may go."""
-        self._flying_points = NO_POINTS
+        self._flying_points.clear()
         first = boundary << SERIES_BITS
         at = int(np.searchsorted(self._cells[0], first))
         self._cells = (self._cells[0][at:], self._cells[1][at:])
@@ -288,10 +288,8 @@ def take_columns(columns: Mapping[str, Column], keep: Mask) -> dict[str, Column]
     }
 
 
-def _micros(column: Column | None, mask: Mask | None, length: int) -> Counts:
-    """A number column in whole micro-units; missing values and masked rows are 0."""
-    if column is None or isinstance(column, Strings):
-        return np.zeros(length, dtype=np.int64)
+def _micros(column: Numbers, mask: Mask | None) -> Counts:
+    """Numbers in whole micro-units; missing values and masked rows are 0."""
     keep = np.isfinite(column)
     if mask is not None:
         keep &= mask

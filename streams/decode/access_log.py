@@ -130,8 +130,6 @@ def make(layout: Layout) -> Decoder:
 class AccessLogDecoder:
     """Decodes access logs; records that begin with `{` are JSON lines, all others lines of text."""
 
-    lookback_ms = 0
-
     def __init__(self, layout: Layout) -> None:
         self._text = _TextLines(layout)
         self._json = _JsonLines(layout)

@@ -145,9 +145,6 @@ class Decoder(Protocol):
     Any bytes may come in: a decoder never raises for them, it reports them as `Dead`.
     """
 
-    lookback_ms: int
-    """How far before an event the increase of its counter may depend on the log; 0 without counters."""
-
     def decode(self, records: Records) -> EventBatch:
         """Decode all `records`; good events beside a bad one are kept."""
         ...
@@ -187,7 +184,3 @@ class Layout:
     time_format: str = "auto"
     counters: Sequence[str] = ("*_total", "*_count", "*_sum", "*_bucket")
     signal: Literal["metrics", "logs", "spans"] | None = None
-
-
-COUNTER_LOOKBACK_MS = 300_000
-"""A counter's earlier point older than this is forgotten: five minutes, Prometheus' own staleness."""

@@ -35,7 +35,7 @@ _PARTS = ("host", "plugin", "plugin_instance", "type", "type_instance")
 
 def make(layout: Layout) -> Decoder:
     """A decoder of collectd's JSON."""
-    return JsonMetricDecoder(layout, _read, time="time", tells=True)
+    return JsonMetricDecoder(layout, _read, time="time")
 
 
 def _read(element: dict[str, Any], memory: Memory) -> Item:

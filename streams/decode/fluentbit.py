@@ -38,8 +38,6 @@ def make(layout: Layout) -> Decoder:
 class FluentBitDecoder:
     """JSON events, with pairs rewritten as objects first."""
 
-    lookback_ms = 0
-
     def __init__(self, layout: Layout) -> None:
         self._decoder = JsonDecoder(layout, _RULES)
 

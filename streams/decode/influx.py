@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.arrays import Codes, EpochMs, Mask, Rows
-from streams.decode.batch import COUNTER_LOOKBACK_MS, Dead, Decoder, EventBatch, Layout, Records
+from streams.decode.batch import Dead, Decoder, EventBatch, Layout, Records
 from streams.decode.influx_lines import (
     Cut,
     Lines,
@@ -70,7 +70,6 @@ class _InfluxDecoder:
     """Heads (measurement with tags), keys and the pairs of both are numbered as they are met."""
 
     def __init__(self, layout: Layout) -> None:
-        self.lookback_ms = COUNTER_LOOKBACK_MS if layout.counters else 0
         self._layout = layout
         self._forget()
 

@@ -74,8 +74,6 @@ def both_readings(text: str) -> tuple[Path, ...]:
 class JsonDecoder:
     """Decodes events that are JSON objects, by a format's rules and a source's layout."""
 
-    lookback_ms = 0
-
     markers: Sequence[tuple[Path, Use]] = ()
     """What `views` needs of a record besides the event's own paths."""
 

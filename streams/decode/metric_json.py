@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 
 from models.arrays import EpochMs, Mask, Numbers
-from streams.decode.batch import COUNTER_LOOKBACK_MS, Dead, EventBatch, Layout, Records
+from streams.decode.batch import Dead, EventBatch, Layout, Records
 from streams.decode.json_reader import parse_freely, shown
 from streams.decode.json_shape import Path, parse_path, walk
 from streams.decode.metric_points import SERIES_REMEMBERED_MAX, SeriesTable, to_batch
@@ -68,7 +68,6 @@ class JsonMetricDecoder:
     read     : reads one element
     unfold   : opens envelopes
     time     : where elements have their time, unless the layout names a place
-    tells    : whether the format itself tells counters from gauges
     """
 
     def __init__(
@@ -78,9 +77,7 @@ class JsonMetricDecoder:
         *,
         time: str,
         unfold: Unfolder = lambda element: None,
-        tells: bool = False,
     ) -> None:
-        self.lookback_ms = COUNTER_LOOKBACK_MS if tells or layout.counters else 0
         self._layout = layout
         self._read = read
         self._unfold = unfold

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from streams.decode.batch import COUNTER_LOOKBACK_MS, Decoder, Layout
+from streams.decode.batch import Decoder, Layout
 from streams.decode.otlp_json_events import JsonEvents
 from streams.decode.otlp_json_metrics import JsonMetrics
 from streams.decode.otlp_proto import ProtoMetrics
@@ -29,13 +29,13 @@ __all__ = ["make_json", "make_proto"]
 def make_proto(layout: Layout) -> Decoder:
     """Decoder of OTLP in protobuf; `ValueError` if the layout does not fit the protocol."""
     signal = _check(layout)
-    return ProtoMetrics(layout, COUNTER_LOOKBACK_MS) if signal == "metrics" else ProtoEvents(layout, signal)
+    return ProtoMetrics(layout) if signal == "metrics" else ProtoEvents(layout, signal)
 
 
 def make_json(layout: Layout) -> Decoder:
     """Decoder of OTLP in JSON; `ValueError` if the layout does not fit the protocol."""
     signal = _check(layout)
-    return JsonMetrics(layout, COUNTER_LOOKBACK_MS) if signal == "metrics" else JsonEvents(layout, signal)
+    return JsonMetrics(layout) if signal == "metrics" else JsonEvents(layout, signal)
 
 
 def _check(layout: Layout) -> Literal["metrics", "logs", "spans"]:

@@ -40,8 +40,6 @@ Owners: TypeAlias = list[tuple[int, int, int]]
 class JsonEvents:
     """Decoder of `ExportTraceServiceRequest`, `TracesData`, `ExportLogsServiceRequest` and `LogsData`."""
 
-    lookback_ms = 0
-
     def __init__(self, layout: Layout, signal: Signal) -> None:
         self._layout = layout
         self._signal: Signal = signal

@@ -48,8 +48,7 @@ class _Leaves:
 class JsonMetrics:
     """Decoder of `ExportMetricsServiceRequest` and `MetricsData` in JSON."""
 
-    def __init__(self, layout: Layout, lookback_ms: int) -> None:
-        self.lookback_ms = lookback_ms
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._slots = slots_of(layout, event=EVENT_FIELDS, context=CONTEXT_FIELDS)
         self._decode = msgspec.json.Decoder(types.MetricsData, strict=False).decode

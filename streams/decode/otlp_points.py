@@ -9,7 +9,7 @@ as often as they count. A point with nothing in it is still one row, of weight 0
 Cumulative counts become `Counters`. So that a producer's change of scale does not make other buckets of
 the same exponential histogram, cumulative ones are brought to scale `SCALE_MAX` (base 2^(1/8), buckets 9 %
 wide) where theirs is finer. Should a scale change below that, or explicit bounds change, the buckets are
-other ones of the same series; `streams.aggregate.counters` keeps the count exact over such a change.
+other ones of the same series; `streams.window.counters` keeps the count exact over such a change.
 Source: https://opentelemetry.io/docs/specs/otel/metrics/data-model/
 """
 

@@ -131,8 +131,7 @@ def parts_of(raw: bytes, begin: int, end: int) -> tuple[bytes, list[tuple[int, i
 class ProtoMetrics:
     """Decoder of `ExportMetricsServiceRequest` and `MetricsData`."""
 
-    def __init__(self, layout: Layout, lookback_ms: int) -> None:
-        self.lookback_ms = lookback_ms
+    def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._slots = slots_of(layout, event=EVENT_FIELDS, context=CONTEXT_FIELDS)
         self._renew()

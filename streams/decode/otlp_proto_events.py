@@ -50,8 +50,6 @@ from streams.decode.otlp_wire import (
 class ProtoEvents:
     """Decoder of `ExportTraceServiceRequest`, `TracesData`, `ExportLogsServiceRequest` and `LogsData`."""
 
-    lookback_ms = 0
-
     def __init__(self, layout: Layout, signal: Signal) -> None:
         self._layout = layout
         self._signal: Signal = signal

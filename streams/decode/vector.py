@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streams.decode.batch import COUNTER_LOOKBACK_MS, Decoder, EventBatch, Layout, Records
+from streams.decode.batch import Decoder, EventBatch, Layout, Records
 from streams.decode.json_columns import JsonDecoder, Rules
 from streams.decode.json_shape import Getter, Path, Shape, Use
 from streams.decode.merge import merge, select
@@ -37,8 +37,6 @@ def make(layout: Layout) -> Decoder:
 
 class VectorDecoder:
     """Sends records with metrics one way and those with logs another."""
-
-    lookback_ms = COUNTER_LOOKBACK_MS
 
     def __init__(self, layout: Layout) -> None:
         self._logs = _Logs(layout, _RULES)

@@ -19,13 +19,18 @@ import msgspec
 from streams.columns import Table, TableHead, decode_tables, encode_tables, pack, split_tables, unpack
 from streams.points import PointTable, decode_points, encode_points, split_points
 from streams.window.rings import LEVEL_SLOT_MS
+from streams.window.totals import SHARD_COUNT
 
 FORMAT = 1
 
-SLOTS_KEPT = (361, 865, 8_785)
-"""Slots stored per level: an hour of 10 s, three days of 5 min, a year of hours, each with the open one."""
+SLOTS_KEPT = (361, 865, 8_785, SHARD_COUNT)
+"""Slots stored per level: an hour of 10 s, three days of 5 min, a year of hours, each with the open one; then
+the shards of the totals."""
 
-assert len(SLOTS_KEPT) == len(LEVEL_SLOT_MS)
+TOTALS_LEVEL = len(LEVEL_SLOT_MS)
+"""Level of blocks that hold totals alone; their slot is the shard."""
+
+assert len(SLOTS_KEPT) == TOTALS_LEVEL + 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ Cost: a row is kept as it came until its bucket is read; a bucket with many flus
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise, starmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +55,28 @@ class Piece:
             self.ranks[registers],
         )
 
+    def cut(self, bounds: Rows) -> Iterator[Piece]:
+        """The rows between each bound and the next."""
+        bins_at = np.concatenate([[0], np.cumsum(self.bins_per_row)])[bounds].tolist()
+        registers_at = np.concatenate([[0], np.cumsum(self.registers_per_row)])[bounds].tolist()
+        for rows, bins, registers in zip(
+            starmap(slice, pairwise(bounds.tolist())),
+            starmap(slice, pairwise(bins_at)),
+            starmap(slice, pairwise(registers_at)),
+            strict=True,
+        ):
+            yield Piece(
+                self.series[rows],
+                self.offset[rows],
+                self.counts[rows],
+                self.bins_per_row[rows],
+                self.bins[bins],
+                self.bin_counts[bins],
+                self.registers_per_row[rows],
+                self.registers[registers],
+                self.ranks[registers],
+            )
+
 
 @dataclass(frozen=True, slots=True)
 class BucketTotal:
@@ -78,50 +101,51 @@ class HeldBuckets:
 
     def __init__(self, counter_count: int) -> None:
         self.counter_count = counter_count
-        self._pieces: dict[tuple[int, int], list[Piece]] = {}
+        self._pieces: dict[int, dict[int, list[Piece]]] = {}
 
     def replace(self, partition: int, bucket: int, piece: Piece) -> None:
         """Rows from a source partition for a bucket; of rows for one series the highest offset stands."""
-        pieces = self._pieces.setdefault((bucket, partition), [])
+        pieces = self._pieces.setdefault(bucket, {}).setdefault(partition, [])
         pieces.append(piece)
         if len(pieces) > _PIECES_MAX:
             pieces[:] = [_latest(pieces)]
 
     def buckets(self) -> set[int]:
-        return {bucket for bucket, _ in self._pieces}
-
-    def total(self, bucket: int) -> BucketTotal:
-        """Sum over source partitions of what stands for a bucket."""
-        return self._sum(key for key in self._pieces if key[0] == bucket)
+        return set(self._pieces)
 
     def counts_from(self, first: int, series_count: int) -> Counts:
         """Counts of all open buckets from `first` on : Counts [S, C]."""
         result = np.zeros((series_count, self.counter_count), dtype=np.int64)
-        for key in list(self._pieces):
-            if key[0] >= first:
-                latest = self._stand(key)
-                result[latest.series] += latest.counts
+        for piece in self._standing_from(first):
+            result[piece.series] += piece.counts
         return result
 
     def bins_from(self, first: int) -> list[tuple[Keys, Counts]]:
         """Sketch bins of all open buckets from `first` on, unmerged."""
-        return [_bins_of(self._stand(key)) for key in list(self._pieces) if key[0] >= first]
+        return [_bins_of(piece) for piece in self._standing_from(first)]
 
     def registers_from(self, first: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
         """Registers of all open buckets from `first` on, unmerged."""
-        return [_registers_of(self._stand(key)) for key in list(self._pieces) if key[0] >= first]
+        return [_registers_of(piece) for piece in self._standing_from(first)]
 
     def drop_below(self, bucket: int) -> None:
-        self._pieces = {key: pieces for key, pieces in self._pieces.items() if key[0] >= bucket}
+        self._pieces = {number: pieces for number, pieces in self._pieces.items() if number >= bucket}
 
-    def _stand(self, key: tuple[int, int]) -> Piece:
-        pieces = self._pieces[key]
-        if len(pieces) > 1:
-            pieces[:] = [_latest(pieces)]
-        return pieces[0]
+    def _standing_from(self, first: int) -> Iterator[Piece]:
+        for bucket in self._pieces:
+            if bucket >= first:
+                yield from self._standing(bucket)
 
-    def _sum(self, keys: Iterable[tuple[int, int]]) -> BucketTotal:
-        standing = [self._stand(key) for key in keys]
+    def _standing(self, bucket: int) -> Iterator[Piece]:
+        """What stands of each source partition for a bucket."""
+        for pieces in self._pieces.get(bucket, {}).values():
+            if len(pieces) > 1:
+                pieces[:] = [_latest(pieces)]
+            yield pieces[0]
+
+    def total(self, bucket: int) -> BucketTotal:
+        """Sum over source partitions of what stands for a bucket."""
+        standing = list(self._standing(bucket))
         if not standing:
             none = np.zeros(0, dtype=np.int64)
             return BucketTotal(

@@ -7,29 +7,31 @@ returns is what a restart needs to come back to the same state.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calendar_period import period_bounds
 from detectors.slo import Slo
 from models.arrays import Counts, Numbers, Rows
 from streams.aggregate.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
 from streams.aggregate.partials import ExemplarRow
 from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
-from streams.aggregate.tables import Keys, distinct, sum_by_key
+from streams.aggregate.tables import Keys, sum_by_key
 from streams.columns import Table
 from streams.plan import BUCKET_MS, MICRO, Rollup
-from streams.points import NO_POINTS, PointRows, PointTable, as_batch, contributions, in_time_order
-from streams.window.counters import CounterState
+from streams.points import PointRows, PointTable, contributions
 from streams.window.held import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
-from streams.window.rings import Rings, window_start
+from streams.window.open_points import OpenPoints
+from streams.window.rings import LEVEL_SLOT_MS, Rings, window_start
 from streams.window.series_table import SeriesTable
+from streams.window.totals import KEPT_BUCKETS, Totals, shards_of
 
 SKETCH_WINDOW_MS_MAX = 3_600_000
 """Quantiles and distinct counts are kept for windows up to an hour; longer ones have exact counts only."""
+
+HOUR_BUCKETS = LEVEL_SLOT_MS[2] // BUCKET_MS
 
 _NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
 
@@ -48,15 +50,11 @@ class RollupWindow:
         self.table = SeriesTable(series_count_max)
         self.rings = Rings(rollup.windows_ms, self.counter_count)
         self.held = HeldBuckets(len(rollup.measures))
-        self.totals: Counts = np.zeros((0, self.counter_count), dtype=np.int64)
-        self.period: Counts = np.zeros((0, self.counter_count), dtype=np.int64)
+        self.points = OpenPoints(len(rollup.measures))
+        self.totals = Totals(self.counter_count, rollup.calendar)
         self.exemplars: dict[int, ExemplarRow] = {}
         """Latest exemplar of a series, by its number; not stored."""
-        self.period_end = 0
-        """First bucket of the next calendar period."""
         self._slice: Counts = np.zeros((0, 2), dtype=np.int64)
-        self._points: dict[int, list[PointRows]] = {}
-        self._running = CounterState()
         self._sketch_windows = [w for w in rollup.windows_ms if w <= SKETCH_WINDOW_MS_MAX]
         self._kept = max(self._sketch_windows, default=0) // BUCKET_MS
         self._sketches: deque[tuple[int, Keys, Counts]] = deque()
@@ -74,11 +72,7 @@ class RollupWindow:
     def accept(self, partition: int, offset: int, table: Table, first: int) -> list[int]:
         """Take the rows of a frame whose buckets are `first` or later; returns these buckets."""
         numbers = self.table.numbers(table.hashes, table.names)[table.series]
-        keep = (table.bucket >= first) & (numbers >= 0)
-        buckets = distinct(table.bucket[keep]).tolist()
-        if not buckets:
-            return []
-        whole = Piece(
+        rows = Piece(
             series=numbers,
             offset=np.full(len(table), offset, dtype=np.int64),
             counts=table.counts,
@@ -89,26 +83,27 @@ class RollupWindow:
             registers=table.registers,
             ranks=table.ranks,
         )
-        for bucket in buckets:
-            rows = np.flatnonzero(keep & (table.bucket == bucket))
-            self.held.replace(partition, bucket, whole if len(rows) == len(table) else whole.take(rows))
-        return [int(bucket) for bucket in buckets]
+        bucket = table.bucket
+        keep = (bucket >= first) & (numbers >= 0)
+        if not keep.all():
+            rows, bucket = rows.take(np.flatnonzero(keep)), bucket[keep]
+        # a flush has its rows in ascending order of buckets, so that few pieces hold them
+        starts = np.flatnonzero(np.diff(bucket, prepend=-1))
+        buckets: list[int] = bucket[starts].tolist()
+        for number, piece in zip(buckets, rows.cut(np.append(starts, len(bucket))), strict=True):
+            self.held.replace(partition, number, piece)
+        return buckets
 
     def accept_points(self, table: PointTable, first: int) -> list[int]:
         """Take the points of a frame whose buckets are `first` or later; returns these buckets."""
-        rows = table.rows[table.rows["bucket"] >= first]
-        if len(rows) == 0:
-            return []
+        rows = table.rows.copy()
         rows["series"] = self.table.numbers(table.hashes, table.names)[rows["series"]]
-        rows = rows[rows["series"] >= 0]
-        buckets = distinct(rows["bucket"]).tolist()
-        for bucket in buckets:
-            self._points.setdefault(bucket, []).append(rows[rows["bucket"] == bucket])
-        return [int(bucket) for bucket in buckets]
+        keep = (rows["series"] >= 0) & (rows["time_ms"] >= first * BUCKET_MS)
+        return self.points.add(rows[keep])
 
     def open_buckets(self) -> set[int]:
         """Buckets of which something is held."""
-        return self.held.buckets() | set(self._points)
+        return self.held.buckets() | self.points.buckets()
 
     def note_exemplar(self, row: ExemplarRow) -> None:
         """Keep the latest exemplar of a series that is known."""
@@ -122,15 +117,12 @@ class RollupWindow:
         Buckets come in ascending order; those without rows may be left out, except that slices are only
         judged where `seal` is called for the bucket that ends them.
         """
-        points = self._points.get(bucket)
-        rows = NO_POINTS if points is None else in_time_order(np.concatenate(points))
-        total = self._with_points(self.held.total(bucket), rows)
+        rows, increase = self.points.close(bucket)
+        total = self._with_points(self.held.total(bucket), rows, increase)
         series, counts = self._with_slices(bucket, total)
         self.rings.push(bucket, series, counts)
-        self._start_period(bucket)
-        self._make_room()
-        self.totals[series] += counts
-        self.period[series] += counts
+        self.totals.make_room(self.series_count)
+        self.totals.add(bucket, series, counts)
         if len(total.bins):
             self._sketches.append((bucket, *_narrow(total.bins, total.bin_counts)))
         if len(total.registers):
@@ -143,11 +135,11 @@ class RollupWindow:
     def drop_sealed(self, end: int) -> None:
         """Buckets below `end` are durable and need not be held any longer."""
         self.held.drop_below(end)
-        self._points = {bucket: rows for bucket, rows in self._points.items() if bucket >= end}
+        self.points.drop_below(end)
 
-    def load_points(self, table: PointTable) -> None:
+    def load_points(self, tables: Sequence[PointTable]) -> None:
         """Let counters go on from the stored points of a bucket; buckets come in ascending order."""
-        self._running.increases(as_batch(table.rows))
+        self.points.load(np.concatenate([table.rows for table in tables]))
 
     def slot_table(self, level: int, slot: int) -> Table | None:
         """Stored form of a complete slot of a coarser level, or None if it is empty or not kept."""
@@ -164,11 +156,10 @@ class RollupWindow:
         numbers = self.table.numbers(table.hashes, table.names)[table.series]
         known = numbers >= 0
         numbers, stored = numbers[known], table.counts[known]
-        width = self.counter_count
-        counts, totals, period = stored[:, :width], stored[:, width : 2 * width], stored[:, 2 * width :]
-        self._make_room()
-        self.totals[numbers] = np.maximum(self.totals[numbers], totals)
-        self._load_period(level, slot, numbers, period, latest)
+        counts, totals = stored[:, : self.counter_count], stored[:, self.counter_count :]
+        width = LEVEL_SLOT_MS[level] // BUCKET_MS
+        self.totals.make_room(self.series_count)
+        self.totals.load(numbers, totals, np.full(len(numbers), (slot + 1) * width - 1), latest)
         for number, spec in enumerate(self.rings.levels):
             current = latest // spec.width
             if number == level:
@@ -187,11 +178,37 @@ class RollupWindow:
                 order = np.argsort(keys)
                 self._registers.append((slot, keys[order], table.ranks[order]))
 
+    def totals_tables(self, shards: Set[int], latest: int) -> dict[int, Table]:
+        """Totals of all series of some shards once the bucket `latest` is sealed, to be stored apart."""
+        shard = shards_of(self.table.hashes[: len(self.totals.ever)])
+        tables = {}
+        for number in shards:
+            series = np.flatnonzero((shard == number) & (self.totals.last_bucket >= 0))
+            if len(series):
+                none = np.zeros((len(series), self.counter_count), dtype=np.int64)
+                tables[number] = self._stored(self.totals.last_bucket[series], series, none, None)
+        self.totals.settle(latest)
+        return tables
+
+    def touched_shards(self) -> set[int]:
+        """Shards of totals that have changed since they were stored."""
+        return set(shards_of(self.table.hashes[self.totals.touched()]).tolist())
+
+    def load_totals(self, table: Table, latest: int) -> None:
+        """Put back what `totals_tables` gave."""
+        recent = table.take(np.flatnonzero(table.bucket >= latest - KEPT_BUCKETS))
+        numbers = self.table.numbers(recent.hashes, recent.names)[recent.series]
+        known = numbers >= 0
+        self.totals.make_room(self.series_count)
+        totals = recent.counts[known, self.counter_count :]
+        self.totals.load(numbers[known], totals, recent.bucket[known], latest)
+
     def finish_load(self, latest: int) -> None:
         """All stored slots are loaded; windows end after the bucket `latest`."""
         self.rings.rebuild(latest + 1)
         self._forget(latest + 1)
-        self._make_room()
+        self.totals.make_room(self.series_count)
+        self.totals.settle(latest // HOUR_BUCKETS * HOUR_BUCKETS - 1)
         if self.sliced:
             assert self.slo is not None
             width = self.slo.slice_ms // BUCKET_MS
@@ -201,16 +218,21 @@ class RollupWindow:
 
     def live_sums(self, end: int) -> Counts:
         """Sums of the windows that end before `end`, open buckets included : Counts [W, S, C]."""
-        first = self.rings.end if self.rings.end is not None else 0
-        open_counts = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
-        open_counts[:, : self.held.counter_count] = self.held.counts_from(first, self.series_count)
+        sealed = self.rings.end if self.rings.end is not None else 0
+        oldest = min(self.held.buckets(), default=end)
+        starts = [max(sealed, oldest, window_start(window, end)) for window in self.rollup.windows_ms]
+        # where a source partition lags, open buckets may reach back beyond the shorter windows
+        held = {first: self.held.counts_from(first, self.series_count) for first in set(starts)}
+        open_counts = np.zeros((len(starts), self.series_count, self.counter_count), dtype=np.int64)
+        for index, first in enumerate(starts):
+            open_counts[index, :, : self.held.counter_count] = held[first]
         return self.rings.sums_at(end, open_counts)
 
     def live_totals(self) -> Counts:
         """Counts since ever, open buckets included : Counts [S, C]."""
         first = self.rings.end if self.rings.end is not None else 0
         result = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
-        result[: len(self.totals)] = self.totals
+        result[: len(self.totals.ever)] = self.totals.ever
         result[:, : self.held.counter_count] += self.held.counts_from(first, self.series_count)
         return result
 
@@ -235,13 +257,11 @@ class RollupWindow:
         merged = (series[mine] << REGISTER_BITS) | (slot[mine] & (REGISTER_COUNT - 1))
         return estimates_of(merged, ranks[mine], self.series_count)
 
-    def _with_points(self, total: BucketTotal, rows: PointRows) -> BucketTotal:
+    def _with_points(self, total: BucketTotal, rows: PointRows, increase: Numbers) -> BucketTotal:
         """The bucket with the increases of its counters."""
         if len(rows) == 0:
             return total
-        counts, bins, bin_counts = contributions(
-            rows, self._running.increases(as_batch(rows)), self.rollup.measures
-        )
+        counts, bins, bin_counts = contributions(rows, increase, self.rollup.measures)
         series, sums = sum_by_key(
             np.concatenate([total.series, rows["series"]]), np.concatenate([total.counts, counts])
         )
@@ -263,8 +283,8 @@ class RollupWindow:
         series = np.flatnonzero(counts.any(axis=1))
         return series, counts[series]
 
-    def _stored(self, slot: int, series: Rows, counts: Counts, total: BucketTotal | None) -> Table:
-        stored = np.concatenate([counts, self.totals[series], self.period[series]], axis=1)
+    def _stored(self, slot: int | Rows, series: Rows, counts: Counts, total: BucketTotal | None) -> Table:
+        stored = np.concatenate([counts, self.totals.stored(series)], axis=1)
         none = np.zeros(len(series), dtype=np.int64)
         bins_per_row, registers_per_row = none, none
         if total is not None:
@@ -288,30 +308,6 @@ class RollupWindow:
             registers=_NO_ROWS if total is None else total.registers & (BIN_COUNT - 1),
             ranks=np.zeros(0, dtype=np.uint8) if total is None else total.ranks,
         )
-
-    def _start_period(self, bucket: int) -> None:
-        if self.rollup.calendar is not None and bucket >= self.period_end:
-            _, end = period_bounds(self.rollup.calendar, bucket * BUCKET_MS)
-            self.period_end = end // BUCKET_MS
-            self.period[:] = 0
-
-    def _load_period(self, level: int, slot: int, series: Rows, period: Counts, latest: int) -> None:
-        """Period sums grow while a period lasts, so that of the stored ones the largest is the last."""
-        if self.rollup.calendar is None:
-            return
-        start, end = period_bounds(self.rollup.calendar, latest * BUCKET_MS)
-        self.period_end = end // BUCKET_MS
-        if (
-            slot * (self.rings.levels[level].width if level < len(self.rings.levels) else 1) * BUCKET_MS
-            >= start
-        ):
-            self.period[series] = np.maximum(self.period[series], period)
-
-    def _make_room(self) -> None:
-        missing = self.series_count - len(self.totals)
-        if missing > 0:
-            self.totals = np.pad(self.totals, ((0, missing), (0, 0)))
-            self.period = np.pad(self.period, ((0, missing), (0, 0)))
 
     def _forget(self, end: int) -> None:
         for kept in (self._sketches, self._registers):

@@ -31,12 +31,12 @@ from models.arrays import Counts
 from streams.aggregate.partials import Frame
 from streams.aggregate.partition import NEVER, outcomes_rollup
 from streams.columns import Table
-from streams.decode.batch import COUNTER_LOOKBACK_MS
 from streams.plan import BUCKET_MS, MICRO, Rollup, SourcePlan, Sum
 from streams.points import PointTable
-from streams.window.blocks import Block
+from streams.window.blocks import TOTALS_LEVEL, Block
+from streams.window.counters import COUNTER_LOOKBACK_MS
 from streams.window.rings import LEVEL_SLOT_MS, window_start
-from streams.window.rollup_window import RollupWindow
+from streams.window.rollup_window import HOUR_BUCKETS, RollupWindow
 
 QUIET_BUCKETS = 360
 """An hour: after it all windows that tiers call short are empty, and absence changes no alert."""
@@ -131,9 +131,11 @@ class SourceWindow:
             for bucket in window.accept(partition, frame.offset, table, first):
                 self._first.setdefault(bucket, offset)
         for points in frame.points:
-            if points.rollup in self.rollups:
-                for bucket in self.rollups[points.rollup].accept_points(points, first):
-                    self._first.setdefault(bucket, offset)
+            window = self.rollups.get(points.rollup)
+            if window is None or points.measure_count != len(window.rollup.measures):
+                continue  # counted under another configuration
+            for bucket in window.accept_points(points, first):
+                self._first.setdefault(bucket, offset)
         for row in frame.exemplars:
             if row.rollup in self.rollups:
                 self.rollups[row.rollup].note_exemplar(row)
@@ -178,12 +180,16 @@ class SourceWindow:
         for block in blocks:
             for table in block.tables:
                 window = self.rollups.get(table.rollup)
-                if window is not None and table.counts.shape[1] == 3 * window.counter_count:
+                if window is None or table.counts.shape[1] != 3 * window.counter_count:
+                    continue  # counted under another configuration
+                if block.level == TOTALS_LEVEL:
+                    window.load_totals(table, latest)
+                else:
                     window.load(block.level, block.slot, table, latest)
             if block.level == 0 and block.slot > latest - COUNTER_BUCKETS:
-                for points in block.points:
-                    if points.rollup in self.rollups:
-                        self.rollups[points.rollup].load_points(points)
+                for name, tables in _by_rollup(block.points).items():
+                    if name in self.rollups:
+                        self.rollups[name].load_points(tables)
             if block.level == 0 and block.slot == latest:
                 self._alerts = block.alerts
                 self.book = AlertBook.load(msgspec.json.decode(block.alerts))
@@ -253,6 +259,17 @@ class SourceWindow:
             tables = [t for w in self.rollups.values() if (t := w.slot_table(level, slot)) is not None]
             if tables:
                 yield Block(self.plan.name, level, slot, tables)
+        if self._last_bucket // HOUR_BUCKETS != bucket // HOUR_BUCKETS:
+            yield from self._changed_totals(self._last_bucket)
+
+    def _changed_totals(self, latest: int) -> Iterator[Block]:
+        """Shards of totals in which an hour has changed something, of all rollups together."""
+        windows = self.rollups.values()
+        shards = set().union(*(window.touched_shards() for window in windows))
+        tables = [window.totals_tables(shards, latest) for window in windows]
+        for shard in sorted(shards):
+            mine = [by_shard[shard] for by_shard in tables if shard in by_shard]
+            yield Block(self.plan.name, TOTALS_LEVEL, shard, mine)
 
     def _judge(self, at_ms: int) -> list[Transition]:
         moved: list[Transition] = []
@@ -318,12 +335,20 @@ class SourceWindow:
         return period_counts(window, slo, at_ms)
 
 
+def _by_rollup(points: Sequence[PointTable]) -> dict[str, list[PointTable]]:
+    """A point of many rows may lie in two tables, and counts as a whole."""
+    found: dict[str, list[PointTable]] = {}
+    for table in points:
+        found.setdefault(table.rollup, []).append(table)
+    return found
+
+
 def period_counts(window: RollupWindow, slo: Slo, at_ms: int) -> tuple[Counts, Counts]:
     """(good, total) : Counts [S] each, of the calendar period so far, sealed buckets, without maintenance."""
     assert slo.calendar is not None
     first, second = window.budget_columns
     period = np.zeros((window.series_count, window.counter_count), dtype=np.int64)
-    period[: len(window.period)] = window.period
+    period[: len(window.totals.period)] = window.totals.period
     start = period_bounds(slo.calendar, at_ms - 1)[0] // BUCKET_MS
     for begin, until in _maintenance(slo, start, at_ms // BUCKET_MS):
         left_out = window.rings.between(begin, until)

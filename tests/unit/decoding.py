@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from streams.decode.batch import Column, EventBatch, Field, Kind, Layout, Records, Strings
 from streams.decode.registry import make_decoder
+from streams.points import in_time_order, running_rows
+from streams.window.counters import CounterState
 
 ARRIVED_MS = 1_700_000_000_000
 """Kafka timestamp of the first record; each further record is a millisecond later."""
@@ -42,6 +45,33 @@ def plain(column: Column) -> list[Any]:
 def columns(batch: EventBatch) -> dict[str, list[Any]]:
     """All columns as lists."""
     return {name: plain(column) for name, column in batch.columns.items()}
+
+
+def with_increases(batch: EventBatch) -> EventBatch:
+    """The batch with increases for running totals: in the weight, and for plain counters in their columns."""
+    counters = batch.counters
+    if counters is None:
+        return batch
+    rows = running_rows(batch, counters)[1].rows[counters.rows]
+    ordered = in_time_order(rows[np.isfinite(rows["value"])])
+    found = CounterState().increases(ordered).tolist()
+    keys = zip(ordered["identity"].tolist(), ordered["time_ms"].tolist(), strict=True)
+    by_key = dict(zip(keys, found, strict=True))
+    increase = [
+        by_key.get(key, np.nan)
+        for key in zip(rows["identity"].tolist(), rows["time_ms"].tolist(), strict=True)
+    ]
+    weight = np.ones(len(batch), np.int64) if batch.weight is None else batch.weight.copy()
+    weight[counters.rows] = np.rint(np.nan_to_num(increase))
+    changed = dict(batch.columns)
+    plain = rows["identity"] == rows["point"]
+    for name, scale in counters.columns.items():
+        column = changed.get(name)
+        if isinstance(column, np.ndarray):
+            column = column.copy()
+            column[counters.rows[plain]] = np.array(increase)[plain] * scale
+            changed[name] = column
+    return replace(batch, columns=changed, weight=weight, counters=None)
 
 
 def reasons(batch: EventBatch) -> list[tuple[int, str]]:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.window.counters import CounterState
 from streams.decode.batch import Counters, EventBatch, Strings
+from streams.window.counters import CounterState
 
 LOOKBACK_MS = 30_000
 HORIZON_MS = 20_000

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.aggregate.counters import CounterState
-from streams.decode.batch import COUNTER_LOOKBACK_MS, Layout
+from streams.decode.batch import Layout
 from streams.decode.registry import make_decoder
+from tests.unit.decoding import with_increases
 from tests.unit.metric_decoding import (
     GOLDEN,
     assert_batches_do_not_matter,
@@ -77,7 +77,6 @@ def test_types_of_data_sources() -> None:
     assert [row["metric"] for row in rows] == ["collectd_interface_if_octets"] * 2 + [
         "collectd_interface_if_octets_total"
     ] * 2
-    assert make_decoder("collectd", Layout(wanted={}, counters=())).lookback_ms == COUNTER_LOOKBACK_MS
 
 
 def test_the_format_tells_counters_not_their_names() -> None:
@@ -92,7 +91,7 @@ def test_a_counter_that_wraps_counts_what_came_after() -> None:
         for at, value in readings
     ]
     batch = make_decoder("collectd", LAYOUT).decode(records_of([record(one) for one in lists]))
-    increases = rows_of(CounterState().increases(batch))
+    increases = rows_of(with_increases(batch))
     assert [row["value"] for row in increases] == [0.0, 5.0, 4.0, 6.0]
 
 

@@ -14,7 +14,7 @@ from streams.decode.batch import Field, Layout, Records
 from streams.decode.json_shape import parse_path
 from streams.decode.registry import FORMATS, make_decoder
 from streams.decode.strings import plain_text
-from tests.unit.decoding import ARRIVED_MS, columns, decode, reasons
+from tests.unit.decoding import ARRIVED_MS, columns, decode, reasons, records_of
 
 S, N = "string", "number"
 
@@ -27,7 +27,8 @@ def test_an_unknown_format_names_the_nearest() -> None:
 def test_every_registered_format_makes_a_decoder() -> None:
     for name in FORMATS:
         signal = "logs" if name.startswith("otlp") else None
-        assert make_decoder(name, Layout(wanted={"a": N}, signal=signal)).lookback_ms >= 0  # type: ignore[arg-type]
+        decoder = make_decoder(name, Layout(wanted={"a": N}, signal=signal))  # type: ignore[arg-type]
+        assert len(decoder.decode(records_of([]))) == 0
 
 
 @pytest.mark.parametrize(

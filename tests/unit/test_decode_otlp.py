@@ -18,10 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
 
-from streams.aggregate.counters import CounterState
 from streams.decode.batch import Counters, EventBatch, Field, Layout, Records
 from streams.decode.otlp import make_json, make_proto
-from tests.unit.decoding import ARRIVED_MS, columns, decode, reasons, records_of
+from tests.unit.decoding import ARRIVED_MS, columns, decode, reasons, records_of, with_increases
 from tests.unit.otlp_messages import metrics_data, to_json, traces_data
 
 SECOND = 10**9
@@ -131,7 +130,7 @@ def test_a_change_of_scale_above_the_kept_one_keeps_cumulative_series() -> None:
     fine = point(0, 5, 4, [1, 1, 1, 1])  # at scale 3: all in bucket 1
     coarse = point(1, 3, 1, [6, 2])
     record = metrics_of(fine, coarse, kind="exponentialHistogram", aggregationTemporality=2)
-    batch = CounterState().increases(decode_metrics(record))
+    batch = with_increases(decode_metrics(record))
     assert batch.weight is not None
     assert batch.weight.tolist() == [0, 2, 2]
     assert columns(batch)["value"] == pytest.approx([2 ** (2 / 8), 2 ** (2 / 8), 2 ** (3 / 8)])
@@ -145,7 +144,7 @@ def test_over_a_scale_below_the_kept_one_the_count_stays_exact() -> None:
 
     points = point(1, 3, [6]), point(2, 2, [4, 8]), point(3, 2, [5, 8])
     record = metrics_of(*points, kind="exponentialHistogram", aggregationTemporality=2)
-    batch = CounterState().increases(decode_metrics(record))
+    batch = with_increases(decode_metrics(record))
     assert batch.weight is not None
     assert batch.weight.tolist() == [6, 2, 4, 1, 0]
 
@@ -164,7 +163,7 @@ def test_what_a_number_weighs_depends_on_its_metric(
     kind: str, body: dict[str, Any], weights: list[int], values: list[float]
 ) -> None:
     points = [{"timeUnixNano": NOW, "asDouble": 2.5}, {"timeUnixNano": NOW + SECOND, "asInt": "4"}]
-    batch = CounterState().increases(decode_metrics(metrics_of(*points, kind=kind, **body)))
+    batch = with_increases(decode_metrics(metrics_of(*points, kind=kind, **body)))
     assert batch.weight is not None
     assert batch.weight.tolist() == weights
     assert columns(batch)["value"] == values
@@ -175,7 +174,7 @@ def test_a_summary_counts_its_mean() -> None:
         {"timeUnixNano": NOW, "startTimeUnixNano": NOW - SECOND, "count": "4", "sum": 2.0},
         {"timeUnixNano": NOW + SECOND, "startTimeUnixNano": NOW - SECOND, "count": "10", "sum": 20.0},
     ]
-    batch = CounterState().increases(decode_metrics(metrics_of(*points, kind="summary")))
+    batch = with_increases(decode_metrics(metrics_of(*points, kind="summary")))
     assert batch.weight is not None
     assert batch.weight.tolist() == [4, 6]
     assert columns(batch)["value"] == [0.5, 2.0]
@@ -188,7 +187,7 @@ def test_no_recorded_value_is_an_event_without_weight_that_resets_nothing() -> N
         {"timeUnixNano": NOW + 2 * SECOND, "asInt": 7},
     ]
     record = metrics_of(*points, kind="sum", aggregationTemporality=2, isMonotonic=True)
-    batch = CounterState().increases(decode_metrics(record))
+    batch = with_increases(decode_metrics(record))
     assert batch.event_count == 3
     assert batch.weight is not None
     assert batch.weight.tolist() == [0, 0, 2]
@@ -240,7 +239,7 @@ def test_a_mapped_value_is_scaled_and_stays_a_counter() -> None:
     record = metrics_of(*points, kind="sum", aggregationTemporality=2, isMonotonic=True)
     batch = decode_metrics(record, wanted={"busy": "number"}, fields={"busy": Field("value", 0.001)})
     assert columns(batch) == {"busy": [1.0, 4.0]}
-    assert columns(CounterState().increases(batch)) == {"busy": [0.0, 3.0]}
+    assert columns(with_increases(batch)) == {"busy": [0.0, 3.0]}
 
 
 def test_the_record_s_own_time_can_be_taken() -> None:

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from streams.window.counters import CounterState
 from streams.decode.batch import EventBatch, Kind
-from tests.unit.decoding import decode
+from tests.unit.decoding import decode, with_increases
 from tests.unit.metric_decoding import GOLDEN, assert_golden
 
 FOLDER = GOLDEN / "otlp"
@@ -45,7 +44,7 @@ def read(name: str, encoding: str) -> EventBatch:
         values = (FOLDER / f"{name}.jsonl").read_bytes().splitlines()
     signal: Any = name.partition("-")[0]
     batch = decode(encoding, values, WANTED[name], signal=signal)  # type: ignore[arg-type]
-    return CounterState().increases(batch)
+    return with_increases(batch)
 
 
 @pytest.mark.parametrize("encoding", ["otlp_proto", "otlp_json"])

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.aggregate.counters import CounterState
 from streams.decode.batch import Field, Layout
 from streams.decode.registry import make_decoder
+from tests.unit.decoding import with_increases
 from tests.unit.metric_decoding import (
     GOLDEN,
     assert_batches_do_not_matter,
@@ -87,7 +87,7 @@ def test_the_name_is_found_among_the_labels() -> None:
 
 def test_a_counter_increases_by_what_was_added_and_its_end_counts_nothing() -> None:
     decoder = make_decoder("prometheus", LAYOUT)
-    batch = CounterState().increases(decoder.decode(records_of(GOLDEN_RECORDS)))
+    batch = with_increases(decoder.decode(records_of(GOLDEN_RECORDS)))
     counted = [row for row in rows_of(batch) if row["metric"] == "http_requests_total"]
     assert repr([row["value"] for row in counted]) == "[0.0, 7.0, nan]"
     assert [row["weight"] for row in counted] == [0, 7, 0]

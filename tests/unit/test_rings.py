@@ -71,7 +71,13 @@ def test_series_in_any_number_of_chunks_keep_their_counts(series, amount):
 
 
 def test_a_window_is_the_smallest_number_of_slots_that_covers_it():
-    assert [level_of(w) for w in (300_000, 3_600_000, 3_610_000, 3 * 86_400_000, 7 * 86_400_000)] == [0, 0, 1, 1, 2]
+    assert [level_of(w) for w in (300_000, 3_600_000, 3_610_000, 3 * 86_400_000, 7 * 86_400_000)] == [
+        0,
+        0,
+        1,
+        1,
+        2,
+    ]
     assert window_start(300_000, 1000) == 970
     assert window_start(7_200_000, 1000) == (1000 - 720) // 30 * 30
     assert window_start(7_200_000, 1020) == 300

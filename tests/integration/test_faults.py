@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
 from streams.config.compile import compile_plan
 from streams.config.load import load_config
@@ -187,7 +186,6 @@ def truth(values: dict[int, list[bytes]]) -> tuple[Counter[str], Counter[tuple[s
     return outcomes, routes
 
 
-@pytest.mark.timeout(420)
 def test_everything_equals_the_truth_after_many_faults(
     kafka: Broker, topic_name: Any, tmp_path: Path
 ) -> None:

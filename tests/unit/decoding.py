@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from streams.aggregate.sketch import bins_of
 from streams.decode.batch import Column, EventBatch, Field, Kind, Layout, Records, Strings
 from streams.decode.registry import make_decoder
 from streams.points import in_time_order, running_rows
@@ -53,6 +54,10 @@ def with_increases(batch: EventBatch) -> EventBatch:
     if counters is None:
         return batch
     rows = running_rows(batch, counters)[1].rows[counters.rows]
+    value = batch.columns.get("value")
+    if isinstance(value, np.ndarray):  # a histogram's rows are taken in the order of their bounds
+        bucket = rows["identity"] != rows["point"]
+        rows["bin"][bucket] = bins_of(value[counters.rows[bucket]]) + 1
     ordered = in_time_order(rows[np.isfinite(rows["value"])])
     found = CounterState().increases(ordered).tolist()
     keys = zip(ordered["identity"].tolist(), ordered["time_ms"].tolist(), strict=True)

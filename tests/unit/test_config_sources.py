@@ -72,10 +72,10 @@ def test_slips_in_columns_of_metric_formats(tmp_path: Path) -> None:
     )
     assert problems == [
         "c.yaml:4: sources.s2.series[1]: expected a column of collectd, found plugins; did you mean plugin?",
-        "c.yaml:4: sources.s2.series[2]: expected a column of collectd, found instance; its columns are "
-        "metric, host, plugin, plugin_instance, type, type_instance, dsname, dstype, value",
+        "c.yaml:4: sources.s2.series[2]: expected a column of collectd, found instance; did you mean "
+        "type_instance?",
         "c.yaml:5: sources.s3.error: expected a number column, found measurement, which is text in telegraf\n"
-        "    measurement > 3\n    ^",
+        "      measurement > 3\n      ^",
     ]
     assert notes == [
         "c.yaml:2: sources.s0.series[1]: note: measurment is no column of influx itself and is read as a tag;"

@@ -1,4 +1,4 @@
-"""`CounterState` against a naive loop: increases, resets, order, batches, restarts, memory."""
+"""`CounterState` against a naive loop: increases, resets, order, restarts, memory."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.decode.batch import Counters, EventBatch, Strings
+from streams.points import PointRows, in_time_order, point_type
 from streams.window.counters import CounterState
 
 LOOKBACK_MS = 30_000
-HORIZON_MS = 20_000
 
 
 @dataclass(frozen=True)
@@ -45,16 +43,11 @@ def share(point: Point, growth: int) -> dict[int, float]:
     return shares
 
 
-def naive(log: list[Point]) -> list[dict[int, float]]:
+def naive(points: list[Point]) -> list[dict[int, float]]:
     """Increase of each bucket of each point, as the module's header defines it."""
-    newest, last, increases = -(10**9), {}, []
-    for point in log:
-        newest = max(newest, point.time_ms)
+    last, increases = {}, []
+    for point in points:
         before = last.get(point.series)
-        late = point.time_ms < newest - HORIZON_MS
-        if late or (before is not None and point.time_ms <= before.time_ms):
-            increases.append(dict.fromkeys(point.totals, 0.0))
-            continue
         last[point.series] = point
         if before is None or before.time_ms < point.time_ms - LOOKBACK_MS:
             recent = point.start_ms > 0 and point.start_ms >= point.time_ms - LOOKBACK_MS
@@ -81,70 +74,41 @@ def naive(log: list[Point]) -> list[dict[int, float]]:
     return increases
 
 
-def batch_of(points: list[Point]) -> EventBatch:
-    """An `EventBatch` as a decoder makes it, with a gauge's row before each point."""
-    time, head, rows, identity, series, start, total, value = [], [], [], [], [], [], [], []
-    for point in points:
-        time.append(point.time_ms)
-        head.append(True)
-        value.append(7.5)
-        for index, (bucket, count) in enumerate(point.totals.items()):
-            rows.append(len(time))
-            time.append(point.time_ms)
-            head.append(index == 0)
-            series.append(point.series)
-            identity.append(point.series if point.plain else point.series * 1000 + bucket + 1)
-            start.append(point.start_ms)
-            total.append(count)
-            value.append(count if point.plain else bucket)
-    return EventBatch(
-        time_ms=np.array(time, dtype=np.int64),
-        record=np.arange(len(time), dtype=np.int64),
-        columns={"value": np.array(value, dtype=np.float64)},
-        weight=np.ones(len(time), dtype=np.int64),
-        head=np.array(head, dtype=np.bool_),
-        counters=Counters(
-            np.array(rows, dtype=np.int64),
-            np.array(identity, dtype=np.uint64),
-            np.array(start, dtype=np.int64),
-            np.array(total, dtype=np.float64),
-            np.array(series, dtype=np.uint64),
-        ),
-    )
+def rows_of(points: list[Point]) -> PointRows:
+    """The points as they travel."""
+    flat = [(point, bucket, total) for point in points for bucket, total in point.totals.items()]
+    rows = np.zeros(len(flat), dtype=point_type(1))
+    for row, (point, bucket, total) in zip(rows, flat, strict=True):
+        row["identity"] = point.series if point.plain else point.series * 1000 + bucket + 1
+        row["point"] = point.series
+        row["time_ms"], row["start_ms"], row["value"] = point.time_ms, point.start_ms, total
+        row["bin"] = 0 if point.plain else bucket + 1
+    return rows
 
 
-def run(log: list[Point], cuts: list[int], state: CounterState | None = None) -> list[dict[int, float]]:
-    """Increases by `CounterState` with the log cut into batches before each of `cuts`."""
-    state = state or CounterState(lookback_ms=LOOKBACK_MS, horizon_ms=HORIZON_MS)
+def run(points: list[Point], cuts: list[int]) -> list[dict[int, float]]:
+    """Increases by `CounterState`, asked in turn for the points before each of `cuts`."""
+    state = CounterState(lookback_ms=LOOKBACK_MS)
     found = []
-    edges = [0, *sorted(cuts), len(log)]
-    for first, last in itertools.pairwise(edges):
-        part = log[first:last]
-        result = state.increases(batch_of(part))
-        assert result.counters is None
-        row = 0
+    for first, last in itertools.pairwise([0, *sorted(cuts), len(points)]):
+        part = points[first:last]
+        rows = in_time_order(rows_of(part))
+        keys = zip(rows["time_ms"].tolist(), rows["identity"].tolist(), strict=True)
+        increase = dict(zip(keys, state.increases(rows).tolist(), strict=True))
         for point in part:
-            assert result.weight[row] == 1
-            assert result.columns["value"][row] == 7.5
-            row += 1
-            increases = {}
-            for bucket in point.totals:
-                increases[bucket] = float(result.weight[row])
-                expected = increases[bucket] if point.plain else bucket
-                assert result.columns["value"][row] == expected
-                row += 1
-            found.append(increases)
+            of = {b: point.series if point.plain else point.series * 1000 + b + 1 for b in point.totals}
+            found.append({b: round(increase[point.time_ms, identity], 6) for b, identity in of.items()})
     return found
 
 
 @st.composite
-def logs(draw: st.DrawFn) -> list[Point]:
-    """Logs in which time mostly advances, with repeats, disorder, gaps, resets and new buckets."""
-    now, log = 100_000, []
+def histories(draw: st.DrawFn) -> list[Point]:
+    """Points in the order of time, with gaps, resets, new buckets and new bounds."""
+    now, points = 100_000, []
     totals: dict[int, dict[int, int]] = {}
     starts: dict[int, int] = {}
     for _ in range(draw(st.integers(1, 30))):
-        now += draw(st.sampled_from([0, 1, 1_000, 5_000, 5_000, 12_000, 31_000, 70_000]))
+        now += draw(st.sampled_from([1, 1_000, 5_000, 5_000, 12_000, 31_000, 70_000]))
         series = draw(st.sampled_from([1, 2, 10, 10]))
         if series not in totals or draw(st.integers(0, 5)) == 0:
             totals[series] = {}
@@ -154,90 +118,45 @@ def logs(draw: st.DrawFn) -> list[Point]:
             held = {bucket + 10: total for bucket, total in held.items()}
         for bucket in [0] if series < 10 else draw(st.lists(st.integers(0, 3), min_size=1, unique=True)):
             held[bucket] = held.get(bucket, 0) + draw(st.sampled_from([0, 1, 5, 100]))
-        totals[series] = held
-        time_ms = now - draw(st.sampled_from([0, 0, 0, 2_000, 15_000, 25_000, 60_000]))
-        log.append(Point(series, time_ms, starts[series], held))
-    return log
+        totals[series] = dict(sorted(held.items()))
+        points.append(Point(series, now, starts[series], totals[series]))
+    return points
 
 
 @settings(max_examples=300, deadline=None)
-@given(logs(), st.data())
-def test_equals_the_naive_loop_however_the_log_is_cut(log: list[Point], data: st.DataObject) -> None:
-    cuts = data.draw(st.lists(st.integers(0, len(log)), max_size=5))
-    assert run(log, cuts) == naive(log)
+@given(histories(), st.data())
+def test_equals_the_naive_loop_however_it_is_cut(points: list[Point], data: st.DataObject) -> None:
+    cuts = data.draw(st.lists(st.integers(0, len(points)), max_size=5))
+    assert run(points, cuts) == naive(points)
 
 
 @settings(max_examples=300, deadline=None)
-@given(logs(), st.data())
-def test_a_restart_before_the_last_lookback_changes_nothing(log: list[Point], data: st.DataObject) -> None:
-    whole = run(log, [])
-    seen = data.draw(st.integers(0, len(log)))
-    # What a worker that had read `seen` points may be asked about later: all that is not late by then.
-    newest = max((point.time_ms for point in log[:seen]), default=0)
-    oldest = newest - HORIZON_MS - LOOKBACK_MS
-    needed = [index for index, point in enumerate(log) if point.time_ms >= oldest]
-    restart = data.draw(st.integers(0, min([seen, *needed])))
-    assert run(log[restart:], [])[seen - restart :] == whole[seen:]
+@given(histories(), st.data())
+def test_a_restart_with_the_last_lookback_changes_nothing(points: list[Point], data: st.DataObject) -> None:
+    seen = data.draw(st.integers(0, len(points)))
+    # what comes next may lie back to back with the last point seen
+    oldest = points[min(seen, len(points) - 1)].time_ms - LOOKBACK_MS
+    restart = min([seen, *(i for i, point in enumerate(points) if point.time_ms >= oldest)])
+    assert run(points[restart:], [])[seen - restart :] == run(points, [])[seen:]
+
+
+def test_repeats_and_disorder_change_nothing() -> None:
+    points = [Point(1, 1_000 * t, 0, {0: t * t}) for t in range(1, 8)]
+    mixed = rows_of([*points[3:], *points, *points[:2]])
+    assert CounterState().increases(in_time_order(mixed)).tolist() == [0, 3, 5, 7, 9, 11, 13]
 
 
 def test_memory_holds_only_series_of_the_lookback() -> None:
-    state = CounterState(lookback_ms=30_000, horizon_ms=10_000)
+    state = CounterState(lookback_ms=30_000)
     for second in range(0, 600, 5):
         points = [
             Point(1000 + second, second * 1000 + 1, 0, {0: 1}),
             Point(2000 + second, second * 1000 + 1, 0, {0: 1}),
         ]
-        state.increases(batch_of(points))
-    # Each point is a series and a bucket; 40 s are kept, and forgetting happens each 10 s.
-    assert 2 * 2 * 8 <= len(state) <= 2 * 2 * 11
+        state.increases(in_time_order(rows_of(points)))
+    # each point is a series and a row, and one comes in each series every 5 s
+    assert 2 * 2 * 6 <= len(state) <= 2 * 2 * 9
 
 
-def test_rows_that_may_not_count_take_no_part() -> None:
-    state = CounterState()
-    far = 10**12
-    points = [Point(1, 1_000, 0, {0: 5}), Point(1, far, 0, {0: 6}), Point(1, 2_000, 0, {0: 8})]
-    usable = batch_of(points).time_ms != far
-    result = state.increases(batch_of(points), usable=usable)
-    assert result.weight[[1, 3, 5]].tolist() == [0, 0, 3]
-
-
-@pytest.mark.parametrize("total", [np.nan, np.inf])
-def test_a_total_that_is_no_number_is_unknown_and_no_predecessor(total: float) -> None:
-    counters = Counters(
-        np.array([0, 1, 2]),
-        np.array([1, 1, 1], np.uint64),
-        np.zeros(3, np.int64),
-        np.array([1.0, total, 3.5]),
-    )
-    batch = EventBatch(
-        time_ms=np.array([1, 2, 3]),
-        record=np.array([0, 1, 2]),
-        columns={"value": np.array([1.0, total, 3.5]), "route": Strings(np.zeros(3, np.int32), ["/"])},
-        counters=counters,
-    )
-    result = CounterState().increases(batch)
-    np.testing.assert_array_equal(result.columns["value"], [0.0, np.nan, 2.5])
-    assert result.weight.tolist() == [0, 0, 2]
-    assert result.columns["route"] is batch.columns["route"]
-    assert batch.columns["value"][0] == 1.0, "the batch that came in is not changed"
-
-
-def test_the_value_is_scaled_as_its_column_is() -> None:
-    counters = Counters(
-        np.array([0, 1]), np.array([1, 1], np.uint64), np.zeros(2, np.int64), np.array([1000.0, 4000.0]),
-        columns={"busy": 0.001},
-    )  # fmt: skip
-    batch = EventBatch(
-        time_ms=np.array([1, 2]),
-        record=np.array([0, 1]),
-        columns={"busy": np.array([1.0, 4.0])},
-        counters=counters,
-    )
-    result = CounterState().increases(batch)
-    assert result.columns["busy"].tolist() == [0.0, 3.0]
-    assert result.weight.tolist() == [0, 3000]
-
-
-def test_a_batch_without_counters_comes_back_as_it_is() -> None:
-    batch = EventBatch(time_ms=np.array([1]), record=np.array([0]), columns={})
-    assert CounterState().increases(batch) is batch
+def test_no_points_are_no_increases() -> None:
+    assert len(CounterState().increases(rows_of([]))) == 0

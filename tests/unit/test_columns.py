@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections import Counter
 
@@ -292,3 +293,14 @@ def test_another_format_is_named():
         decode_frame(pack([2, "s", 0, 5, None, 3, False, [], [], []], []))
     with pytest.raises(ValueError, match="format 2, this version reads format 1"):
         decode_blocks([pack([2, "s", 0, 5, 0, 1, b"[]", [], []], [])])
+
+
+def test_alerts_of_a_flood_are_cut_into_records_too():
+    rng = np.random.default_rng(1)
+    alerts = json.dumps(rng.integers(0, 2**62, 150_000).tolist()).encode()
+    block = Block("s", 0, 7, [], alerts)
+    records = encode_block(block)
+    assert len(records) > 1
+    assert max(len(value) for _, value in records) < 1_000_000
+    (back,) = decode_blocks([value for _, value in reversed(records)])
+    assert back.alerts == alerts

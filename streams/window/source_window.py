@@ -302,7 +302,8 @@ class SourceWindow:
             window = self.rollups[slo.rollup]
             if window.series_count == 0:
                 continue
-            good, total = self._counts(window, slo, at_ms)
+            # the rings go on; a report stays what it was
+            good, total = (counts.copy() for counts in self._counts(window, slo, at_ms))
             budget_good, budget_total = self.budget(window, slo, at_ms, good, total)
             reports.append(
                 SliReport(

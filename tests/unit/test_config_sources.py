@@ -67,7 +67,7 @@ def test_slips_in_columns_of_metric_formats(tmp_path: Path) -> None:
         tmp_path,
         "{topic: a, format: influx, series: [host, measurment]}",
         "{topic: b, format: prometheus, series: [instance, metrics]}",
-        "{topic: c, format: collectd, series: [host, plugins, rack]}",
+        "{topic: c, format: collectd, series: [host, plugins, instance]}",
         "{topic: d, format: telegraf, error: measurement > 3}",
     )
     assert problems == [

@@ -149,6 +149,7 @@ def test_an_incident_fires_is_repeated_survives_a_restart_and_resolves_once(
             "missing_after": "1d",
             "tiers": [{"severity": "page", "long": "1h", "short": "5m", "factor": 14.4}],
         },
+        web={"url": "https://slo.example.org/shop/"},
     )
     began = time.time() // 10 * 10 - 180 * MINUTE
     kafka.produce(
@@ -167,6 +168,7 @@ def test_an_incident_fires_is_repeated_survives_a_restart_and_resolves_once(
             "slo": "availability",
             "severity": "page",
         }
+        assert first["generatorURL"] == "https://slo.example.org/shop"
         wait_until(
             lambda: _of(alertmanager, BURN)["endsAt"] > first["endsAt"], timeout_s=30, what="a later endsAt"
         )
@@ -303,6 +305,7 @@ def test_a_source_that_appears_later_start_at_latest_and_a_silence(
             "severity": "ticket",
             "source": "requests",
         }
+        assert fired["generatorURL"] == worker.url
         worker.kill()
         worker.start()
         worker.wait_until_ready()

@@ -30,7 +30,8 @@ class WorkerProcess:
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         self.path = folder / f"{name}.yaml"
-        self.path.write_text(yaml.safe_dump({**config, "web": {"host": "127.0.0.1", "port": port}}))
+        web = {**config.get("web", {}), "host": "127.0.0.1", "port": port}
+        self.path.write_text(yaml.safe_dump({**config, "web": web}))
         self._server = ServerProcess(
             f"streamgauge worker {name}",
             [sys.executable, "-m", "streams.cli", "worker", "-c", str(self.path)],

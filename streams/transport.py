@@ -81,7 +81,7 @@ class Position:
 
     at: int
     asked_at_s: float = -1e9
-    patience_s: float = 2.0
+    patience_s: float = 1.0
 
     def admit(self, start: int, next_offset: int) -> Admission:
         if next_offset <= self.at:

@@ -1,303 +1,130 @@
 # ---
 # jupyter:
 #   jupytext:
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
+#     text_representation: {extension: .py, format_name: percent}
 # ---
 
 # %% [markdown]
-# # SLIs, burn rates and alerts of a log
+# # SLIs, burn rates and an alert, from a log file
 #
-# This notebook runs a log file through the steps of a worker (decode, aggregate, window, judge) without
-# Kafka, and shows what a worker would have published: SLIs, burn rates, the error budget, and which alert
-# fired when and why. Then it runs the same log under other alert thresholds, so that you can see what they
-# would have cost and caught **before** anybody is paged by them.
-#
-# To look into a log of your own, set the environment variables `NOTEBOOK_LOG` and `NOTEBOOK_CONFIG`, or
-# change the cell below. The log may be text (a record a line) or a capture of a topic, plain or compressed.
-
-# %% tags=["parameters"]
-import os
-
-log = os.environ.get("NOTEBOOK_LOG")  # None: a day of a small website is made up, with two incidents
-config_file = os.environ.get("NOTEBOOK_CONFIG", "examples/access-log.yaml")  # from the repository's top
-slo_name = None  # None: the first SLO of the configuration
+# The very code of a worker, without Kafka: records go into `LocalFlow`, SLI reports and alerts come out.
+# Set `LOG` and `CONFIG` to your own files; without them a day of a small web site is made up, with an
+# incident from 12:00 to 12:30.
 
 # %%
+import gzip
+import random
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import pandas as pd
-import yaml
-from IPython.display import display
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
+from detectors.alert import Transition
+from detectors.budget import burn_rate, error_budget_remaining, good_ratio
 from streams.config.compile import compile_plan
 from streams.config.load import load_config
-from streams.config.models import TierEntry
-from streams.demo.access_log import LogIncident, write_access_log
-from streams.files import is_capture, read_records
+from streams.files import read_records
 from streams.flow import LocalFlow
-from streams.replay.choose import choose_sources
-from streams.replay.frames import episode_frame, evidence_frame, sli_frame
+from streams.window.source_window import SliReport
 
-ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "examples").is_dir())
-config = load_config(ROOT / config_file)
+LOG: Path | None = None
+CONFIG = Path(__file__).resolve().parents[1] / "examples" / "access-log.yaml"
+SLO = "availability"
+INCIDENT = (datetime(2026, 3, 2, 12, 0, tzinfo=UTC), datetime(2026, 3, 2, 12, 30, tzinfo=UTC))
+
+
+def made_up_log() -> Path:
+    """A day of requests, two a second, of which a tenth fails during the incident."""
+    rng, path = random.Random(7), Path(tempfile.mkdtemp()) / "access.log.gz"
+    start = INCIDENT[0].replace(hour=6)
+    with gzip.open(path, "wt") as out:
+        for second in range(12 * 3600):
+            at = start + timedelta(seconds=second)
+            failing = 0.1 if INCIDENT[0] <= at < INCIDENT[1] else 0.0003
+            for _ in range(2):
+                status = 503 if rng.random() < failing else 200
+                stamp = at.strftime("%d/%b/%Y:%H:%M:%S +0000")
+                out.write(f'192.0.2.{rng.randrange(250)} - - [{stamp}] "GET /p/{rng.randrange(9)} HTTP/1.1" ')
+                out.write(f'{status} {rng.randrange(900)} "-" "curl/8" {rng.lognormvariate(-2, 0.7):.3f}\n')
+    return path
+
 
 # %% [markdown]
-# ## The log
-#
-# In the made-up log a tenth of the requests fails for a quarter of an hour in the afternoon. In the early
-# morning there was something harder to see: for two hours, 9 requests in 1,000 failed.
+# ## Run the flow
 
 # %%
-incidents = []
-if log is None:
-    day = datetime(2026, 5, 16, tzinfo=UTC)
-    incidents = [
-        LogIncident("leak", day + timedelta(hours=6), timedelta(hours=2), failing=0.009),
-        LogIncident("outage", day + timedelta(hours=16), timedelta(minutes=15), failing=0.1, slowed=4),
-    ]
-    folder = tempfile.TemporaryDirectory(prefix="explore-slis-")
-    log = Path(folder.name) / "access.log"
-    write_access_log(log, start=day, duration=timedelta(days=1), rate=1, incidents=incidents, seed=1)
-log = Path(log)
-with log.open("rb") as file:
-    print(file.readline()[:200])
-
-# %% [markdown]
-# ## The flow
-#
-# `LocalFlow` is the worker without the transport: it takes records and calls back with an SLI report per
-# SLO and minute of event time, and with every change of an alert.
-
+reports: list[SliReport] = []
+moved: list[Transition] = []
+plan = compile_plan(load_config(CONFIG))
+source = next(iter(plan.sources))
+flow = LocalFlow(plan, on_slis=reports.append, on_alert=moved.append)
+for _topic, partition, records in read_records(LOG or made_up_log()):
+    flow.feed(source, partition, records)
+summary = flow.finish()
+print(summary.outcomes[source])
 
 # %%
-def run(config):
-    """The plan, the SLIs, the alerts' transitions and the totals of the log under a configuration."""
-    plan, reports, transitions = compile_plan(config), [], []
-    flow = LocalFlow(
-        plan,
-        partitions=None if is_capture(log) else 1,  # a capture's partitions are known at its end
-        on_slis=reports.append,
-        on_alert=transitions.append,
-        evidence={"config": config.digest()},
-    )
-    for topic, partition, records in read_records(log):
-        for source in choose_sources(config, topic, str(log)):
-            flow.feed(source, partition, records)
-    summary = flow.finish()
-    return plan, sli_frame(reports), transitions, summary
-
-
-plan, slis, transitions, summary = run(config)
-outcomes = pd.DataFrame(summary.outcomes).T.rename_axis("source")
-outcomes
-
-# %% [markdown]
-# Every event is counted: in its window (`in`), too late for it (`late`), or unreadable (`dead`).
-#
-# `slis` has a row for each minute, SLO, group and window, with the columns of the `slis.parquet` that
-# `streamgauge replay` writes. This is where every SLO stood at the end:
-
-# %%
-final = slis[slis["time"] == slis["time"].max()]
-standing = final.pivot_table(index=["slo", "objective", "labels"], columns="window", values="ratio", sort=False)
-standing.mul(100).round(3).assign(
-    budget_remaining=final.groupby(["slo", "objective", "labels"])["budget_remaining_ratio"].first().mul(100).round(1)
-).rename_axis(columns="good in %, by window")
-
-# %% [markdown]
-# ## SLI, burn rate, budget, alerts
-#
-# A burn rate of 1 spends the budget exactly within the SLO's window; the dashed lines are the factors of the
-# alerts' tiers. A tier fires when **both** its windows are above its factor. The budget is that of the events
-# seen so far: a log of a day knows nothing of the 29 days before, so early on a few errors weigh a lot.
-
-# %%
-# Okabe and Ito's colours, which people with any kind of colour vision can tell apart.
-BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#999999"
-WINDOW_COLOURS = {"5m": ORANGE, "1h": BLUE, "6h": GREEN}
-SEVERITY_COLOURS = {"page": RED, "ticket": BLUE}
-plt.rcParams.update({"figure.dpi": 110, "axes.grid": True, "grid.alpha": 0.3, "axes.axisbelow": True})
-
-
-def finish(axes):
-    """What all figures have: shaded incidents, and one readable time axis at the bottom."""
-    for index, axis in enumerate(axes):
-        for incident in incidents:
-            axis.axvspan(incident.start, incident.end, color=GREY, alpha=0.3, linewidth=0)
-            if index == 0:
-                middle = incident.start + incident.duration / 2
-                axis.annotate(incident.name, (middle, 1.02), xycoords=("data", "axes fraction"), ha="center")
-    locator = AutoDateLocator(tz=UTC)
-    axes[-1].xaxis.set_major_locator(locator)
-    axes[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
-    axes[-1].set_xlabel("event time (UTC)")
-
-
-def draw_alerts(axis, rows):
-    """A bar for each time that an alert fired; rows: (name, episodes) from top to bottom."""
-    for position, (_, episodes) in enumerate(rows):
-        ends = episodes["resolved_at"].fillna(slis["time"].max())
-        for start, end, severity in zip(episodes["fired_at"], ends, episodes["severity"], strict=True):
-            colour = SEVERITY_COLOURS.get(severity, GREEN)
-            axis.barh(position, end - start, left=start, height=0.6, color=colour)
-    axis.set_yticks(range(len(rows)), [name for name, _ in rows])
-    axis.set_ylim(len(rows) - 0.5, -0.5)
-    axis.set_ylabel("alerts firing")
-
-
-def draw_burn(axis, mine, tiers, windows):
-    for window in windows:
-        part = mine[mine["window"] == window]
-        axis.plot(part["time"], part["burn_rate"], color=WINDOW_COLOURS[window], label=window, linewidth=1.2)
-    for factor in sorted({tier.factor for tier in tiers}):
-        axis.axhline(factor, color="black", linestyle="--", linewidth=0.8)
-        axis.annotate(f"{factor:g}", (1.005, factor), xycoords=("axes fraction", "data"), va="center")
-    # Linear below 1, so that a rate of 0 has a place on the axis.
-    axis.set_yscale("symlog", linthresh=1)
-    axis.set_ylim(bottom=0)
-    axis.yaxis.set_major_formatter("{x:g}")
-    axis.set_ylabel("burn rate\n(× allowed)")
-
-
-def draw_slo(slo, slis, episodes):
-    """SLI, burn rate, budget and alerts of one SLO; of its busiest group where it has several."""
-    mine = slis[(slis["slo"] == slo.name) & (slis["objective"] == slo.objective)]
-    group = mine.groupby("labels")["total"].max().idxmax()
-    mine = mine[mine["labels"] == group]
-    windows = [window for window in WINDOW_COLOURS if (mine["window"] == window).any()]
-    figure, axes = plt.subplots(
-        4, sharex=True, figsize=(10, 8.5), height_ratios=(3, 3, 2, 1), layout="constrained"
-    )
-    for window in windows:
-        part = mine[mine["window"] == window]
-        axes[0].plot(part["time"], 100 * part["ratio"], color=WINDOW_COLOURS[window], label=window, linewidth=1.2)
-    axes[0].axhline(100 * slo.target, color="black", linestyle="--", linewidth=0.8, label="target")
-    axes[0].set_ylabel("SLI (% good)")
-    axes[0].legend(title="window", loc="lower left", ncols=2)
-    draw_burn(axes[1], mine, slo.tiers, windows)
-    budget = mine.drop_duplicates("time")
-    axes[2].plot(budget["time"], 100 * budget["budget_remaining_ratio"], color=BLUE)
-    axes[2].axhline(0, color="black", linewidth=0.8)
-    axes[2].set_ylabel("budget left (%)")
-    here = episodes[(episodes["slo"] == slo.name) & (episodes["objective"] == slo.objective)]
-    severities = dict.fromkeys(tier.severity for tier in slo.tiers)
-    draw_alerts(axes[3], [(severity, here[here["severity"] == severity]) for severity in severities])
-    of_group = f", {group}" if slo.group_by else ""
-    figure.suptitle(f"{slo.service}: {slo.name} {slo.objective}, {100 * slo.target:g} %{of_group}")
-    finish(axes)
-    return figure
-
-
-episodes = episode_frame(transitions)
-seen = set(slis["slo"])
-figures = {slo.name: draw_slo(slo, slis, episodes) for slo in plan.slos if slo.name in seen}
-
-# %% [markdown]
-# ## Which alerts fired, and why
-#
-# Each alert carries its evidence: the counts of its windows, what its tiers demand, the offsets of the records
-# that are in those counts, and the hash of the configuration. `error_ratio_at_least` is the lower confidence
-# bound of the error ratio; it has to be above `error_ratio_needed`, so that chance pages nobody.
-
-# %%
-episodes[["slo", "severity", "fired_at", "resolved_at", "summary"]]
-
-# %%
-fired = [one for one in transitions if one.alert.state == "firing"]
-for one in fired:
-    alert = one.alert
-    print(f"{pd.Timestamp(one.at_ms, unit='ms'):%d %b %H:%M:%S}  {alert.labels['slo']} ({alert.labels['severity']})")
-    print(f"    {alert.annotations['description']}")
-    print(f"    offsets by partition: {alert.evidence['offsets']}, configuration {alert.evidence['config']}")
-
-# %%
-evidence = pd.concat(
-    {
-        (f"{pd.Timestamp(one.at_ms, unit='ms'):%H:%M:%S}", one.alert.labels["slo"], one.alert.labels["severity"]):
-        evidence_frame(one).set_index("tier")
-        for one in fired
-    },
-    names=["fired at", "slo", "severity"],
-) if fired else pd.DataFrame()
-evidence.round(5)
-
-# %% [markdown]
-# ## Would other thresholds have been better?
-#
-# The configuration's tiers (without any of its own: the SRE Workbook's) against stricter ones, on the same log.
-# A `factor` is a burn rate; with `budget` instead it follows from the SLO's window. SLOs with alert policies of
-# their own keep those.
-
-# %%
-STRICTER = """
-- {severity: page, long: 1h, short: 5m, factor: 6}
-- {severity: page, long: 6h, short: 30m, factor: 3}
-- {severity: ticket, long: 1d, short: 2h, factor: 1}
-"""
-
-tiers = tuple(TierEntry.model_validate(entry) for entry in yaml.safe_load(STRICTER))
-stricter = config.model_copy(update={"alerting": config.alerting.model_copy(update={"tiers": tiers})})
-stricter_plan, _, stricter_transitions, _ = run(stricter)
-configured = "SRE Workbook" if config.alerting.tiers is None else "configured"
-settings = {configured: (plan, episodes), "stricter": (stricter_plan, episode_frame(stricter_transitions))}
-
-# %%
-slo = next(one for one in plan.slos if slo_name in (None, one.name))
-mine = slis[(slis["slo"] == slo.name) & (slis["objective"] == slo.objective)]
-mine = mine[mine["labels"] == mine.groupby("labels")["total"].max().idxmax()]
 rows = []
-for setting, (its_plan, its_episodes) in settings.items():
-    here = its_episodes[(its_episodes["slo"] == slo.name) & (its_episodes["objective"] == slo.objective)]
-    for severity in dict.fromkeys(tier.severity for one in its_plan.slos if one.name == slo.name for tier in one.tiers):
-        rows.append((f"{setting}: {severity}", here[here["severity"] == severity]))
-
-comparison_figure, axes = plt.subplots(
-    2, sharex=True, figsize=(10, 5.5), height_ratios=(3, 2), layout="constrained"
-)
-draw_burn(axes[0], mine, [], [window for window in WINDOW_COLOURS if (mine["window"] == window).any()])
-axes[0].legend(title="window", loc="upper left")
-draw_alerts(axes[1], rows)
-comparison_figure.suptitle(f"{slo.name}: the same burn, judged by two settings")
-finish(axes)
+for report in reports:
+    if report.slo.name != SLO:
+        continue
+    index = {window: row for row, window in enumerate(report.windows_ms)}
+    ratio = good_ratio(report.good, report.total)
+    burn = burn_rate(report.good, report.total, report.slo.target)
+    left = error_budget_remaining(report.budget_good, report.budget_total, report.slo.target)
+    rows.append(
+        {
+            "time": pd.Timestamp(report.at_ms, unit="ms", tz="UTC"),
+            "SLI 5 m": ratio[index[300_000], 0],
+            "burn 5 m": burn[index[300_000], 0],
+            "burn 1 h": burn[index[3_600_000], 0],
+            "budget left": left[0],
+        }
+    )
+slis = pd.DataFrame(rows).set_index("time")
+slis.describe()
 
 # %% [markdown]
-# What each alert meant: how long after an incident's start it fired, how long it went on, and how much of the
-# budget was left when it fired. An alert earlier than all incidents, or long after them, is noise.
-
+# ## Which alert fired, and why
 
 # %%
-def incident_at(time):
-    """The latest incident that had begun by a time."""
-    begun = [one for one in incidents if one.start <= time]
-    return max(begun, key=lambda one: one.start, default=None)
+alerts = pd.DataFrame(
+    [
+        {
+            "at": pd.Timestamp(change.at_ms, unit="ms", tz="UTC"),
+            "state": change.alert.state,
+            "severity": change.alert.labels["severity"],
+            "why": change.alert.annotations.get("description", ""),
+        }
+        for change in moved
+        if change.alert.labels["slo"] == SLO
+    ]
+)
+print(alerts.to_string())
 
+# %% [markdown]
+# ## The day in three pictures
 
-budget = mine.drop_duplicates("time")[["time", "budget_remaining_ratio"]]
-compared = []
-for name, its_episodes in rows:
-    for episode in its_episodes.itertuples():
-        cause = incident_at(episode.fired_at)
-        end = slis["time"].max() if pd.isna(episode.resolved_at) else episode.resolved_at
-        left = budget[budget["time"] <= episode.fired_at]["budget_remaining_ratio"]
-        compared.append(
-            {
-                "setting": name,
-                "fired at": f"{episode.fired_at:%d %b %H:%M:%S}",
-                "incident": cause.name if cause else "",
-                "minutes after its start": (episode.fired_at - cause.start) / timedelta(minutes=1) if cause else None,
-                "minutes firing": (end - episode.fired_at) / timedelta(minutes=1),
-                "budget left (%)": 100 * left.iloc[-1] if len(left) else None,
-            }
-        )
-comparison = pd.DataFrame(compared)
-comparison.round(1)
+# %%
+figure, axes = plt.subplots(3, 1, figsize=(10, 8), sharex=True, layout="constrained")
+axes[0].plot(slis.index, 100 * slis["SLI 5 m"], color="#0072b2")
+axes[0].set_ylabel("good requests,\n5 minutes (%)")
+for name, colour in (("burn 5 m", "#d55e00"), ("burn 1 h", "#009e73")):
+    axes[1].plot(slis.index, slis[name], label=name, color=colour)
+axes[1].axhline(14.4, color="0.4", linestyle=":", label="page at 14.4")
+axes[1].set_ylabel("burn rate")
+axes[1].legend()
+axes[2].plot(slis.index, 100 * slis["budget left"], color="#0072b2")
+axes[2].set_ylabel("error budget left (%)")
+axes[2].set_xlabel("time (UTC)")
+for ax in axes:
+    if LOG is None:
+        ax.axvspan(*INCIDENT, color="0.85", zorder=0)
+    for at in alerts.loc[alerts["state"] == "firing", "at"]:
+        ax.axvline(at, color="#cc79a7", linewidth=1)
+axes[2].xaxis.set_major_formatter(mdates.DateFormatter("%H:%M", tz=UTC))
+figure.suptitle("Availability: incident shaded, alerts as lines")
+plt.show()

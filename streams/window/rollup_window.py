@@ -153,24 +153,21 @@ class RollupWindow:
 
         Slots are loaded in ascending order within a level; `finish_load` completes the state.
         """
-        width = LEVEL_SLOT_MS[level] // BUCKET_MS
-        last_bucket = (slot + 1) * width - 1
-        in_ring = level < len(self.rings.levels) and self._reaches(level, slot, latest)
-        if not in_ring and last_bucket < latest - KEPT_BUCKETS:
-            return
         numbers = self.table.numbers(table.hashes, table.names)[table.series]
         known = numbers >= 0
         numbers, stored = numbers[known], table.counts[known]
         counts, totals = stored[:, : self.counter_count], stored[:, self.counter_count :]
+        width = LEVEL_SLOT_MS[level] // BUCKET_MS
         self.totals.make_room(self.series_count)
-        self.totals.load(numbers, totals, np.full(len(numbers), last_bucket), latest)
-        if in_ring and (level == 0 or slot < latest // width):
-            self.rings.load(level, slot, numbers, counts)
-        if level == 0:
-            # a bucket also fills the open slots of coarser levels, which are stored once complete
-            for coarser, spec in enumerate(self.rings.levels[1:], 1):
-                if slot // spec.width == latest // spec.width:
-                    self.rings.load(coarser, slot // spec.width, numbers, counts)
+        self.totals.load(numbers, totals, np.full(len(numbers), (slot + 1) * width - 1), latest)
+        for number, spec in enumerate(self.rings.levels):
+            current = latest // spec.width
+            if number == level:
+                if current - spec.slot_count < slot < current + (level == 0):
+                    self.rings.load(number, slot, numbers, counts)
+            elif level == 0 and slot // spec.width == current:
+                # a bucket also fills the open slots of coarser levels, which are stored once complete
+                self.rings.load(number, current, numbers, counts)
         if level == 0:
             if len(table.bins):
                 keys = (np.repeat(numbers, table.bins_per_row[known]) << BIN_BITS) | table.bins
@@ -205,11 +202,6 @@ class RollupWindow:
         self.totals.make_room(self.series_count)
         totals = recent.counts[known, self.counter_count :]
         self.totals.load(numbers[known], totals, recent.bucket[known], latest)
-
-    def _reaches(self, level: int, slot: int, latest: int) -> bool:
-        """Whether a ring that ends after the bucket `latest` holds a slot."""
-        spec = self.rings.levels[level]
-        return latest // spec.width - spec.slot_count < slot
 
     def finish_load(self, latest: int) -> None:
         """All stored slots are loaded; windows end after the bucket `latest`."""

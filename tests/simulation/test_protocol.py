@@ -7,7 +7,6 @@ earlier assignment. One seed replays one schedule.
 
 from __future__ import annotations
 
-import json
 import os
 import random
 from collections import Counter
@@ -17,77 +16,34 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.slo import Slo, Tier
 from streams.aggregate.partials import decode_frame
 from streams.aggregate.partition import OUTCOMES, PartitionAggregate
-from streams.decode.batch import Layout, Records
+from streams.decode.batch import Records
 from streams.decode.registry import make_decoder
-from streams.expression import compile_expression
-from streams.plan import Count, Rollup, SourcePlan
 from streams.transport import Admission, Position
 from streams.window.blocks import Block, decode_blocks, encode_block
 from streams.window.source_window import SourceWindow
+from tests.simulation.loads import PARTITIONS, SLO, Counters, Events, Load, Totals
 
-SCHEDULES = int(os.environ.get("STREAMGAUGE_SIMULATIONS", "40"))
-PARTITIONS, DESTINATIONS, LATENESS_MS = 2, 2, 20_000
-DAY_MS = 86_400_000
-
-SLO = Slo("good", "shop", 0.9, "s", "slo:good", 30 * DAY_MS, tiers=(Tier("page", 3_600_000, 300_000, 2.0),))
-PLAN = SourcePlan(
-    name="s",
-    topic="s",
-    format="json",
-    layout=Layout({"k": "string", "bad": "number", "ms": "number"}, time_field="t", time_format="epoch_ms"),
-    rollups=(
-        Rollup(
-            "s", "s", ("k",), None, (Count("total"), Count("errors", compile_expression("bad == 1"))), "ms"
-        ),
-        Rollup(
-            "slo:good",
-            "s",
-            (),
-            None,
-            (Count("good", compile_expression("bad == 0")), Count("total")),
-            windows_ms=(
-                300_000,
-                1_800_000,
-                3_600_000,
-                7_200_000,
-                21_600_000,
-                DAY_MS,
-                3 * DAY_MS,
-                30 * DAY_MS,
-            ),
-        ),
-    ),
-    lateness_ms=LATENESS_MS,
-)
+SCHEDULES = int(os.environ.get("STREAMGAUGE_SIMULATIONS", "12"))
+DESTINATIONS = 2
+LOADS: dict[str, Callable[[random.Random], Load]] = {"events": Events, "counters": Counters}
 
 
 class World:
     """What outlives every process."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, load: Load) -> None:
         self.rng = rng
+        self.load = load
         self.source: list[list[bytes]] = [[] for _ in range(PARTITIONS)]
         self.partials: list[list[bytes]] = [[] for _ in range(DESTINATIONS)]
         self.committed_source = [0] * PARTITIONS
         self.committed_partials = [0] * DESTINATIONS
         self.blocks: list[dict[bytes, bytes]] = [{} for _ in range(DESTINATIONS)]
+        self.restarts = 0
+        """Of the window stage, with something stored that its series go on from."""
         self.announced: set[tuple[Any, ...]] = set()
-        self.clock = [1_000_000] * PARTITIONS
-
-    def write(self) -> None:
-        p = self.rng.randrange(PARTITIONS)
-        for _ in range(self.rng.randint(1, 30)):
-            self.clock[p] += self.rng.choice([0, 1000, 2000, 5000])
-            if self.rng.random() < 0.02:
-                self.source[p].append(b"{")
-                continue
-            t = self.clock[p] - self.rng.choice([0, 0, 0, 3000, 9000, 25_000, 60_000])
-            bad = int(self.rng.random() < (0.6 if (t // 300_000) % 3 == 1 else 0.02))
-            event = {"t": t, "k": self.rng.choice("abc"), "bad": bad, "ms": t % 977}
-            self.source[p].append(json.dumps(event).encode())
 
     def delivered_from(self, at: int) -> int:
         """Where the batch that the transport hands over starts: mostly where it should."""
@@ -100,8 +56,8 @@ class World:
 class Stage1:
     def __init__(self, world: World, p: int) -> None:
         self.world, self.p = world, p
-        start = world.committed_source[p]
-        self.aggregate = PartitionAggregate(PLAN, p, start, make_decoder("json", PLAN.layout))
+        start, plan = world.committed_source[p], world.load.plan
+        self.aggregate = PartitionAggregate(plan, p, start, make_decoder(plan.format, plan.layout))
         self.position = Position(start)
         self.unsent: list[tuple[int, bytes]] = []
         self.commit: int | None = None
@@ -143,8 +99,10 @@ class Stage2:
     def __init__(self, world: World, q: int) -> None:
         self.world, self.q, self.fenced = world, q, False
         start = world.committed_partials[q]
-        self.window = SourceWindow(PLAN, [SLO], PARTITIONS, {})
-        self.window.load(decode_blocks(world.blocks[q].values()))
+        self.window = SourceWindow(world.load.plan, [SLO], PARTITIONS, {})
+        blocks = decode_blocks(world.blocks[q].values())
+        world.restarts += any(block.points or block.tables for block in blocks)
+        self.window.load(blocks)
         self.position = Position(start)
         self.steps: list[Callable[[], None]] = []
 
@@ -182,9 +140,9 @@ class Stage2:
             self.world.committed_partials[self.q] = self.window.needed_from(below, self.position.at)
 
 
-def simulate(seed: int, steps: int = 250) -> World:
+def simulate(load: str, seed: int, steps: int = 1_000) -> World:
     rng = random.Random(seed)
-    world = World(rng)
+    world = World(rng, LOADS[load](rng))
     first, second = (
         [Stage1(world, p) for p in range(PARTITIONS)],
         [Stage2(world, q) for q in range(DESTINATIONS)],
@@ -194,7 +152,7 @@ def simulate(seed: int, steps: int = 250) -> World:
     for _ in range(steps):
         x, p, q = rng.random(), rng.randrange(PARTITIONS), rng.randrange(DESTINATIONS)
         if x < 0.25:
-            world.write()
+            world.load.write(world.source)
         elif x < 0.70:
             one = rng.choice(zombies1) if zombies1 and rng.random() < 0.3 else first[p]
             rng.choice(
@@ -246,42 +204,30 @@ def drain(world: World, first: list[Stage1], second: list[Stage2]) -> None:
 
 
 def compare(world: World, second: list[Stage2]) -> None:
-    outcomes: Counter[str] = Counter()
-    keys: Counter[tuple[str, str]] = Counter()
-    for log in world.source:
-        newest = -(10**18)
-        for value in log:
-            if value == b"{":
-                outcomes["dead"] += 1
-                continue
-            event = json.loads(value)
-            if (event["t"] // 10_000 + 1) * 10_000 <= newest - LATENESS_MS:
-                outcomes["late"] += 1
-            else:
-                outcomes["in"] += 1
-                keys["total", event["k"]] += 1
-                keys["errors", event["k"]] += event["bad"]
-            newest = max(newest, event["t"])
+    outcomes, totals = world.load.truth(world.source)
     found: Counter[str] = Counter()
-    found_keys: Counter[tuple[str, str]] = Counter()
+    found_totals: Totals = Counter()
     for two in second:
+        end = two.window.live_end()
+        if end is not None:  # counters tell their increase when their bucket is sealed
+            assert all(sealed.bucket < end for sealed in two.window.seal(end))
+            two.window.confirm(end)
         table = two.window.rollups[f"{OUTCOMES}:s"]
         for (outcome, _), row in zip(table.table.labels, table.live_totals(), strict=True):
             found[outcome] += int(row[0])
         table = two.window.rollups["s"]
         for (key,), row in zip(table.table.labels, table.live_totals(), strict=True):
-            found_keys["total", key] += int(row[0])
-            found_keys["errors", key] += int(row[1])
+            found_totals["total", key] += int(row[0])
+            found_totals["errors", key] += int(row[1])
     assert +found == +outcomes
-    assert +found_keys == +keys
+    assert +found_totals == +totals
 
 
 def calm(world: World) -> set[tuple[Any, ...]]:
     """What is announced of the same logs when nothing goes wrong."""
-    quiet = World(random.Random(0))
+    quiet = World(random.Random(10**9), world.load)
     quiet.source = world.source
     quiet.delivered_from = lambda at: at  # type: ignore[method-assign]
-    quiet.rng = random.Random(10**9)
     first, second = (
         [Stage1(quiet, p) for p in range(PARTITIONS)],
         [Stage2(quiet, q) for q in range(DESTINATIONS)],
@@ -290,11 +236,19 @@ def calm(world: World) -> set[tuple[Any, ...]]:
     return quiet.announced
 
 
+@pytest.mark.parametrize("load", LOADS)
 @pytest.mark.parametrize("seed", range(SCHEDULES))
-def test_totals_and_alerts_equal_the_truth(seed: int) -> None:
-    world = simulate(seed)
+def test_totals_and_alerts_equal_the_truth(load: str, seed: int) -> None:
+    world = simulate(load, seed)
     assert world.announced == calm(world)
 
 
-def test_the_simulation_sees_alerts_at_all() -> None:
-    assert any(simulate(seed).announced for seed in range(8))
+@pytest.mark.parametrize("load", LOADS)
+def test_the_simulation_sees_alerts_and_counts_at_all(load: str) -> None:
+    worlds = [simulate(load, seed) for seed in range(8)]
+    assert any(world.announced for world in worlds)
+    assert sum(world.restarts for world in worlds) > 20
+    for world in worlds:
+        outcomes, totals = world.load.truth(world.source)
+        assert min(outcomes["in"], outcomes["late"], outcomes["dead"]) > 0
+        assert min(totals["total", "a"], totals["errors", "a"]) > 0

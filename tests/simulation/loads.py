@@ -1,0 +1,185 @@
+"""What the simulated producers write, and what of it counts: events that stand alone, points of counters."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+from detectors.slo import Slo, Tier
+from streams.decode.batch import Layout
+from streams.expression import compile_expression
+from streams.plan import Count, Rollup, SourcePlan
+
+PARTITIONS, LATENESS_MS, BUCKET_MS = 2, 20_000, 10_000
+LOOKBACK_MS = 300_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+WINDOWS_MS = (300_000, 1_800_000, HOUR_MS, 2 * HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS, 30 * DAY_MS)
+BROKEN = b"{"
+
+SLO = Slo("good", "shop", 0.9, "s", "slo:good", 30 * DAY_MS, tiers=(Tier("page", HOUR_MS, 300_000, 2.0),))
+
+Totals = Counter[tuple[str, str]]
+"""By (measure, label)."""
+
+
+class Load(Protocol):
+    """A producer."""
+
+    plan: SourcePlan
+
+    def write(self, logs: Sequence[list[bytes]]) -> None:
+        """Append some records."""
+        ...
+
+    def truth(self, logs: Sequence[list[bytes]]) -> tuple[Counter[str], Totals]:
+        """Outcomes, and totals of the rollup `s`, by a loop over the logs."""
+        ...
+
+
+def source(format: str, layout: Layout, label: str, errors: str, good: str) -> SourcePlan:
+    """A source with series by `label`, and an SLO over all of it."""
+    measures = (Count("total"), Count("errors", compile_expression(errors)))
+    judged = (Count("good", compile_expression(good)), Count("total"))
+    return SourcePlan(
+        name="s",
+        topic="s",
+        format=format,
+        layout=layout,
+        rollups=(
+            Rollup("s", "s", (label,), None, measures),
+            Rollup("slo:good", "s", (), None, judged, windows_ms=WINDOWS_MS),
+        ),
+        lateness_ms=LATENESS_MS,
+    )
+
+
+def on_time(log: Sequence[bytes], time_ms: Callable[[bytes], int], outcomes: Counter[str]) -> Iterator[bytes]:
+    """The records of a partition that count where they belong; all are counted by outcome."""
+    newest = -(10**18)
+    for value in log:
+        if value == BROKEN:
+            outcomes["dead"] += 1
+            continue
+        time = time_ms(value)
+        if (time // BUCKET_MS + 1) * BUCKET_MS <= newest - LATENESS_MS:
+            outcomes["late"] += 1
+        else:
+            outcomes["in"] += 1
+            yield value
+        newest = max(newest, time)
+
+
+class Events:
+    """Requests as JSON, late at times, and now and then more bad ones."""
+
+    plan = source(
+        "json",
+        Layout({"k": "string", "bad": "number", "ms": "number"}, time_field="t", time_format="epoch_ms"),
+        label="k",
+        errors="bad == 1",
+        good="bad == 0",
+    )
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.clock = [1_000_000] * PARTITIONS
+
+    def write(self, logs: Sequence[list[bytes]]) -> None:
+        p = self.rng.randrange(PARTITIONS)
+        for _ in range(self.rng.randint(1, 30)):
+            self.clock[p] += self.rng.choice([0, 1000, 2000, 5000])
+            if self.rng.random() < 0.02:
+                logs[p].append(BROKEN)
+                continue
+            t = self.clock[p] - self.rng.choice([0, 0, 0, 3000, 9000, 25_000, 60_000])
+            bad = int(self.rng.random() < (0.6 if (t // 300_000) % 3 == 1 else 0.02))
+            event = {"t": t, "k": self.rng.choice("abc"), "bad": bad, "ms": t % 977}
+            logs[p].append(json.dumps(event).encode())
+
+    def truth(self, logs: Sequence[list[bytes]]) -> tuple[Counter[str], Totals]:
+        outcomes: Counter[str] = Counter()
+        totals: Totals = Counter()
+        for log in logs:
+            for value in on_time(log, lambda value: int(json.loads(value)["t"]), outcomes):
+                event = json.loads(value)
+                totals["total", event["k"]] += 1
+                totals["errors", event["k"]] += event["bad"]
+        return outcomes, totals
+
+
+class Counters:
+    """Samples of counters, each in any partition, some delayed, some sent twice; at times they begin anew."""
+
+    plan = source(
+        "prometheus",
+        Layout({"metric": "string", "k": "string", "code": "string", "value": "number"}),
+        label="k",
+        errors='code == "bad"',
+        good='code == "ok"',
+    )
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.now = 1_000_000
+        self.totals: Counter[tuple[str, str]] = Counter()
+        self.delayed: list[bytes] = []
+
+    def write(self, logs: Sequence[list[bytes]]) -> None:
+        for _ in range(self.rng.randint(1, 30)):
+            self.now += self.rng.choice([0, 500, 1000, 2500])
+            series = self.rng.choice("abc"), self.rng.choice(["ok", "bad"])
+            many = series[1] == "ok" or (self.now // 300_000) % 3 == 1
+            self.totals[series] += self.rng.choice([0, 5, 20] if many else [0, 0, 1])
+            if self.rng.random() < 0.02:
+                self.totals[series] = self.rng.choice([0, 1, 2])
+            labels = {"__name__": "requests_total", "k": series[0], "code": series[1]}
+            at = datetime.fromtimestamp(self.now / 1000, UTC).isoformat(timespec="milliseconds")
+            sample = {"timestamp": at, "value": str(self.totals[series]), "name": "requests_total"}
+            value = json.dumps({**sample, "labels": labels}).encode()
+            if self.rng.random() < 0.2:
+                self.delayed.append(value)
+            else:
+                self.send(logs, value)
+            if self.rng.random() < 0.05:
+                self.send(logs, value)
+            if self.delayed and self.rng.random() < 0.2:
+                self.send(logs, self.delayed.pop(self.rng.randrange(len(self.delayed))))
+            if self.rng.random() < 0.02:
+                self.send(logs, BROKEN)
+
+    def send(self, logs: Sequence[list[bytes]], value: bytes) -> None:
+        self.rng.choice(logs).append(value)
+
+    def truth(self, logs: Sequence[list[bytes]]) -> tuple[Counter[str], Totals]:
+        outcomes: Counter[str] = Counter()
+        points: dict[tuple[str, str], dict[int, int]] = {}
+        for log in logs:
+            for value in on_time(log, sample_ms, outcomes):
+                sample = json.loads(value)
+                by_time = points.setdefault((sample["labels"]["k"], sample["labels"]["code"]), {})
+                time = sample_ms(value)
+                by_time[time] = max(by_time.get(time, 0), int(sample["value"]))
+        totals: Totals = Counter()
+        for (k, code), by_time in points.items():
+            increase = total_increase(by_time)
+            totals["total", k] += increase
+            totals["errors", k] += increase if code == "bad" else 0
+        return outcomes, totals
+
+
+def sample_ms(value: bytes) -> int:
+    return round(datetime.fromisoformat(json.loads(value)["timestamp"]).timestamp() * 1000)
+
+
+def total_increase(by_time: dict[int, int]) -> int:
+    """What a counter of unknown beginning counted from its first point to its last."""
+    increase, before_ms, before = 0, -(10**18), 0
+    for time, total in sorted(by_time.items()):
+        if time - before_ms <= LOOKBACK_MS:
+            increase += total - before if total >= before else total
+        before_ms, before = time, total
+    return increase

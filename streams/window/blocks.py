@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -66,6 +67,7 @@ class _Head(msgspec.Struct, array_like=True):
     slot: int
     chunk: int
     chunk_count: int
+    writing: int
     alerts: bytes
     tables: list[TableHead]
     points: list[TableHead]
@@ -88,10 +90,14 @@ def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
         for start in range(0, len(block.alerts), TABLE_BYTES_MAX)
     ]
     bodies += [((), ())] * max(len(alerts) - len(bodies), 0)
+    encoded = [(encode_tables(group), encode_points(piece)) for group, piece in bodies]
+    # two writings of a slot may be cut at different places, and their chunks must not be taken together
+    writing = crc32(block.alerts)
+    for (_, parts), (_, point_parts) in encoded:
+        for part in (*parts, *point_parts):
+            writing = crc32(part, writing)
     records = []
-    for chunk, (group, piece) in enumerate(bodies):
-        heads, parts = encode_tables(group)
-        point_heads, point_parts = encode_points(piece)
+    for chunk, ((heads, parts), (point_heads, point_parts)) in enumerate(encoded):
         head = _Head(
             FORMAT,
             block.source,
@@ -99,6 +105,7 @@ def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
             block.slot,
             chunk,
             len(bodies),
+            writing,
             alerts[chunk] if chunk < len(alerts) else b"",
             heads,
             point_heads,
@@ -126,10 +133,13 @@ def decode_blocks(values: Iterable[bytes]) -> list[Block]:
         slot[head.chunk] = _Chunk(head, tables, points)
     blocks = []
     for (source, level, number), parts in sorted(chunks.items()):
-        # the first chunk tells how many there are: others may be left of an earlier, longer write
-        count = parts[0].head.chunk_count if 0 in parts else 0
-        if count and parts.keys() >= set(range(count)):
-            whole = [parts[chunk] for chunk in range(count)]
+        # the first chunk tells which writing counts: others may be left of an earlier one
+        if 0 not in parts:
+            continue
+        first = parts[0].head
+        mine = {chunk: part for chunk, part in parts.items() if part.head.writing == first.writing}
+        if first.chunk_count and mine.keys() >= set(range(first.chunk_count)):
+            whole = [mine[chunk] for chunk in range(first.chunk_count)]
             tables = [table for part in whole for table in part.tables]
             points = [table for part in whole for table in part.points]
             alerts = b"".join(part.head.alerts for part in whole)

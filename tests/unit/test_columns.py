@@ -292,7 +292,7 @@ def test_another_format_is_named():
     with pytest.raises(ValueError, match="format 2, this version reads format 1"):
         decode_frame(pack([2, "s", 0, 5, None, 3, False, [], [], []], []))
     with pytest.raises(ValueError, match="format 2, this version reads format 1"):
-        decode_blocks([pack([2, "s", 0, 5, 0, 1, b"[]", [], []], [])])
+        decode_blocks([pack([2, "s", 0, 5, 0, 1, 0, b"[]", [], []], [])])
 
 
 def test_alerts_of_a_flood_are_cut_into_records_too():
@@ -304,3 +304,14 @@ def test_alerts_of_a_flood_are_cut_into_records_too():
     assert max(len(value) for _, value in records) < 1_000_000
     (back,) = decode_blocks([value for _, value in reversed(records)])
     assert back.alerts == alerts
+
+
+def test_chunks_of_two_writings_are_no_block():
+    """A worker that ends half-way through writing a slot again leaves chunks of both."""
+    rng = np.random.default_rng(1)
+    alerts = [json.dumps(rng.integers(0, 2**62, count).tolist()).encode() for count in (90_000, 90_100)]
+    old, new = (encode_block(Block("s", 0, 7, [], text)) for text in alerts)
+    assert len(old) == len(new) > 1
+    assert decode_blocks([new[0][1], *(value for _, value in old[1:])]) == []
+    (block,) = decode_blocks([value for _, value in new])
+    assert block.alerts == alerts[1]

@@ -33,7 +33,7 @@ from aiokafka import AIOKafkaProducer  # noqa: E402
 
 from benchmarks.request_events import SERIES_COUNT, events, fill, partition_of  # noqa: E402
 from benchmarks.throughput import PARTITION_COUNT, machine, say  # noqa: E402
-from benchmarks.worker_process import WorkerProcess, worker_config  # noqa: E402
+from benchmarks.worker_process import MeasuredWorker, worker_config  # noqa: E402
 from tests.services.http import get_text  # noqa: E402
 from tests.services.kafka import Broker, open_broker  # noqa: E402
 from tests.services.process import wait_until  # noqa: E402
@@ -82,11 +82,11 @@ def ask_health(url: str, stop: threading.Event, answers_s: list[float]) -> None:
 
 
 @contextlib.contextmanager
-def worker_on(broker: Broker, topic: str) -> Iterator[WorkerProcess]:
+def worker_on(broker: Broker, topic: str) -> Iterator[MeasuredWorker]:
     config = worker_config(broker.bootstrap, topic, partition_count=PARTITION_COUNT)
     with (
         tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as scratch,
-        WorkerProcess(config, folder=Path(scratch)) as worker,
+        MeasuredWorker(config, folder=Path(scratch)) as worker,
     ):
         worker.wait_for_log("Reading ", timeout_s=120.0)
         worker.wait_until_it_answers()

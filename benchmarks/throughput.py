@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.request_events import Filled, fill  # noqa: E402
-from benchmarks.worker_process import WorkerProcess, worker_config  # noqa: E402
+from benchmarks.worker_process import MeasuredWorker, worker_config  # noqa: E402
 from streams.aggregate.partials import decode_frame  # noqa: E402
 from tests.services.kafka import Broker, open_broker  # noqa: E402
 from tests.services.kafka_jars import kafka_version  # noqa: E402
@@ -117,7 +117,7 @@ def run_streamgauge(broker: Broker, topic: str, filled: Filled) -> dict[str, flo
     ends = broker.end_offsets(topic)
     with (
         tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as scratch,
-        WorkerProcess(config, folder=Path(scratch)) as worker,
+        MeasuredWorker(config, folder=Path(scratch)) as worker,
     ):
         worker.wait_for_log("Reading ", timeout_s=120.0)
         started, usage = time.time(), [(time.time(), worker.cpu_seconds())]

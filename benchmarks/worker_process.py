@@ -1,20 +1,16 @@
-"""A real `streamgauge worker` in a process of its own, watched from outside as a user would."""
+"""A real `streamgauge worker` in a process of its own, measured from outside."""
 
 from __future__ import annotations
 
 import os
 import re
-import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-
-import yaml
+from typing import Any
 
 from tests.services.http import answers, get_text
-from tests.services.process import ServerProcess, free_ports
 from tests.services.topics import unique_name
+from tests.services.worker import WorkerProcess
 
 _SAMPLE = re.compile(r"^(\w+)(?:\{([^}]*)\})? (\S+)", re.MULTILINE)
 
@@ -44,42 +40,8 @@ def worker_config(bootstrap: str, topic: str, *, partition_count: int) -> dict[s
     }
 
 
-class WorkerProcess:
-    """A worker on a configuration given as a mapping; its web server gets a free port.
-
-    url : of the web server
-    log : its output
-    """
-
-    def __init__(self, config: dict[str, Any], *, folder: Path) -> None:
-        (port,) = free_ports(1)
-        self.url = f"http://127.0.0.1:{port}"
-        path = folder / "streamgauge.yaml"
-        path.write_text(yaml.safe_dump({**config, "web": {"host": "127.0.0.1", "port": port}}))
-        self._server = ServerProcess(
-            "streamgauge worker",
-            [sys.executable, "-m", "streams.cli", "worker", "-c", str(path)],
-            log=folder / "worker.log",
-            env={"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
-        )
-
-    def __enter__(self) -> Self:
-        self._server.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is not None:
-            print(self._server.log_tail(), file=sys.stderr)
-        self._server.stop()
-
-    @property
-    def running(self) -> bool:
-        return self._server.running
+class MeasuredWorker(WorkerProcess):
+    """A worker whose output, processor time and memory are watched closely."""
 
     def wait_for_log(self, text: str, *, timeout_s: float) -> None:
         """Wait until the worker's output holds `text`; looks every few milliseconds at what is new."""
@@ -97,12 +59,12 @@ class WorkerProcess:
 
     def cpu_seconds(self) -> float:
         """Processor time of all threads of the worker so far."""
-        fields = Path(f"/proc/{self._server.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def rss_bytes(self) -> int:
         """Resident memory of the worker."""
-        pages = int(Path(f"/proc/{self._server.pid}/statm").read_text().split()[1])
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def metric(self, name: str, **labels: str) -> float:

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from detectors.slo import Slo, Tier
 from streams.decode.batch import Layout
@@ -17,10 +17,11 @@ from streams.plan import Count, Rollup, SourcePlan
 PARTITIONS, LATENESS_MS, BUCKET_MS = 2, 20_000, 10_000
 LOOKBACK_MS = 300_000
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
-WINDOWS_MS = (300_000, 1_800_000, HOUR_MS, 2 * HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS, 30 * DAY_MS)
+WINDOWS_MS = (60_000, 300_000, 1_800_000, HOUR_MS, 2 * HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS, 30 * DAY_MS)
 BROKEN = b"{"
 
-SLO = Slo("good", "shop", 0.9, "s", "slo:good", 30 * DAY_MS, tiers=(Tier("page", HOUR_MS, 300_000, 2.0),))
+TIERS = (Tier("page", 300_000, 60_000, 2.0), Tier("ticket", HOUR_MS, 300_000, 1.5))
+SLO = Slo("good", "shop", 0.9, "s", "slo:good", 30 * DAY_MS, tiers=TIERS)
 
 Totals = Counter[tuple[str, str]]
 """By (measure, label)."""
@@ -57,24 +58,34 @@ def source(format: str, layout: Layout, label: str, errors: str, good: str) -> S
     )
 
 
-def on_time(log: Sequence[bytes], time_ms: Callable[[bytes], int], outcomes: Counter[str]) -> Iterator[bytes]:
-    """The records of a partition that count where they belong; all are counted by outcome."""
+def on_time(
+    log: Sequence[bytes], events_of: Callable[[bytes], list[tuple[int, Any]]], outcomes: Counter[str]
+) -> Iterator[Any]:
+    """The events of a partition that count where they belong; all are counted by outcome.
+
+    events_of : record to (time in ms, event) of each of its events
+    """
     newest = -(10**18)
     for value in log:
         if value == BROKEN:
             outcomes["dead"] += 1
             continue
-        time = time_ms(value)
-        if (time // BUCKET_MS + 1) * BUCKET_MS <= newest - LATENESS_MS:
-            outcomes["late"] += 1
-        else:
-            outcomes["in"] += 1
-            yield value
-        newest = max(newest, time)
+        for time, event in events_of(value):
+            if (time // BUCKET_MS + 1) * BUCKET_MS <= newest - LATENESS_MS:
+                outcomes["late"] += 1
+            else:
+                outcomes["in"] += 1
+                yield event
+            newest = max(newest, time)
 
 
 class Events:
-    """Requests as JSON, late at times, and now and then more bad ones."""
+    """Requests as JSON, one or several a record, late at times, and now and then more bad ones.
+
+    Some labels are rare, so that some partitions of the partials hear of few series.
+    """
+
+    labels = "a" * 20 + "bcdefgh"
 
     plan = source(
         "json",
@@ -92,20 +103,22 @@ class Events:
         p = self.rng.randrange(PARTITIONS)
         for _ in range(self.rng.randint(1, 30)):
             self.clock[p] += self.rng.choice([0, 1000, 2000, 5000])
-            if self.rng.random() < 0.02:
+            if self.rng.random() < (0.02 if logs[p] else 0.4):
                 logs[p].append(BROKEN)
                 continue
-            t = self.clock[p] - self.rng.choice([0, 0, 0, 3000, 9000, 25_000, 60_000])
-            bad = int(self.rng.random() < (0.6 if (t // 300_000) % 3 == 1 else 0.02))
-            event = {"t": t, "k": self.rng.choice("abc"), "bad": bad, "ms": t % 977}
-            logs[p].append(json.dumps(event).encode())
+            events = [self.event(p) for _ in range(self.rng.choice([1, 1, 1, 2, 4]))]
+            logs[p].append(json.dumps(events).encode())
+
+    def event(self, p: int) -> dict[str, Any]:
+        t = self.clock[p] - self.rng.choice([0, 0, 0, 3000, 9000, 25_000, 60_000])
+        bad = int(self.rng.random() < (0.6 if (t // 100_000) % 3 == 1 else 0.02))
+        return {"t": t, "k": self.rng.choice(self.labels), "bad": bad, "ms": t % 977}
 
     def truth(self, logs: Sequence[list[bytes]]) -> tuple[Counter[str], Totals]:
         outcomes: Counter[str] = Counter()
         totals: Totals = Counter()
         for log in logs:
-            for value in on_time(log, lambda value: int(json.loads(value)["t"]), outcomes):
-                event = json.loads(value)
+            for event in on_time(log, lambda value: [(e["t"], e) for e in json.loads(value)], outcomes):
                 totals["total", event["k"]] += 1
                 totals["errors", event["k"]] += event["bad"]
         return outcomes, totals
@@ -158,10 +171,8 @@ class Counters:
         outcomes: Counter[str] = Counter()
         points: dict[tuple[str, str], dict[int, int]] = {}
         for log in logs:
-            for value in on_time(log, sample_ms, outcomes):
-                sample = json.loads(value)
+            for time, sample in on_time(log, sample_of, outcomes):
                 by_time = points.setdefault((sample["labels"]["k"], sample["labels"]["code"]), {})
-                time = sample_ms(value)
                 by_time[time] = max(by_time.get(time, 0), int(sample["value"]))
         totals: Totals = Counter()
         for (k, code), by_time in points.items():
@@ -171,8 +182,11 @@ class Counters:
         return outcomes, totals
 
 
-def sample_ms(value: bytes) -> int:
-    return round(datetime.fromisoformat(json.loads(value)["timestamp"]).timestamp() * 1000)
+def sample_of(value: bytes) -> list[tuple[int, tuple[int, Any]]]:
+    """The one sample of a record, with its time."""
+    sample = json.loads(value)
+    time = round(datetime.fromisoformat(sample["timestamp"]).timestamp() * 1000)
+    return [(time, (time, sample))]
 
 
 def total_increase(by_time: dict[int, int]) -> int:

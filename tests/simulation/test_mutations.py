@@ -1,0 +1,222 @@
+"""The simulation finds a protocol that is wrong: each rule broken in turn, some schedule shows it.
+
+Schedules are those of `test_protocol`, so that a rule whose breach they would not notice is told here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from streams.aggregate import partition
+from streams.aggregate.partition import NEVER, Flight, PartitionAggregate
+from streams.aggregate.tables import sum_by_key
+from streams.plan import BUCKET_MS
+from streams.transport import Admission, Position
+from streams.window import held
+from streams.window.held import Piece
+from streams.window.rollup_window import RollupWindow
+from streams.window.source_window import SourceWindow
+from tests.simulation import test_protocol as protocol
+from tests.simulation.test_protocol import LOADS, SCHEDULES, Stage1, Stage2, small_records, wrong
+
+__all__ = ["small_records"]  # a fixture that every test of the module uses
+
+Break = Callable[[pytest.MonkeyPatch], None]
+
+
+def boundary_comes_first(patch: pytest.MonkeyPatch) -> None:
+    """The first frame of a flush carries the boundary."""
+    encode = partition.encode_frame
+
+    def frames(self: PartitionAggregate, *args: Any, **options: Any) -> list[bytes]:
+        made: list[Any] = []
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(partition, "encode_frame", lambda frame: made.append(frame) or b"")
+            list(original(self, *args, **options))
+        boundary = made[-1].boundary if made else None
+        return [encode(replace(f, boundary=None if n else boundary)) for n, f in enumerate(made)]
+
+    original = PartitionAggregate._frames
+    patch.setattr(PartitionAggregate, "_frames", frames)
+
+
+def offset_is_committed_before_frames_are_durable(patch: pytest.MonkeyPatch) -> None:
+    class Hasty(Stage1):
+        def flush(self) -> None:
+            super().flush()
+            if self.aggregate.flight is not None:
+                self.commit = self.aggregate.flight.commit
+
+    patch.setattr(protocol, "Stage1", Hasty)
+
+
+def all_that_was_read_is_committed(patch: pytest.MonkeyPatch) -> None:
+    flush = PartitionAggregate.flush
+
+    def greedy(self: PartitionAggregate, *args: Any, **options: Any) -> Flight | None:
+        flight = flush(self, *args, **options)
+        if flight is not None:
+            flight = self.flight = replace(flight, commit=flight.offset)
+        return flight
+
+    patch.setattr(PartitionAggregate, "flush", greedy)
+
+
+def a_flush_that_failed_counts_as_sent(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PartitionAggregate, "abandon", PartitionAggregate.acknowledge)
+
+
+def rows_are_added(patch: pytest.MonkeyPatch) -> None:
+    def added(pieces: Sequence[Piece]) -> Piece:
+        series, counts = sum_by_key(
+            np.concatenate([piece.series for piece in pieces]),
+            np.concatenate([piece.counts for piece in pieces]),
+        )
+        none = np.zeros(0, dtype=np.int64)
+        zero = np.zeros(len(series), dtype=np.int64)
+        return Piece(series, zero, counts, zero, none, none, zero, none, none.astype(np.uint8))
+
+    patch.setattr(held, "_latest", added)
+
+
+def the_row_that_came_last_stands(patch: pytest.MonkeyPatch) -> None:
+    latest = held._latest
+    patch.setattr(
+        held, "_latest", lambda pieces: latest([replace(p, offset=np.zeros_like(p.offset)) for p in pieces])
+    )
+
+
+def lateness_is_told_by_the_batch(patch: pytest.MonkeyPatch) -> None:
+    """Events are late against the newest of their batch, not against what came before them."""
+
+    class Maximum:
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            return np.maximum(*args, **options)
+
+        def accumulate(self, times: Any) -> Any:
+            return np.full_like(times, times.max())
+
+    class Numpy:
+        maximum = Maximum()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(np, name)
+
+    patch.setattr(partition, "np", Numpy())
+
+
+def late_events_count_in_their_own_bucket(patch: pytest.MonkeyPatch) -> None:
+    count = PartitionAggregate._count_outcomes
+
+    def own(self: PartitionAggregate, batch: Any, bucket: Any, before: Any, *masks: Any) -> None:
+        count(self, batch, bucket, bucket * BUCKET_MS, *masks)
+
+    patch.setattr(PartitionAggregate, "_count_outcomes", own)
+
+
+def dead_records_from_before_any_event_are_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(PartitionAggregate, "_place_deferred", lambda *_: None)
+
+
+def gaps_are_overlooked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Position, "admit", lambda *_: Admission.COUNT)
+
+
+def rows_of_final_buckets_count(patch: pytest.MonkeyPatch) -> None:
+    accept = RollupWindow.accept
+    patch.setattr(
+        RollupWindow, "accept", lambda self, p, offset, table, _: accept(self, p, offset, table, NEVER)
+    )
+
+
+def one_boundary_is_enough_to_seal(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(
+        SourceWindow,
+        "final_below",
+        lambda self: max(self.sealed, *(self.boundaries.get(p, NEVER) for p in range(self.partitions))),
+    )
+
+
+def what_is_sealed_is_forgotten_by_a_restart(patch: pytest.MonkeyPatch) -> None:
+    load = SourceWindow.load
+
+    def forgetful(self: SourceWindow, blocks: Any) -> None:
+        load(self, blocks)
+        self.sealed = NEVER
+        self._last_bucket = None
+        for window in self.rollups.values():
+            window.rings.end = None
+
+    patch.setattr(SourceWindow, "load", forgetful)
+
+
+def partials_are_committed_as_read(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(SourceWindow, "needed_from", lambda self, below, at: at)
+
+
+def partials_are_committed_before_blocks_are_durable(patch: pytest.MonkeyPatch) -> None:
+    class Hasty(Stage2):
+        def seal(self) -> None:
+            waiting = bool(self.steps)
+            super().seal()
+            if self.steps and not waiting:
+                self.steps.insert(0, self.steps.pop())
+
+    patch.setattr(protocol, "Stage2", Hasty)
+
+
+def alerts_are_announced_after_their_block(patch: pytest.MonkeyPatch) -> None:
+    class Late(Stage2):
+        def seal(self) -> None:
+            waiting = bool(self.steps)
+            super().seal()
+            if self.steps and not waiting:
+                *others, confirm = self.steps
+                alerts = [step for step in others if len(step.__defaults__ or ()) == 1]
+                self.steps = [*(step for step in others if step not in alerts), *alerts, confirm]
+
+    patch.setattr(protocol, "Stage2", Late)
+
+
+def half_a_block_is_taken_for_a_whole(patch: pytest.MonkeyPatch) -> None:
+    decode = protocol.decode_blocks
+
+    def lenient(values: Any) -> Any:
+        found = list(values)
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr("streams.window.blocks.range", lambda *_: [0], raising=False)
+            return decode(found)
+
+    patch.setattr(protocol, "decode_blocks", lenient)
+
+
+MUTATIONS: tuple[Break, ...] = (
+    boundary_comes_first,
+    offset_is_committed_before_frames_are_durable,
+    all_that_was_read_is_committed,
+    a_flush_that_failed_counts_as_sent,
+    rows_are_added,
+    the_row_that_came_last_stands,
+    lateness_is_told_by_the_batch,
+    late_events_count_in_their_own_bucket,
+    dead_records_from_before_any_event_are_dropped,
+    gaps_are_overlooked,
+    rows_of_final_buckets_count,
+    one_boundary_is_enough_to_seal,
+    what_is_sealed_is_forgotten_by_a_restart,
+    partials_are_committed_as_read,
+    partials_are_committed_before_blocks_are_durable,
+    alerts_are_announced_after_their_block,
+    half_a_block_is_taken_for_a_whole,
+)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.__name__)
+def test_some_schedule_shows_that_a_rule_is_broken(mutation: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+    mutation(monkeypatch)
+    assert any(wrong(load, seed) for seed in range(SCHEDULES) for load in LOADS)

@@ -162,6 +162,8 @@ class Engine:
             if self.ready:
                 await self.aggregate.flush_all()
                 await self.window.commit_all()
+                await self.aggregate.heal_stalls()
+                await self.window.heal_stalls()
 
     async def _watch_for_ever(self) -> None:
         """Look for rebalances that never end, and for sources that have gone silent."""

@@ -63,6 +63,11 @@ class Batch:
     records: Records
 
 
+STALL_S = 5.0
+"""How long fetched records may be on their way to a stage. A queue that is merely long is read again for
+nothing, and what it brings twice is dropped."""
+
+
 class Admission(Enum):
     """What to do with a batch."""
 
@@ -87,6 +92,16 @@ class Position:
         if next_offset <= self.at:
             return Admission.REPEAT
         return Admission.GAP if start > self.at else Admission.COUNT
+
+    def is_stalled(self, fetched_to: int | None, now_s: float, heard_s: float) -> bool:
+        """Whether the consumer has gone on past `at` and nothing has come of it for `STALL_S`.
+
+        What was dropped last before a log falls silent leaves a gap that no later batch shows.
+
+        fetched_to : the consumer's own fetch position, None if it has none
+        heard_s    : when a batch was last counted here
+        """
+        return fetched_to is not None and fetched_to > self.at and now_s - heard_s >= STALL_S
 
     def may_ask(self, now_s: float) -> bool:
         """Whether to seek back now; true once in `patience_s`."""
@@ -337,6 +352,10 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         found = self._thread._ensure_consumer()._client.cluster.partitions_for_topic(topic)
         return len(found) if found else 0
 
+    def fetch_position(self, tp: tuple[str, int]) -> int | None:
+        """Where the consumer will fetch next; None for a partition that is not assigned or not set yet."""
+        return fetch_position_of(self._thread._ensure_consumer(), TopicPartition(*tp))
+
     def end_offset(self, tp: tuple[str, int]) -> int | None:
         """End of a partition's log as of the last fetch."""
         end: int | None = self._thread._ensure_consumer().highwater(TopicPartition(*tp))
@@ -381,6 +400,16 @@ def membership_error(failure: BaseException, conf: Any) -> str:
     else:
         way_out = "Is another program using this group, which is named by app?"
     return f"Cannot join the consumer group {conf.id}: {failure}. {way_out}"
+
+
+def fetch_position_of(consumer: aiokafka.AIOKafkaConsumer, tp: TopicPartition) -> int | None:
+    """Where a consumer will fetch next; None for a partition that is not assigned or not set yet."""
+    subscription = consumer._subscription.subscription
+    assignment = None if subscription is None else subscription.assignment
+    if assignment is None or tp not in assignment.tps:
+        return None
+    state = assignment.state_value(tp)
+    return int(state.position) if state.has_valid_position else None
 
 
 class OrderedProducer(driver.Producer):  # type: ignore[misc]

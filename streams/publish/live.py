@@ -121,6 +121,6 @@ def source_snapshots(
             lag={a.partition: lag for a in mine if (lag := stage.lag(a)) is not None},
             outcomes=outcomes,
             folded=sum(sum(aggregate.folded_counts.values()) for aggregate in mine),
-            refused={reason: stage.counts[name, reason] for reason in ("gap", "repeat")},
+            refused={reason: stage.counts[name, reason] for reason in ("gap", "repeat", "stall")},
             lost=stage.counts[name, "lost"],
         )

@@ -43,6 +43,7 @@ class _Owned:
     position: Position
     silent_since_s: float
     announced_s: float
+    heard_s: float
     behind: bool = False
     rejected: list[Awaitable[Any]] = field(default_factory=list)
 
@@ -80,7 +81,7 @@ class AggregateStage:
         decoder = make_decoder(source.format, source.layout)
         aggregate = PartitionAggregate(source, at.partition, offset, decoder, self._indexes)
         now = self._clock()
-        self._owned[at] = _Owned(at, aggregate, Position(offset), now, now)
+        self._owned[at] = _Owned(at, aggregate, Position(offset), now, now, now)
 
     def owned(self) -> list[PartitionAggregate]:
         return [owned.aggregate for owned in self._owned.values()]
@@ -99,7 +100,7 @@ class AggregateStage:
             return
         rejected = owned.aggregate.read(batch.records, batch.next_offset)
         owned.position.at = owned.aggregate.at
-        owned.silent_since_s = self._clock()
+        owned.silent_since_s = owned.heard_s = self._clock()
         self._note_backlog(owned)
         if rejected:
             await self._send_dead_letters(owned, rejected)
@@ -109,6 +110,15 @@ class AggregateStage:
                 await self._commit({owned.at: commit})
             else:
                 await asyncio.sleep(0.05)  # a flush is on its way
+
+    async def heal_stalls(self) -> None:
+        """Read again what was fetched and never came, see `Position.is_stalled`."""
+        for owned in list(self._owned.values()):
+            now, fetched_to = self._clock(), self._log.fetch_position(owned.at)
+            if owned.position.is_stalled(fetched_to, now, owned.heard_s) and self._is_ours(owned):
+                owned.heard_s = now
+                self.counts[owned.aggregate.plan.name, "stall"] += 1
+                await self._seek_back(owned)
 
     def _note_backlog(self, owned: _Owned) -> None:
         end = self._log.end_offset(owned.at)

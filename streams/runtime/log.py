@@ -38,6 +38,10 @@ class Log(Protocol):
         """Read `at` again from `offset`; the first offset still there if the log was cut above it."""
         ...
 
+    def fetch_position(self, of: Partition) -> int | None:
+        """Where the consumer will fetch next, None if it does not say."""
+        ...
+
     def end_offset(self, of: Partition) -> int | None:
         """End of a partition's log as last heard."""
         ...
@@ -77,6 +81,10 @@ class KafkaLog:
     async def seek_back(self, at: Partition, offset: int) -> int | None:
         first: int | None = await self._app.consumer.seek_back(at, offset)
         return first
+
+    def fetch_position(self, of: Partition) -> int | None:
+        position: int | None = self._app.consumer.fetch_position(of)
+        return position
 
     def end_offset(self, of: Partition) -> int | None:
         end: int | None = self._app.consumer.end_offset(of)

@@ -42,6 +42,7 @@ class _Owned:
     partition: int
     position: Position
     windows: dict[str, SourceWindow]
+    heard_s: float
     commit: int | None = None
     frames: int = 0
 
@@ -88,7 +89,7 @@ class WindowStage:
             window.load([block for block in blocks if block.source == name])
             windows[name] = window
             self._on_active(window.book.active())
-        self._owned[partition] = _Owned(partition, Position(offset), windows)
+        self._owned[partition] = _Owned(partition, Position(offset), windows, self._clock())
 
     def owned(self) -> dict[int, dict[str, SourceWindow]]:
         """Windows by partition and source."""
@@ -113,6 +114,7 @@ class WindowStage:
                 if owned.frames % 8 == 0:
                     await asyncio.sleep(0)  # a backlog of frames must not hold heartbeats and web
         owned.position.at = batch.next_offset
+        owned.heard_s = self._clock()
         for window in owned.windows.values():
             if self._owned.get(owned.partition) is owned:
                 await self._seal(owned, window)
@@ -198,6 +200,16 @@ class WindowStage:
                 owned.commit = None
         if offsets:
             await self._log.commit(offsets)
+
+    async def heal_stalls(self) -> None:
+        """Read again what was fetched and never came, see `Position.is_stalled`."""
+        for owned in list(self._owned.values()):
+            at = Partition(self._topics.partials, owned.partition)
+            now, fetched_to = self._clock(), self._log.fetch_position(at)
+            if owned.position.is_stalled(fetched_to, now, owned.heard_s):
+                owned.heard_s = now
+                self.counts["stall"] += 1
+                await self._seek_back(owned)
 
     async def _seek_back(self, owned: _Owned) -> None:
         at = Partition(self._topics.partials, owned.partition)

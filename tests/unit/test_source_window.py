@@ -82,11 +82,6 @@ class Reader:
                 self.stored.update(encode_block(block))
         self.window.confirm(below)
 
-    def live(self) -> list[tuple[Any, ...]]:
-        """The live alerts and their clocks, without what was measured and read when they changed."""
-        names = ("severity", "group", "true_ms", "clear_ms", "lost_ms")
-        return sorted(tuple(map(str, map(row.get, names))) for row in self.window.book.state())
-
     def restart(self) -> None:
         self.window = SourceWindow(PLAN, [self.slo], 1, {})
         self.window.load(decode_blocks(self.stored.values()))
@@ -155,40 +150,6 @@ def test_where_a_restart_reads_from_does_not_wait_for_partitions_that_sleep():
         reader.feed(bucket, 1, 1)
         reader.seal(bucket + 1)
     assert reader.window.needed_from(reader.window.sealed, 999) > 10
-
-
-incidents = st.lists(
-    st.tuples(
-        st.one_of(st.integers(1, 60), st.integers(1, 3 * HOUR), st.integers(1, 8 * HOUR)),
-        st.sampled_from([0, 0, 1, 9, 10]),
-        st.sampled_from(["", "", "restart", "seal", "seal"]),
-        st.integers(1, 500),
-    ),
-    min_size=1,
-    max_size=5,
-)
-
-
-@settings(max_examples=10, deadline=None)
-@given(incidents)
-def test_alerts_do_not_depend_on_when_buckets_are_sealed_nor_on_restarts(steps):
-    eager, lazy, bucket = Reader(), Reader(), 1_000_000
-    for gap, bad, what, more in steps:
-        for reader in (eager, lazy):
-            for number in range(bucket, bucket + 5):
-                reader.feed(number, 10 - bad, 10)
-        bucket += 5
-        if what == "restart":
-            lazy.seal(bucket)
-            lazy.restart()
-        elif what == "seal":
-            lazy.seal(bucket + min(gap, more))
-        for below in (bucket, *range(bucket + 7, bucket + gap, 97), bucket + gap):
-            eager.seal(below)
-        bucket += gap
-    lazy.seal(bucket)
-    assert set(eager.announced) == set(lazy.announced)
-    assert eager.live() == lazy.live()
 
 
 def test_a_long_silence_is_not_gone_through_bucket_by_bucket():

@@ -153,21 +153,27 @@ class RollupWindow:
 
         Slots are loaded in ascending order within a level; `finish_load` completes the state.
         """
+        width = LEVEL_SLOT_MS[level] // BUCKET_MS
+        last_bucket = (slot + 1) * width - 1
+        in_ring = level < len(self.rings.levels) and self._reaches(level, slot, latest)
+        if not in_ring and last_bucket < latest - KEPT_BUCKETS:
+            return
         numbers = self.table.numbers(table.hashes, table.names)[table.series]
         known = numbers >= 0
         numbers, stored = numbers[known], table.counts[known]
         counts, totals = stored[:, : self.counter_count], stored[:, self.counter_count :]
-        width = LEVEL_SLOT_MS[level] // BUCKET_MS
         self.totals.make_room(self.series_count)
-        self.totals.load(numbers, totals, np.full(len(numbers), (slot + 1) * width - 1), latest)
-        for number, spec in enumerate(self.rings.levels):
-            current = latest // spec.width
-            if number == level:
-                if current - spec.slot_count < slot < current + (level == 0):
-                    self.rings.load(number, slot, numbers, counts)
-            elif level == 0 and slot // spec.width == current:
-                # a bucket also fills the open slots of coarser levels, which are stored once complete
-                self.rings.load(number, current, numbers, counts)
+        self.totals.load(numbers, totals, np.full(len(numbers), last_bucket), latest)
+        if in_ring and (level == 0 or slot < latest // width):
+            self.rings.load(level, slot, numbers, counts)
+        if self.sliced and level == 0 and slot >= max(self._slice_start(latest), latest + 1 - HOUR_BUCKETS):
+            self._make_slice_room()
+            self._slice[numbers] += counts[:, :2]
+        if level == 0:
+            # a bucket also fills the open slots of coarser levels, which are stored once complete
+            for coarser, spec in enumerate(self.rings.levels[1:], 1):
+                if slot // spec.width == latest // spec.width:
+                    self.rings.load(coarser, slot // spec.width, numbers, counts)
         if level == 0:
             if len(table.bins):
                 keys = (np.repeat(numbers, table.bins_per_row[known]) << BIN_BITS) | table.bins
@@ -203,6 +209,11 @@ class RollupWindow:
         totals = recent.counts[known, self.counter_count :]
         self.totals.load(numbers[known], totals, recent.bucket[known], latest)
 
+    def _reaches(self, level: int, slot: int, latest: int) -> bool:
+        """Whether a ring that ends after the bucket `latest` holds a slot."""
+        spec = self.rings.levels[level]
+        return latest // spec.width - spec.slot_count < slot
+
     def finish_load(self, latest: int) -> None:
         """All stored slots are loaded; windows end after the bucket `latest`."""
         self.rings.rebuild(latest + 1)
@@ -210,11 +221,21 @@ class RollupWindow:
         self.totals.make_room(self.series_count)
         self.totals.settle(latest // HOUR_BUCKETS * HOUR_BUCKETS - 1)
         if self.sliced:
-            assert self.slo is not None
-            width = self.slo.slice_ms // BUCKET_MS
-            start = (latest + 1) // width * width
-            if start <= latest:
-                self._slice = self.rings.between(start, latest + 1)[:, :2].copy()
+            # buckets of the last hour have been added as they were loaded
+            self._make_slice_room()
+            older = self.rings.between(self._slice_start(latest), latest + 1 - HOUR_BUCKETS)
+            self._slice[: len(older)] += older[:, :2]
+
+    def _slice_start(self, latest: int) -> int:
+        """First bucket of the slice that is open once the bucket `latest` is sealed."""
+        assert self.slo is not None
+        width = self.slo.slice_ms // BUCKET_MS
+        return (latest + 1) // width * width
+
+    def _make_slice_room(self) -> None:
+        missing = self.series_count - len(self._slice)
+        if missing > 0:
+            self._slice = np.pad(self._slice, ((0, missing), (0, 0)))
 
     def live_sums(self, end: int) -> Counts:
         """Sums of the windows that end before `end`, open buckets included : Counts [W, S, C]."""
@@ -272,8 +293,7 @@ class RollupWindow:
         if not self.sliced:
             return total.series, total.counts
         assert self.slo is not None
-        if len(self._slice) < self.series_count:
-            self._slice = np.pad(self._slice, ((0, self.series_count - len(self._slice)), (0, 0)))
+        self._make_slice_room()
         self._slice[total.series] += total.counts[:, :2]
         counts = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
         counts[total.series, : len(self.rollup.measures)] = total.counts

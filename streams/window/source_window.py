@@ -349,7 +349,8 @@ def period_counts(window: RollupWindow, slo: Slo, at_ms: int) -> tuple[Counts, C
     assert slo.calendar is not None
     first, second = window.budget_columns
     period = np.zeros((window.series_count, window.counter_count), dtype=np.int64)
-    period[: len(window.totals.period)] = window.totals.period
+    counted = window.totals.period_at(at_ms // BUCKET_MS - 1)
+    period[: len(counted)] = counted
     start = period_bounds(slo.calendar, at_ms - 1)[0] // BUCKET_MS
     for begin, until in _maintenance(slo, start, at_ms // BUCKET_MS):
         left_out = window.rings.between(begin, until)

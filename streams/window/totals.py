@@ -35,12 +35,11 @@ class Totals:
     """Running totals of S series.
 
     ever   : Counts [S, C]
-    period : Counts [S, C], of the calendar period that the last bucket lies in; all zero without a calendar
     """
 
     def __init__(self, counter_count: int, calendar: Calendar | None) -> None:
         self.ever: Counts = np.zeros((0, counter_count), dtype=np.int64)
-        self.period: Counts = np.zeros((0, counter_count), dtype=np.int64)
+        self._period: Counts = np.zeros((0, counter_count), dtype=np.int64)
         self._calendar = calendar
         self._period_end = 0
         self.last_bucket: Rows = np.zeros(0, dtype=np.int64)
@@ -51,7 +50,7 @@ class Totals:
         missing = series_count - len(self.ever)
         if missing > 0:
             self.ever = np.pad(self.ever, ((0, missing), (0, 0)))
-            self.period = np.pad(self.period, ((0, missing), (0, 0)))
+            self._period = np.pad(self._period, ((0, missing), (0, 0)))
             self.last_bucket = np.pad(self.last_bucket, (0, missing), constant_values=-1)
 
     def add(self, bucket: int, series: Rows, counts: Counts) -> None:
@@ -61,15 +60,19 @@ class Totals:
         """
         if self._calendar is not None and bucket >= self._period_end:
             self._period_end = period_bounds(self._calendar, bucket * BUCKET_MS)[1] // BUCKET_MS
-            self.period[:] = 0
+            self._period[:] = 0
         self.ever[series] += counts
         if self._calendar is not None:
-            self.period[series] += counts
+            self._period[series] += counts
         self.last_bucket[series] = bucket
+
+    def period_at(self, bucket: int) -> Counts:
+        """Counts [S, C] of the calendar period that a bucket lies in, which is not before the last added."""
+        return self._period if bucket < self._period_end else np.zeros_like(self._period)
 
     def stored(self, series: Rows) -> Counts:
         """Counts [N, 2 * C] of some series: ever, then of the period."""
-        return np.concatenate([self.ever[series], self.period[series]], axis=1)
+        return np.concatenate([self.ever[series], self._period[series]], axis=1)
 
     def touched(self) -> Rows:
         """Series with counts after the bucket last settled."""
@@ -85,7 +88,7 @@ class Totals:
         last_bucket : Rows [N], the last bucket that each row may include
         latest      : the last bucket sealed
         """
-        newer = last_bucket >= np.maximum(self.last_bucket[series], latest - KEPT_BUCKETS)
+        newer = last_bucket >= self.last_bucket[series]
         series, stored, last_bucket = series[newer], stored[newer], last_bucket[newer]
         counter_count = self.ever.shape[1]
         self.last_bucket[series] = last_bucket
@@ -94,4 +97,4 @@ class Totals:
             start, end = period_bounds(self._calendar, latest * BUCKET_MS)
             self._period_end = end // BUCKET_MS
             mine = (last_bucket + 1) * BUCKET_MS > start
-            self.period[series] = np.where(mine[:, np.newaxis], stored[:, counter_count:], 0)
+            self._period[series] = np.where(mine[:, np.newaxis], stored[:, counter_count:], 0)

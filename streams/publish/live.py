@@ -17,8 +17,9 @@ from streams.aggregate.tables import Keys
 from streams.plan import BUCKET_MS, MICRO
 from streams.publish.snapshot import Exemplar, RollupSnapshot, SloSnapshot, SourceSnapshot
 from streams.runtime.aggregate_stage import AggregateStage
+from streams.window.maintenance import period_counts, without_maintenance
 from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX, merged_sketch
-from streams.window.source_window import SourceWindow, period_counts, without_maintenance
+from streams.window.source_window import SourceWindow
 
 
 @dataclass(frozen=True, slots=True)

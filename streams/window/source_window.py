@@ -6,18 +6,19 @@ The rules, as in docs/architecture.md:
    rows of buckets that are final, or below the boundary their source partition has announced, are ignored.
 6. Buckets below S, the smallest boundary of the source partitions that are not idle, are final. They are
    sealed in ascending order: windows take them in, SLOs are judged at their end, and their blocks must be
-   durable before the partials offset of the first row that still matters is committed.
+   durable before the partials offset is committed of the first row, or boundary, that still matters.
 7. A restart loads the blocks and reads from that offset; every bucket up to the highest block is final.
 
 SLOs are judged at the end of each sealed bucket, in event time, so that alerts are a function of the data:
-no restart, lag or repeat shows in them. In a silence longer than `QUIET_BUCKETS` nothing is judged, since
-nothing could change.
+no restart, lag or repeat shows in them. In a long silence only some buckets are sealed, as soon as no alert
+is live and no window can change a verdict any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import msgspec
 import numpy as np
@@ -25,7 +26,6 @@ import numpy as np
 from detectors.alert import Transition
 from detectors.alert_state import AlertBook
 from detectors.burn_rate import judge
-from detectors.calendar_period import period_bounds
 from detectors.slo import Slo
 from models.arrays import Counts
 from streams.aggregate.partials import Frame
@@ -35,11 +35,17 @@ from streams.plan import BUCKET_MS, MICRO, Rollup, SourcePlan, Sum
 from streams.points import PointTable
 from streams.window.blocks import TOTALS_LEVEL, Block
 from streams.window.counters import COUNTER_LOOKBACK_MS
-from streams.window.rings import LEVEL_SLOT_MS, window_start
+from streams.window.maintenance import period_counts, without_maintenance
+from streams.window.rings import LEVEL_SLOT_MS
 from streams.window.rollup_window import HOUR_BUCKETS, RollupWindow
 
 QUIET_BUCKETS = 360
-"""An hour: after it all windows that tiers call short are empty, and absence changes no alert."""
+"""An hour: all buckets of a silence are sealed for so long, or for the longest of the windows that tiers call
+short and of the slices, if that is longer. After it no tier has traffic to judge."""
+
+PIN_BUCKETS = 30
+"""Every so many buckets a block is stored even if it is empty, and a bucket of a silence is sealed: a restart
+then knows how far buckets were final, and calendar periods end in time."""
 
 COUNTER_BUCKETS = -(-COUNTER_LOOKBACK_MS // BUCKET_MS) + 1
 """Buckets whose points a counter may need to tell its next increase."""
@@ -109,6 +115,12 @@ class SourceWindow:
         """Rows of partitions that woke with buckets which had been sealed without them."""
         self._passed: set[int] = set()
         self._first: dict[int, int] = {}
+        self._announced: dict[int, int] = {}
+        """Where in the partials log each source partition's boundary was announced first."""
+        self._stored = self._pinned = NEVER
+        """Buckets below them are final to a restart: once their blocks are durable, and already."""
+        lengths_ms = [ms for slo in self.slos for ms in (slo.slice_ms, *(t.short_ms for t in slo.tiers))]
+        self._quiet = max(QUIET_BUCKETS, max(lengths_ms, default=0) // BUCKET_MS)
         self._last_bucket: int | None = None
         self._alerts = b"[]"
         self._revision = self.book.revision
@@ -140,6 +152,8 @@ class SourceWindow:
             if row.rollup in self.rollups:
                 self.rollups[row.rollup].note_exemplar(row)
         if frame.boundary is not None:
+            if frame.boundary > known:
+                self._announced[partition] = offset
             self.boundaries[partition] = max(known, frame.boundary)
         self.newest[partition] = max(self.newest.get(partition, NEVER), frame.newest)
         self.offsets[partition] = max(self.offsets.get(partition, 0), frame.offset)
@@ -156,8 +170,18 @@ class SourceWindow:
         return max(self.sealed, min(self.boundaries.get(p, NEVER) for p in waiting))
 
     def needed_from(self, below: int, at: int) -> int:
-        """Partials offset of the first row that matters once buckets below `below` are sealed."""
-        return min((z for b, z in self._first.items() if b >= below), default=at)
+        """Partials offset of the first row that matters once buckets below `below` are sealed.
+
+        So does a boundary above what the blocks tell: an aggregate that has restarted may report events of a
+        bucket below it which were late, since it does not know what came before.
+        """
+        rows = (offset for bucket, offset in self._first.items() if bucket >= below)
+        boundaries = (
+            self._announced[partition]
+            for partition, boundary in self.boundaries.items()
+            if boundary > self._pinned
+        )
+        return min(chain(rows, boundaries), default=at)
 
     def seal(self, below: int) -> Iterator[Sealed]:
         """Seal all buckets below `below`, one at a time; call `confirm` once their blocks are durable."""
@@ -167,6 +191,7 @@ class SourceWindow:
     def confirm(self, below: int) -> None:
         """Buckets below `below` are durable."""
         self.sealed = max(self.sealed, below)
+        self._pinned = self._stored
         self._passed = {p for p in self.idle if self.boundaries.get(p, NEVER) < below}
         self._first = {b: z for b, z in self._first.items() if b >= below}
         for window in self.rollups.values():
@@ -198,7 +223,7 @@ class SourceWindow:
                 self._retired = self.book.retire((latest + 1) * BUCKET_MS, self.slos)
         for window in self.rollups.values():
             window.finish_load(latest)
-        self.sealed = latest + 1
+        self.sealed = self._stored = self._pinned = latest + 1
         self._last_bucket = latest
 
     def live_end(self) -> int | None:
@@ -208,22 +233,26 @@ class SourceWindow:
             newest = max(newest, self._last_bucket)
         return None if newest == NEVER else newest + 1
 
-    def _buckets_to_seal(self, below: int) -> list[int]:
+    def _buckets_to_seal(self, below: int) -> Iterator[int]:
+        """Filled buckets and those of silences between them, ascending.
+
+        To be gone through while they are sealed, since alerts that are live leave no bucket out.
+        """
         held = {b for window in self.rollups.values() for b in window.open_buckets()}
         filled = sorted(b for b in held if self.sealed <= b < below)
-        if self._last_bucket is None:
-            if not filled:
-                return []
+        if self._last_bucket is not None:
+            start = self._last_bucket + 1
+        elif filled:
             start = filled[0]
         else:
-            start = self._last_bucket + 1
-        wanted: list[int] = []
+            return
         for bucket in [*filled, below]:
-            wanted.extend(range(max(start, self.sealed), min(bucket, start + QUIET_BUCKETS)))
+            for quiet in range(max(start, self.sealed), bucket):
+                if quiet < start + self._quiet or (quiet + 1) % PIN_BUCKETS == 0 or self.book.live_count:
+                    yield quiet
             if bucket < below:
-                wanted.append(bucket)
+                yield bucket
             start = bucket + 1
-        return wanted
 
     def _seal_one(self, bucket: int) -> Sealed:
         blocks = list(self._completed_slots(bucket))
@@ -242,8 +271,9 @@ class SourceWindow:
         if changed:
             self._alerts = msgspec.json.encode(self.book.state())
             self._revision = self.book.revision
-        if tables or points or changed:
+        if tables or points or changed or (bucket + 1) % PIN_BUCKETS == 0:
             blocks.append(Block(self.plan.name, 0, bucket, tables, self._alerts, points))
+            self._stored = bucket + 1
         self._last_bucket = bucket
         slis = self.reports(at_ms) if (bucket + 1) % SLI_EVERY_BUCKETS == 0 else []
         return Sealed(bucket, transitions, blocks, slis)
@@ -274,6 +304,7 @@ class SourceWindow:
     def _judge(self, at_ms: int) -> list[Transition]:
         moved: list[Transition] = []
         live = self.book.live_count > 0
+        offsets = {str(partition): offset for partition, offset in sorted(self.offsets.items())}
         for slo in self.slos:
             window = self.rollups[slo.rollup]
             if not slo.tiers or window.series_count == 0:
@@ -291,7 +322,7 @@ class SourceWindow:
                 slo,
                 window.table.labels.__getitem__,
                 verdicts,
-                lambda _series: {**self._evidence, "offsets": dict(sorted(self.offsets.items()))},
+                lambda _series: {**self._evidence, "offsets": offsets},
             )
         return moved
 
@@ -342,48 +373,6 @@ def _by_rollup(points: Sequence[PointTable]) -> dict[str, list[PointTable]]:
     for table in points:
         found.setdefault(table.rollup, []).append(table)
     return found
-
-
-def period_counts(window: RollupWindow, slo: Slo, at_ms: int) -> tuple[Counts, Counts]:
-    """(good, total) : Counts [S] each, of the calendar period so far, sealed buckets, without maintenance."""
-    assert slo.calendar is not None
-    first, second = window.budget_columns
-    period = np.zeros((window.series_count, window.counter_count), dtype=np.int64)
-    counted = window.totals.period_at(at_ms // BUCKET_MS - 1)
-    period[: len(counted)] = counted
-    start = period_bounds(slo.calendar, at_ms - 1)[0] // BUCKET_MS
-    for begin, until in _maintenance(slo, start, at_ms // BUCKET_MS):
-        left_out = window.rings.between(begin, until)
-        period[: len(left_out)] -= left_out
-    return period[:, first], period[:, second]
-
-
-def _maintenance(slo: Slo, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """Buckets [begin, until) of planned maintenance of the SLO's service within [start, end)."""
-    for interval in slo.maintenance:
-        begin, until = -(-interval.start_ms // BUCKET_MS), -(-interval.end_ms // BUCKET_MS)
-        if (not interval.services or slo.service in interval.services) and begin < end and until > start:
-            yield max(begin, start), min(until, end)
-
-
-def without_maintenance(
-    window: RollupWindow, slo: Slo, at_ms: int, good: Counts, total: Counts
-) -> tuple[Counts, Counts]:
-    """Counts less those of planned maintenance.
-
-    good, total : Counts [W, S] of the windows that end at `at_ms`
-    A slot counts as maintenance if its middle lies in it: 10 s exact in the last hour, 5 min in the last
-    three days, an hour beyond.
-    """
-    end = at_ms // BUCKET_MS
-    first, second = window.budget_columns
-    for row, window_ms in enumerate(window.rollup.windows_ms):
-        for begin, until in _maintenance(slo, window_start(window_ms, end), end):
-            left_out = window.rings.between(begin, until)
-            good, total = good.copy(), total.copy()
-            good[row, : len(left_out)] -= left_out[:, first]
-            total[row, : len(left_out)] -= left_out[:, second]
-    return good, total
 
 
 def _unit(rollup: Rollup, slo: Slo) -> int | None:

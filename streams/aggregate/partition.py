@@ -27,7 +27,7 @@ from models.arrays import EpochMs, Mask, Rows
 from streams.aggregate.partials import ExemplarRow, Frame, encode_frame
 from streams.aggregate.rollup_state import RollupState, take_columns
 from streams.aggregate.series import SeriesIndexes
-from streams.aggregate.tables import BUCKET_LIMIT
+from streams.aggregate.tables import BUCKET_LIMIT, SERIES_LIMIT
 from streams.columns import Table, split_by_home, split_tables
 from streams.decode.batch import Column, Dead, Decoder, EventBatch, Records, Strings
 from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan
@@ -105,14 +105,17 @@ class PartitionAggregate:
         self.dead_counts: Counter[str] = Counter()
         self._decoder = decoder
         names = indexes or SeriesIndexes()
-        self._outcomes, *self._rollups = [
+        outcomes = outcomes_rollup(plan.name)
+        # reasons are few, and an outcome that folded could not be told any more
+        self._outcomes = RollupState(outcomes, SERIES_LIMIT, names.of(outcomes.name, outcomes.by))
+        self._rollups = [
             RollupState(
                 rollup,
                 plan.series_count_max,
                 names.of(rollup.name, rollup.by),
                 plan.exemplar if rollup.name == plan.name else None,
             )
-            for rollup in (outcomes_rollup(plan.name), *plan.rollups)
+            for rollup in plan.rollups
         ]
         self._first: dict[int, int] = {}
         self._deferred = _Deferred()

@@ -44,8 +44,8 @@ QUIET_BUCKETS = 360
 short and of the slices, if that is longer. After it no tier has traffic to judge."""
 
 PIN_BUCKETS = 30
-"""Every so many buckets a block is stored even if it is empty, and a bucket of a silence is sealed: a restart
-then knows how far buckets were final, and calendar periods end in time."""
+"""Every so many buckets a block is stored even if it is empty, also in a silence: a restart then knows how
+far buckets were final, and calendar periods end in time."""
 
 COUNTER_BUCKETS = -(-COUNTER_LOOKBACK_MS // BUCKET_MS) + 1
 """Buckets whose points a counter may need to tell its next increase."""
@@ -247,9 +247,13 @@ class SourceWindow:
         else:
             return
         for bucket in [*filled, below]:
-            for quiet in range(max(start, self.sealed), bucket):
-                if quiet < start + self._quiet or (quiet + 1) % PIN_BUCKETS == 0 or self.book.live_count:
-                    yield quiet
+            quiet = max(start, self.sealed)
+            while quiet < bucket and (quiet < start + self._quiet or self.book.live_count):
+                yield quiet
+                quiet += 1
+            pinned = bucket // PIN_BUCKETS * PIN_BUCKETS - 1
+            if pinned >= quiet:
+                yield pinned  # of all that could be stored of a long silence the last tells as much
             if bucket < below:
                 yield bucket
             start = bucket + 1

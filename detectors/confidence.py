@@ -21,7 +21,7 @@ from statistics import NormalDist
 from typing import TypeAlias
 
 import numpy as np
-from scipy.special import betaincinv  # type: ignore[import-untyped]
+from scipy.special import betaincinv
 
 from models.arrays import Numbers
 

@@ -81,7 +81,7 @@ class LocalFlow:
         self._aggregates: dict[tuple[str, int], PartitionAggregate] = {}
         self._indexes = SeriesIndexes()
         self._windows = {
-            name: SourceWindow(source, plan.slos, partitions or 1, evidence or {})
+            name: SourceWindow(source, plan.slos, partitions or 1, evidence or {}, plan.watches)
             for name, source in plan.sources.items()
         }
         self._reasons: dict[str, Counter[str]] = {name: Counter() for name in plan.sources}

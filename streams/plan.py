@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -109,9 +109,36 @@ class SourcePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """A detector that judges the series of one rollup, each partition of the partials on its own.
+
+    name     : unique over the whole plan; `traffic:checkout`
+    detector : its name in the registry of detectors
+    settings : what it is made with
+    step_ms  : length of a step of its panels, a multiple of the bucket
+    features : `signals` (rate, error ratio, quantiles, distinct values) or the `measures` as they are
+    kept_ms  : how long a series that has gone silent is still judged; 0 judges only those seen in the step
+    service  : label column whose value names the service, or None
+    alertname : what its alerts are called
+    """
+
+    name: str
+    source: str
+    rollup: str
+    detector: str
+    alertname: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    step_ms: int = 60_000
+    features: Literal["signals", "measures"] = "signals"
+    kept_ms: int = 0
+    service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that the flow needs to know, for all sources."""
 
     app: str
     sources: Mapping[str, SourcePlan] = field(default_factory=dict)
     slos: tuple[Slo, ...] = ()
+    watches: tuple[Watch, ...] = ()

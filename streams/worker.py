@@ -76,7 +76,7 @@ class Publisher:
             alert
             for by_source in self.engine.window.owned().values()
             for window in by_source.values()
-            for alert in window.book.active()
+            for alert in window.active_alerts()
         ]
         return burning + self.engine.missing_alerts()
 

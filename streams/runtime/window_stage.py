@@ -85,10 +85,10 @@ class WindowStage:
         windows = {}
         for name, source in self._plan.sources.items():
             count = max(1, self._log.partition_count(source.topic))
-            window = SourceWindow(source, self._plan.slos, count, self._evidence)
+            window = SourceWindow(source, self._plan.slos, count, self._evidence, self._plan.watches)
             window.load([block for block in blocks if block.source == name])
             windows[name] = window
-            self._on_active(window.book.active())
+            self._on_active(window.active_alerts())
         self._owned[partition] = _Owned(partition, Position(offset), windows, self._clock())
 
     def owned(self) -> dict[int, dict[str, SourceWindow]]:
@@ -188,7 +188,7 @@ class WindowStage:
         stored: list[dict[str, Any]] = []
         for block in blocks:
             if block.source == NO_SOURCE:
-                stored = msgspec.json.decode(block.alerts)
+                stored = msgspec.json.decode(block.state)
         return stored
 
     async def commit_all(self) -> None:

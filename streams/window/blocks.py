@@ -33,14 +33,20 @@ from streams.window.totals import SHARD_COUNT
 
 FORMAT = 1
 
-SLOTS_KEPT = (361, 865, 8_785, SHARD_COUNT)
+SLOTS_KEPT = (361, 865, 8_785, SHARD_COUNT, 361, 2)
 """Slots stored per level: an hour of 10 s, three days of 5 min, a year of hours, each with the open one; then
-the shards of the totals."""
+the shards of the totals, what detectors were shown in the last hour, and what they had learnt before it."""
 
 TOTALS_LEVEL = len(LEVEL_SLOT_MS)
 """Level of blocks that hold totals alone; their slot is the shard."""
 
-assert len(SLOTS_KEPT) == TOTALS_LEVEL + 1
+PANELS_LEVEL = TOTALS_LEVEL + 1
+"""Level of blocks that hold what detectors were shown at the end of a bucket, which is their slot."""
+
+LEARNT_LEVEL = TOTALS_LEVEL + 2
+"""Level of blocks that hold all that detectors have learnt; their slots are counted through."""
+
+assert len(SLOTS_KEPT) == LEARNT_LEVEL + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,8 @@ class Block:
     """One stored slot.
 
     slot   : number of the slot since 1970; for level 0 the bucket
-    alerts : the alert book as of the end of this bucket (level 0 only), JSON
+    state  : the alert book as of the end of this bucket, JSON (level 0); panels or what was learnt from them
+             (the levels of detectors)
     points : points of cumulative counters in this bucket (level 0 only), which the next increases rest on
     """
 
@@ -56,7 +63,7 @@ class Block:
     level: int
     slot: int
     tables: Sequence[Table]
-    alerts: bytes = field(default=b"[]")
+    state: bytes = field(default=b"[]")
     points: Sequence[PointTable] = field(default=())
 
 
@@ -68,7 +75,7 @@ class _Head(msgspec.Struct, array_like=True):
     chunk: int
     chunk_count: int
     writing: int
-    alerts: bytes
+    state: bytes
     tables: list[TableHead]
     points: list[TableHead]
 
@@ -85,14 +92,13 @@ def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
         (group, ()) for group in split_tables(block.tables)
     ]
     bodies += [((), (piece,)) for table in block.points for piece in split_points(table)]
-    alerts = [
-        block.alerts[start : start + TABLE_BYTES_MAX]
-        for start in range(0, len(block.alerts), TABLE_BYTES_MAX)
+    pieces = [
+        block.state[start : start + TABLE_BYTES_MAX] for start in range(0, len(block.state), TABLE_BYTES_MAX)
     ]
-    bodies += [((), ())] * max(len(alerts) - len(bodies), 0)
+    bodies += [((), ())] * max(len(pieces) - len(bodies), 0)
     encoded = [(encode_tables(group), encode_points(piece)) for group, piece in bodies]
     # two writings of a slot may be cut at different places, and their chunks must not be taken together
-    writing = crc32(block.alerts)
+    writing = crc32(block.state)
     for (_, parts), (_, point_parts) in encoded:
         for part in (*parts, *point_parts):
             writing = crc32(part, writing)
@@ -106,7 +112,7 @@ def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
             chunk,
             len(bodies),
             writing,
-            alerts[chunk] if chunk < len(alerts) else b"",
+            pieces[chunk] if chunk < len(pieces) else b"",
             heads,
             point_heads,
         )
@@ -142,6 +148,6 @@ def decode_blocks(values: Iterable[bytes]) -> list[Block]:
             whole = [mine[chunk] for chunk in range(first.chunk_count)]
             tables = [table for part in whole for table in part.tables]
             points = [table for part in whole for table in part.points]
-            alerts = b"".join(part.head.alerts for part in whole)
-            blocks.append(Block(source, level, number, tables, alerts, points))
+            state = b"".join(part.head.state for part in whole)
+            blocks.append(Block(source, level, number, tables, state, points))
     return blocks

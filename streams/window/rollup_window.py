@@ -269,7 +269,22 @@ class RollupWindow:
         start = window_start(window_ms, end)
         sealed = self.rings.end if self.rings.end is not None else 0
         parts = [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
-        parts += self.held.registers_from(max(sealed, start))
+        return self._distinct(position, parts + self.held.registers_from(max(sealed, start)))
+
+    def sealed_sketch(self, start: int) -> list[tuple[Keys, Counts]]:
+        """Sketches of the sealed buckets from `start` on, to be merged elsewhere."""
+        return [(keys, counts) for bucket, keys, counts in self._sketches if bucket >= start]
+
+    def sealed_distinct(self, position: int, start: int) -> Numbers:
+        """`distinct_counts` of the sealed buckets from `start` on : Numbers [S]."""
+        parts = [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
+        return self._distinct(position, parts)
+
+    def keep(self, buckets: int) -> None:
+        """Keep sketches and distinct values of at least so many sealed buckets."""
+        self._kept = max(self._kept, buckets)
+
+    def _distinct(self, position: int, parts: Sequence[tuple[Keys, NDArray[np.uint8]]]) -> Numbers:
         if not parts:
             return np.zeros(self.series_count)
         keys, ranks = merge_registers(parts)

@@ -19,19 +19,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import msgspec
 import numpy as np
 
-from detectors.alert import Transition
+from detectors.alert import Alert, Transition
 from detectors.alert_state import AlertBook
 from detectors.burn_rate import judge
+from detectors.detector import SeriesName
 from detectors.slo import Slo
 from models.arrays import Counts
 from streams.aggregate.partials import Frame
 from streams.aggregate.partition import NEVER, outcomes_rollup
+from streams.aggregate.series import encode_labels, series_hash
 from streams.columns import Table
-from streams.plan import BUCKET_MS, MICRO, Rollup, SourcePlan, Sum
+from streams.judge.judges import Judges
+from streams.plan import BUCKET_MS, MICRO, Rollup, SourcePlan, Sum, Watch
 from streams.points import PointTable
 from streams.window.blocks import TOTALS_LEVEL, Block
 from streams.window.counters import COUNTER_LOOKBACK_MS
@@ -90,10 +94,16 @@ class SourceWindow:
 
     partitions : number of the source topic's partitions
     evidence   : what every alert carries beside its counts (hash of the configuration)
+    watches    : detectors, of which those of this source are taken
     """
 
     def __init__(
-        self, plan: SourcePlan, slos: Sequence[Slo], partitions: int, evidence: Mapping[str, str]
+        self,
+        plan: SourcePlan,
+        slos: Sequence[Slo],
+        partitions: int,
+        evidence: Mapping[str, str],
+        watches: Sequence[Watch] = (),
     ) -> None:
         self.plan = plan
         self.partitions = partitions
@@ -105,6 +115,8 @@ class SourceWindow:
             for rollup in rollups
         }
         self.book = AlertBook()
+        mine = [watch for watch in watches if watch.source == plan.name]
+        self.judges = Judges(plan.name, mine, self.rollups, self._evidence_of)
         self.sealed = NEVER
         """Buckets below it are final."""
         self.boundaries: dict[int, int] = {}
@@ -216,13 +228,14 @@ class SourceWindow:
                     if name in self.rollups:
                         self.rollups[name].load_points(tables)
             if block.level == 0 and block.slot == latest:
-                self._alerts = block.alerts
-                self.book = AlertBook.load(msgspec.json.decode(block.alerts))
+                self._alerts = block.state
+                self.book = AlertBook.load(msgspec.json.decode(block.state))
                 self._revision = self.book.revision
                 # alerts of SLOs that the configuration no longer has end with the next sealed bucket
                 self._retired = self.book.retire((latest + 1) * BUCKET_MS, self.slos)
         for window in self.rollups.values():
             window.finish_load(latest)
+        self.judges.load(blocks, latest)
         self.sealed = self._stored = self._pinned = latest + 1
         self._last_bucket = latest
 
@@ -269,13 +282,15 @@ class SourceWindow:
             if counter_points is not None:
                 points.append(counter_points)
         at_ms = (bucket + 1) * BUCKET_MS
-        transitions = [*self._retired, *self._judge(at_ms)]
+        anomalies, judged = self.judges.step(bucket)
+        transitions = [*self._retired, *self._judge(at_ms), *anomalies]
         self._retired = []
+        blocks += judged
         changed = self.book.revision != self._revision
         if changed:
             self._alerts = msgspec.json.encode(self.book.state())
             self._revision = self.book.revision
-        if tables or points or changed or (bucket + 1) % PIN_BUCKETS == 0:
+        if tables or points or changed or judged or (bucket + 1) % PIN_BUCKETS == 0:
             blocks.append(Block(self.plan.name, 0, bucket, tables, self._alerts, points))
             self._stored = bucket + 1
         self._last_bucket = bucket
@@ -305,10 +320,27 @@ class SourceWindow:
             mine = [by_shard[shard] for by_shard in tables if shard in by_shard]
             yield Block(self.plan.name, TOTALS_LEVEL, shard, mine)
 
+    def active_alerts(self) -> list[Alert]:
+        """The live alerts of SLOs and detectors."""
+        return [*self.book.active(), *self.judges.active()]
+
+    def _evidence_of(self, watch: Watch, series: SeriesName) -> dict[str, Any]:
+        """Where the events of a series are, and one of them, if any was traced."""
+        window = self.rollups[watch.rollup]
+        evidence = {**self._evidence, "offsets": self._offsets()}
+        number = window.table.number(series_hash(watch.rollup, encode_labels(series)))
+        exemplar = None if number is None else window.exemplars.get(number)
+        if exemplar is not None:
+            evidence["trace_ids"] = [exemplar.trace_id]
+        return evidence
+
+    def _offsets(self) -> dict[str, int]:
+        return {str(partition): offset for partition, offset in sorted(self.offsets.items())}
+
     def _judge(self, at_ms: int) -> list[Transition]:
         moved: list[Transition] = []
         live = self.book.live_count > 0
-        offsets = {str(partition): offset for partition, offset in sorted(self.offsets.items())}
+        offsets = self._offsets()
         for slo in self.slos:
             window = self.rollups[slo.rollup]
             if not slo.tiers or window.series_count == 0:

@@ -169,7 +169,7 @@ def test_blocks_come_back_from_the_latest_record_of_each_key(some, level, slot, 
     values = list(stored.values())
     random.shuffle(values)
     blocks = decode_blocks(values)
-    assert [(b.source, b.level, b.slot, b.alerts) for b in blocks] == [
+    assert [(b.source, b.level, b.slot, b.state) for b in blocks] == [
         ("s", level, number, b"[%d]" % number) for number in (slot + 1, slot + SLOTS_KEPT[level])
     ]
     for block in blocks:
@@ -303,7 +303,7 @@ def test_alerts_of_a_flood_are_cut_into_records_too():
     assert len(records) > 1
     assert max(len(value) for _, value in records) < 1_000_000
     (back,) = decode_blocks([value for _, value in reversed(records)])
-    assert back.alerts == alerts
+    assert back.state == alerts
 
 
 def test_chunks_of_two_writings_are_no_block():
@@ -314,4 +314,4 @@ def test_chunks_of_two_writings_are_no_block():
     assert len(old) == len(new) > 1
     assert decode_blocks([new[0][1], *(value for _, value in old[1:])]) == []
     (block,) = decode_blocks([value for _, value in new])
-    assert block.alerts == alerts[1]
+    assert block.state == alerts[1]

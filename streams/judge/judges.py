@@ -1,0 +1,244 @@
+"""All detectors of one source in one partition of the partials: shown each step once it is sealed.
+
+What a restart needs lies beside the sealed buckets: every half hour all that detectors have learnt, and
+between these the panels that they were shown. It loads the one and shows them the others again, which gives
+the same state, live anomalies included, and announces nothing twice.
+
+A detector that fails is left out from then on and counted; SLIs, SLOs and the other detectors go on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from detectors.alert import Alert, Transition
+from detectors.anomaly_alert import AnomalyBook, Naming
+from detectors.detector import Detector, Panel, SeriesName
+from detectors.registry import make
+from models.arrays import EpochMs, Numbers
+from streams.judge.panels import feature_names, panel_of, step_counts
+from streams.judge.state_codec import decode_state, encode_state
+from streams.plan import BUCKET_MS, Watch
+from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block
+from streams.window.rollup_window import RollupWindow
+
+logger = logging.getLogger(__name__)
+
+LEARNT_EVERY_BUCKETS = 180
+"""What was learnt is stored every half hour; panels are kept for twice as long."""
+
+
+@dataclass(slots=True)
+class Watcher:
+    """One detector, what it has said last, and its live anomalies.
+
+    seen : series to the end of the last step with events, for those whose silence is judged
+    """
+
+    watch: Watch
+    digest: str
+    detector: Detector
+    book: AnomalyBook
+    seen: dict[SeriesName, int] = field(default_factory=dict)
+    series: tuple[SeriesName, ...] = ()
+    tail: Numbers = field(default_factory=lambda: np.zeros(0))
+    failed: bool = False
+    seconds: float = 0.0
+
+
+class Judges:
+    """The watches of one source.
+
+    watches : those of this source
+    evidence_of : (watch, series) to what is known of its events, for alerts
+    """
+
+    def __init__(
+        self,
+        source: str,
+        watches: Sequence[Watch],
+        rollups: Mapping[str, RollupWindow],
+        evidence_of: Callable[[Watch, SeriesName], Mapping[str, Any]],
+    ) -> None:
+        self._source = source
+        self._rollups = rollups
+        self._evidence_of = evidence_of
+        self.watchers = [_watcher(watch, rollups[watch.rollup]) for watch in watches]
+        for watcher in self.watchers:
+            rollups[watcher.watch.rollup].keep(watcher.watch.step_ms // BUCKET_MS)
+        self.anomalies: Counter[tuple[str, str, str]] = Counter()
+        """(detector, kind, severity) to anomalies that have begun."""
+        self.failures: Counter[str] = Counter()
+        """Detector to the number of its failures."""
+        self._learnt_at: int | None = None
+        self._learnt_count = 0
+        self._retired: list[Transition] = []
+
+    def active(self) -> list[Alert]:
+        """Live anomalies of all detectors."""
+        return [alert for watcher in self.watchers for alert in watcher.book.active()]
+
+    def step(self, bucket: int) -> tuple[list[Transition], list[Block]]:
+        """Judge the steps that end with a sealed bucket; returns what to announce and to store."""
+        moved, self._retired = self._retired, []
+        shown: dict[str, Any] = {}
+        for watcher in self.watchers:
+            if (bucket + 1) * BUCKET_MS % watcher.watch.step_ms or watcher.failed:
+                continue
+            panel = self._panel(watcher, bucket + 1)
+            shown[watcher.watch.name] = {"digest": watcher.digest, "panel": _stored(panel)}
+            moved += self._judge(watcher, panel)
+        blocks = []
+        if shown:
+            blocks.append(Block(self._source, PANELS_LEVEL, bucket, (), encode_state(shown)))
+            if self._learnt_at is None:
+                self._learnt_at = bucket
+            elif bucket - self._learnt_at >= LEARNT_EVERY_BUCKETS:
+                blocks.append(self._learnt(bucket))
+        return moved, blocks
+
+    def load(self, blocks: Sequence[Block], latest: int) -> None:
+        """Come back to the state after the bucket `latest` from what was stored."""
+        learnt = [block for block in blocks if block.level == LEARNT_LEVEL]
+        self._learnt_count = max((block.slot + 1 for block in learnt), default=0)
+        after = self._load_learnt(learnt, latest)
+        for block in blocks:
+            if block.level == PANELS_LEVEL and after < block.slot <= latest:
+                self._show_again(block)
+                if self._learnt_at is None:
+                    self._learnt_at = block.slot
+        self.anomalies.clear()  # counted by who announced them
+
+    def _panel(self, watcher: Watcher, end: int) -> Panel:
+        watch = watcher.watch
+        window = self._rollups[watch.rollup]
+        counts = step_counts(window, watch, end)
+        active = np.flatnonzero(counts.any(axis=1))
+        at_ms = end * BUCKET_MS
+        if watch.kept_ms:
+            labels = window.table.labels
+            watcher.seen |= {labels[number]: at_ms for number in active.tolist()}
+            _forget(watcher, at_ms)
+            judged = np.array([n for n, name in enumerate(labels) if name in watcher.seen], dtype=np.int64)
+        else:
+            judged = active
+        order = np.argsort(window.table.hashes[judged], kind="stable")
+        return panel_of(window, watch, end, judged[order])
+
+    def _judge(self, watcher: Watcher, panel: Panel) -> list[Transition]:
+        began = time.perf_counter()
+        try:
+            verdicts = watcher.detector.update(panel)
+        except Exception:
+            # whatever a detector of others may raise, the stream goes on without it
+            logger.exception("Detector %s failed; it is left out until the next start", watcher.watch.name)
+            self.failures[watcher.watch.name] += 1
+            watcher.failed = True
+            return watcher.book.end_all(int(panel.times[0]))
+        finally:
+            watcher.seconds += time.perf_counter() - began
+        watcher.series, watcher.tail = panel.series, verdicts.tail[0]
+        moved = watcher.book.step(panel, verdicts, lambda series: self._evidence_of(watcher.watch, series))
+        for transition in moved:
+            if transition.alert.state == "firing":
+                labels = transition.alert.labels
+                self.anomalies[watcher.watch.detector, labels.get("kind", ""), labels["severity"]] += 1
+        return moved
+
+    def _learnt(self, bucket: int) -> Block:
+        state = {
+            "bucket": bucket,
+            "watches": {
+                watcher.watch.name: {
+                    "digest": watcher.digest,
+                    "detector": dict(watcher.detector.state()),
+                    "book": msgspec.json.encode(watcher.book.state()).decode(),
+                    "seen": [[list(series), at_ms] for series, at_ms in watcher.seen.items()],
+                }
+                for watcher in self.watchers
+                if not watcher.failed
+            },
+        }
+        block = Block(self._source, LEARNT_LEVEL, self._learnt_count, (), encode_state(state))
+        self._learnt_at = bucket
+        self._learnt_count += 1
+        return block
+
+    def _load_learnt(self, blocks: Sequence[Block], latest: int) -> int:
+        """Restore the newest state that is not after `latest`; returns its bucket, -1 for none."""
+        states = [decode_state(block.state) for block in blocks]
+        usable = [state for state in states if state["bucket"] <= latest]
+        if not usable:
+            return -1
+        state = max(usable, key=lambda each: each["bucket"])
+        self._learnt_at = state["bucket"]
+        known = {watcher.watch.name: watcher for watcher in self.watchers}
+        for name, stored in state["watches"].items():
+            watcher = known.get(name)
+            if watcher is not None and watcher.digest == stored["digest"]:
+                try:
+                    watcher.detector.restore(stored["detector"])
+                except ValueError as error:
+                    logger.warning("Detector %s begins anew: %s", name, error)
+                watcher.book.load(msgspec.json.decode(stored["book"]))
+                watcher.seen = {tuple(series): at_ms for series, at_ms in stored["seen"]}
+            else:
+                # set otherwise, or gone: what it has announced must not stay live for ever
+                retired = AnomalyBook(Naming("", "", self._source, ()))
+                retired.load(msgspec.json.decode(stored["book"]))
+                self._retired += retired.end_all((latest + 1) * BUCKET_MS)
+        return int(state["bucket"])
+
+    def _show_again(self, block: Block) -> None:
+        known = {watcher.watch.name: watcher for watcher in self.watchers}
+        for name, stored in decode_state(block.state).items():
+            watcher = known.get(name)
+            if watcher is None or watcher.digest != stored["digest"] or watcher.failed:
+                continue
+            panel = _panel_from(stored["panel"])
+            if watcher.watch.kept_ms:
+                at_ms = int(panel.times[0])
+                active = np.nan_to_num(panel.values[0, :, 0]) > 0
+                watcher.seen |= {panel.series[row]: at_ms for row in np.flatnonzero(active).tolist()}
+                _forget(watcher, at_ms)
+            transitions = self._judge(watcher, panel)
+            if watcher.failed:
+                self._retired += transitions
+
+
+def _watcher(watch: Watch, window: RollupWindow) -> Watcher:
+    naming = Naming(watch.alertname, watch.detector, watch.source, window.rollup.by, watch.service)
+    features = feature_names(window.rollup, watch)
+    told = repr((watch.detector, sorted(watch.settings.items()), watch.step_ms, features, window.rollup.by))
+    digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+    return Watcher(watch, digest, make(watch.detector, **watch.settings), AnomalyBook(naming))
+
+
+def _forget(watcher: Watcher, at_ms: int) -> None:
+    first = at_ms - watcher.watch.kept_ms
+    watcher.seen = {series: seen for series, seen in watcher.seen.items() if seen > first}
+
+
+def _stored(panel: Panel) -> dict[str, Any]:
+    return {
+        "times": panel.times,
+        "series": [list(name) for name in panel.series],
+        "features": list(panel.features),
+        "values": panel.values,
+    }
+
+
+def _panel_from(stored: Mapping[str, Any]) -> Panel:
+    times: EpochMs = stored["times"]
+    values: Numbers = stored["values"]
+    series = tuple(tuple(name) for name in stored["series"])
+    return Panel(times, series, tuple(stored["features"]), values)

@@ -1,0 +1,79 @@
+"""What a detector is shown: the series of a rollup over the step that has just been sealed.
+
+Only sealed buckets are read, and series come in the order of their keys. So a panel is a function of the
+log, whatever order events, restarts and rebalances came in.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.detector import Panel
+from models.arrays import Numbers, Rows
+from streams.aggregate.sketch import quantiles_of
+from streams.plan import BUCKET_MS, MICRO, Count, Rollup, Sum, Watch
+from streams.window.rollup_window import RollupWindow, merged_sketch
+
+RATE, ERROR_RATIO = "rate", "error_ratio"
+QUANTILES = {"p50": 0.5, "p99": 0.99}
+
+
+def feature_names(rollup: Rollup, watch: Watch) -> tuple[str, ...]:
+    """Names along the panel's axis F."""
+    distinct = tuple(f"distinct {column}" for column in rollup.distinct)
+    if watch.features == "measures":
+        return (*(measure.name for measure in rollup.measures), *distinct)
+    ratio = (ERROR_RATIO,) if _tells_errors(rollup) else ()
+    quantiles = tuple(QUANTILES) if rollup.sketch is not None else ()
+    return (RATE, *ratio, *quantiles, *distinct)
+
+
+def panel_of(window: RollupWindow, watch: Watch, end: int, series: Rows) -> Panel:
+    """The step that ends before the bucket `end`, of some series.
+
+    series : Rows [S], ascending by key
+    """
+    counts = step_counts(window, watch, end)[series]
+    columns = _measures(window, counts) if watch.features == "measures" else _signals(window, watch, counts)
+    first = end - watch.step_ms // BUCKET_MS
+    if watch.features == "signals" and window.rollup.sketch is not None:
+        keys, bins = merged_sketch(window.sealed_sketch(first))
+        quantiles = quantiles_of(keys, bins, window.series_count, list(QUANTILES.values()))
+        columns += list(quantiles[series].T)
+    for position in range(len(window.rollup.distinct)):
+        columns.append(window.sealed_distinct(position, first)[series])
+    return Panel(
+        times=np.array([end * BUCKET_MS], dtype=np.int64),
+        series=tuple(window.table.labels[number] for number in series.tolist()),
+        features=feature_names(window.rollup, watch),
+        values=np.stack(columns, axis=-1)[np.newaxis].astype(np.float64),
+    )
+
+
+def step_counts(window: RollupWindow, watch: Watch, end: int) -> Numbers:
+    """Counts [S, C] of the step that ends before the bucket `end`, of all series."""
+    found = window.rings.between(end - watch.step_ms // BUCKET_MS, end)
+    counts = np.zeros((window.series_count, found.shape[1]))
+    counts[: len(found)] = found
+    return counts
+
+
+def _measures(window: RollupWindow, counts: Numbers) -> list[Numbers]:
+    return [
+        counts[:, number] / (MICRO if isinstance(measure, Sum) else 1)
+        for number, measure in enumerate(window.rollup.measures)
+    ]
+
+
+def _signals(window: RollupWindow, watch: Watch, counts: Numbers) -> list[Numbers]:
+    total = counts[:, 0]
+    columns = [total / (watch.step_ms / 1000.0)]
+    if _tells_errors(window.rollup):
+        ratio = np.full(len(total), np.nan)
+        np.divide(counts[:, 1], total, out=ratio, where=total > 0)
+        columns.append(ratio)
+    return columns
+
+
+def _tells_errors(rollup: Rollup) -> bool:
+    return len(rollup.measures) > 1 and isinstance(rollup.measures[1], Count)

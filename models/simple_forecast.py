@@ -1,0 +1,91 @@
+"""The forecast that never fails and costs a millisecond: repeat the last season, err as in the past.
+
+It stands in where the full one met its deadline or refused. The season is the day or the week, whichever
+repeats itself better, or none (the last value stays). Futures are seasonal random walks: each season adds a
+stretch of past differences between a season and the one before it, so their correlation is kept.
+
+Axes: T steps of history, n paths, H steps ahead.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.arrays import Numbers, Rows
+from models.capacity import PATH_COUNT, SampledForecast
+
+_DAY_MS = 86_400_000
+_LARGEST = 1e300
+"""Values are kept below it, so that sums stay finite."""
+
+
+def simple_forecast(
+    values: Numbers, *, step_ms: int, horizon: int, seed: int = 0, count: int = PATH_COUNT
+) -> SampledForecast:
+    """Forecast `horizon` steps of an evenly spaced series.
+
+    values  : Numbers [T]; NaN is missing; infinite ones are taken for missing
+    returns : `count` paths; never below zero if the history is not
+
+    Raises ValueError without any value, and for a horizon or step that is not above zero.
+    """
+    if horizon < 1 or step_ms < 1 or count < 1:
+        raise ValueError(
+            f"horizon, step and count above 0 expected, got {horizon} steps of {step_ms} ms, {count}"
+        )
+    known = np.where(np.isfinite(values), np.clip(values, -_LARGEST, _LARGEST), np.nan)
+    if not np.isfinite(known).any():
+        raise ValueError(
+            "the series has no value at all; choose another column or wait until something is measured"
+        )
+    season = _season(known, step_ms)
+    filled = _filled(known, season)
+    seasons = -(-horizon // season)
+    last = filled[-season:]
+    differences = filled[season:] - filled[:-season]
+    random = np.random.default_rng(seed)
+    if len(differences):
+        starts = random.integers(0, max(len(differences) // season, 1), size=(count, seasons)) * season
+        # Counted from the end, so that each stretch begins at the phase of the forecast's first step.
+        first = len(differences) % season if len(differences) >= season else 0
+        rows: Rows = first + starts[:, :, None] + np.arange(season)[None, None, :]
+        walked = (differences[rows] - _drift(differences)).cumsum(axis=1)
+        paths = (last + walked).reshape(count, seasons * season)[:, :horizon]
+    else:
+        paths = np.tile(last, (count, seasons))[:, :horizon]
+    if np.nanmin(known) >= 0:
+        paths = np.maximum(paths, 0.0)
+    name = "last value" if season == 1 else f"seasonal naive ({season} steps)"
+    return SampledForecast(np.ascontiguousarray(np.clip(paths, -_LARGEST, _LARGEST)), name)
+
+
+def _drift(differences: Numbers) -> float:
+    """Mean difference: taken out, since a trend of past seasons is the full models' matter."""
+    return float(differences.mean())
+
+
+def _season(known: Numbers, step_ms: int) -> int:
+    """Length of the season with the least seasonal difference, among 1, a day and a week."""
+    best, season = np.inf, 1
+    for length in dict.fromkeys((1, _DAY_MS // step_ms, 7 * _DAY_MS // step_ms)):
+        if length < 1 or len(known) < 2 * length or len(known) < 3:
+            continue
+        difference = np.abs(known[length:] - known[:-length])
+        if np.isfinite(difference).sum() * 2 < len(difference):
+            continue
+        error = float(np.nanmean(difference))
+        if error < best:
+            best, season = error, length
+    return season
+
+
+def _filled(known: Numbers, season: int) -> Numbers:
+    """Missing values from the season before, then from the one after, then the median."""
+    pad = -len(known) % season
+    rows = np.concatenate([np.full(pad, np.nan), known]).reshape(-1, season)
+    for table in (rows, rows[::-1]):
+        there = np.where(np.isfinite(table), np.arange(len(table))[:, None], 0)
+        np.maximum.accumulate(there, axis=0, out=there)
+        table[:] = np.take_along_axis(table, there, axis=0)
+    filled: Numbers = rows.reshape(-1)[pad:]
+    return np.where(np.isfinite(filled), filled, np.nanmedian(known))

@@ -18,7 +18,6 @@ import numpy as np
 from models.arrays import Numbers
 from models.crossing import Crossing, first_crossing
 
-
 _SPENT = 1e-9
 """A share of the budget that is left by rounding alone."""
 

@@ -24,7 +24,7 @@ RECENT_STEPS = 60
 BLOCK_STEPS = 5
 """Changes are drawn in stretches, since neighbours are alike (a batch, a pause)."""
 
-_LARGEST = 1e300
+_LARGEST = 1e100
 
 
 def reflected(start: float, changes: Numbers) -> Numbers:

@@ -15,8 +15,8 @@ from models.arrays import Numbers, Rows
 from models.capacity import PATH_COUNT, SampledForecast
 
 _DAY_MS = 86_400_000
-_LARGEST = 1e300
-"""Values are kept below it, so that sums stay finite."""
+_LARGEST = 1e100
+"""Values are kept below it, so that sums and squares stay finite."""
 
 
 def simple_forecast(

@@ -5,10 +5,10 @@
     <url>/<app>/<name>/champion.json, shadow.json
 
 Guarantees. A version never changes: its name holds a hash of its content, and its manifest is written last,
-so that a version that is listed is whole. Several writers may store at once; equal content is the same version,
-different content different ones, even under one number. A pointer is replaced in one step (where the storage
-renames in one step, as file systems do); of two writers at once the later one holds, and what it saw is its
-history. What is read is bounded and its hash checked before it is parsed.
+so that a version that is listed is whole. Several writers may store at once; equal content is the same
+version, different content different ones, even under one number. A pointer is replaced in one step (where
+the storage renames in one step, as file systems do); of two writers at once the later one holds, and what it
+saw is its history. What is read is bounded and its hash checked before it is parsed.
 
 Every failure is a ModelError with a `reason`, also those that only the storage knows: whoever loads a
 champion goes on without it.

@@ -2,7 +2,7 @@
 
 A process runs at low priority with one thread, so that training takes CPU that nobody else wants. What goes
 wrong in it, an exception, too much memory, no end, even a crash, is a `TrainingError` of that one training;
-the next one gets a new process. The result comes back as the bytes of a model file and is parsed nowhere here.
+the next one gets a new process. The result comes back as the bytes of a model file, parsed nowhere here.
 """
 
 from __future__ import annotations

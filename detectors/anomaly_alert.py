@@ -1,8 +1,8 @@
 """State machines of anomalies: what a detector's verdicts of one step begin, keep up and end.
 
 Guarantees:
-- One alert for each series while its anomaly lasts, whatever the steps between say; it becomes a second one
-  only if the anomaly turns from a ticket into a page.
+- One alert for each series while its anomaly lasts, whatever the steps between say; another joins it only if
+  the anomaly becomes more severe. Those of severity `info` are for the record, and page nobody.
 - It ends once `keep_steps` steps in a row were judged and found normal, or the series is no longer judged.
 - The book is a function of the steps it was given: no clock, no randomness. `load(state())` goes on exactly
   as the original would, also through JSON.
@@ -18,13 +18,16 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from detectors.alert import Alert, Transition, fingerprint
-from detectors.detector import PAGE, SEVERITIES, TICKET, Panel, SeriesName, Verdicts
+from detectors.detector import INFO, SEVERITIES, Panel, SeriesName, Verdicts
 from detectors.names import label_names
 
 EvidenceOf: TypeAlias = Callable[[SeriesName], Mapping[str, Any]]
 """Series to what the caller knows of where its events are; asked for transitions only."""
 
 CONTRIBUTIONS_MAX = 5
+
+KEEP_STEPS = 3
+"""Normal steps in a row that end an anomaly, so that one which flickers does not notify at each turn."""
 
 _OWN_LABELS = ("alertname", "detector", "source", "kind", "severity", "service")
 _WORDS = {1: "above", -1: "below", 0: "unlike"}
@@ -74,7 +77,7 @@ class AnomalyBook:
     keep_steps : normal steps in a row that end an anomaly
     """
 
-    def __init__(self, naming: Naming, *, keep_steps: int = 3) -> None:
+    def __init__(self, naming: Naming, *, keep_steps: int = KEEP_STEPS) -> None:
         assert keep_steps > 0
         self._naming = naming
         self._keep_steps = keep_steps
@@ -92,11 +95,11 @@ class AnomalyBook:
         """Take in the verdicts of a panel of one step; returns what changed."""
         assert len(panel) == 1
         at_ms = int(panel.times[0])
-        alarm = verdicts.alarm[0] & (verdicts.severity[0] >= TICKET)
+        alarm = verdicts.alarm[0] & (verdicts.severity[0] >= INFO)
         moved = self._end(at_ms, panel, verdicts, alarm)
         for row in np.flatnonzero(alarm).tolist():
             series, severity = panel.series[row], int(verdicts.severity[0, row])
-            if (series, severity) in self._live or (series, PAGE) in self._live:
+            if any((series, worse) in self._live for worse in range(severity, len(SEVERITIES))):
                 continue
             alert = self._begin(at_ms, panel, verdicts, row, evidence_of(series))
             self._live[series, severity] = _Live(alert)
@@ -160,6 +163,11 @@ class AnomalyBook:
             (tuple(row["series"]), row["severity"]): _Live(Alert.from_dict(row["alert"]), row["calm"])
             for row in state
         }
+
+
+def wants_attention(alert: Alert) -> bool:
+    """Whether an anomaly is more than something for the record."""
+    return alert.labels["severity"] != SEVERITIES[INFO]
 
 
 @dataclass(slots=True)

@@ -150,8 +150,8 @@ class Verdicts:
     @classmethod
     def joined(cls, parts: Iterable[Verdicts]) -> Verdicts:
         """Verdicts of consecutive steps as one."""
-        columns = zip(*((getattr(part, name) for name in cls.__slots__) for part in parts), strict=True)
-        return cls(*(np.concatenate(column) for column in columns))
+        whole = list(parts)
+        return cls(*(np.concatenate([getattr(part, name) for part in whole]) for name in cls.__slots__))
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from detectors.detector import Detector
@@ -20,11 +20,14 @@ def names() -> tuple[str, ...]:
 
 
 def make(name: str, **settings: Any) -> Detector:
-    """A detector, by the name of its entry point and its settings.
+    """A detector, by the name of its entry point or as `package.module:Class`, and its settings.
 
     Raises DetectorError where there is none, it cannot be imported, or it does not take the settings.
     """
-    found = next(iter(entry_points(group=GROUP, name=name)), None)
+    if ":" in name:
+        found: EntryPoint | None = EntryPoint(name, name, GROUP)
+    else:
+        found = next(iter(entry_points(group=GROUP, name=name)), None)
     if found is None:
         raise DetectorError(f"no detector is called {name!r}; there are {', '.join(names()) or 'none'}")
     try:

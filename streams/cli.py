@@ -11,6 +11,7 @@ import typer
 from streams.commands.capture import capture
 from streams.commands.check import check
 from streams.commands.demo import demo
+from streams.commands.detect import detect
 from streams.commands.graph import graph
 from streams.commands.replay import replay
 from streams.commands.worker import worker
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, check, replay, worker, capture, graph):
+for command in (demo, check, replay, worker, capture, detect, graph):
     app.command()(command)
 
 

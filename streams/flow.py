@@ -62,7 +62,8 @@ class LocalFlow:
     partitions : partitions that each source has; buckets are sealed as soon as all of them have passed.
                  None where they are not known before the end: then nothing is sealed until `finish`
     on_slis    : called once a minute of event time and SLO
-    on_alert   : called when an alert changes its state
+    on_alert   : called when an alert of an SLO changes its state
+    on_anomaly : called when an anomaly begins or ends, whatever its severity
     """
 
     def __init__(
@@ -72,12 +73,14 @@ class LocalFlow:
         partitions: int | None = 1,
         on_slis: Callable[[SliReport], None] = _ignore,
         on_alert: Callable[[Transition], None] = _ignore,
+        on_anomaly: Callable[[Transition], None] = _ignore,
         evidence: Mapping[str, str] | None = None,
     ) -> None:
         self._plan = plan
         self._partitions = partitions
         self._on_slis = on_slis
         self._on_alert = on_alert
+        self._on_anomaly = on_anomaly
         self._aggregates: dict[tuple[str, int], PartitionAggregate] = {}
         self._indexes = SeriesIndexes()
         self._windows = {
@@ -147,6 +150,8 @@ class LocalFlow:
     def _publish(self, sealed: Sealed) -> None:
         for transition in sealed.transitions:
             self._on_alert(transition)
+        for transition in sealed.anomalies:
+            self._on_anomaly(transition)
         for report in sealed.slis:
             self._on_slis(report)
 

@@ -18,9 +18,15 @@ from detectors.alert import Alert, Transition
 from streams.app import Engine
 from streams.config.models import Config
 from streams.connection import client_arguments
-from streams.publish.live import LiveRollup, live_rollups, slo_snapshots, source_snapshots
+from streams.publish.live import (
+    LiveRollup,
+    detector_snapshots,
+    live_rollups,
+    slo_snapshots,
+    source_snapshots,
+)
 from streams.publish.outlet import Outlet
-from streams.publish.snapshot import SloSnapshot, WorkerSnapshot
+from streams.publish.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
 from streams.publish.state_json import state_json
 from streams.publish.web import serve, web_application
 from streams.runtime.topics import create_topics, wait_for_topics
@@ -85,10 +91,12 @@ class Publisher:
         owned = self.engine.window.owned()
         rollups: list[LiveRollup] = []
         slos: list[SloSnapshot] = []
+        detectors: list[DetectorSnapshot] = []
         for by_source in owned.values():
             for window in by_source.values():
                 rollups += live_rollups(window)
                 slos += slo_snapshots(window)
+                detectors += detector_snapshots(window)
                 await asyncio.sleep(0)
         sources = list(source_snapshots(self.engine.aggregate, owned))
         alerts: Counter[tuple[str, str]] = Counter()
@@ -101,6 +109,7 @@ class Publisher:
                 sources=sources,
                 rollups=[live.finished() for live in rollups],
                 slos=slos,
+                detectors=detectors,
                 alerts=alerts,
                 deliveries=self._outlet.outcomes(),
             )

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from detectors.alert import Alert, Transition
-from detectors.anomaly_alert import AnomalyBook, Naming
+from detectors.anomaly_alert import AnomalyBook, EvidenceOf, Naming
 from detectors.detector import Detector, Panel, SeriesName
 from detectors.registry import make
 from models.arrays import EpochMs, Numbers
@@ -41,7 +41,9 @@ LEARNT_EVERY_BUCKETS = 180
 class Watcher:
     """One detector, what it has said last, and its live anomalies.
 
-    seen : series to the end of the last step with events, for those whose silence is judged
+    seen      : series to the end of the last step with events, for those whose silence is judged
+    anomalies : (kind, severity) to anomalies that have begun
+    seconds   : time taken
     """
 
     watch: Watch
@@ -51,7 +53,8 @@ class Watcher:
     seen: dict[SeriesName, int] = field(default_factory=dict)
     series: tuple[SeriesName, ...] = ()
     tail: Numbers = field(default_factory=lambda: np.zeros(0))
-    failed: bool = False
+    anomalies: Counter[tuple[str, str]] = field(default_factory=Counter)
+    failures: int = 0
     seconds: float = 0.0
 
 
@@ -75,10 +78,6 @@ class Judges:
         self.watchers = [_watcher(watch, rollups[watch.rollup]) for watch in watches]
         for watcher in self.watchers:
             rollups[watcher.watch.rollup].keep(watcher.watch.step_ms // BUCKET_MS)
-        self.anomalies: Counter[tuple[str, str, str]] = Counter()
-        """(detector, kind, severity) to anomalies that have begun."""
-        self.failures: Counter[str] = Counter()
-        """Detector to the number of its failures."""
         self._learnt_at: int | None = None
         self._learnt_count = 0
         self._retired: list[Transition] = []
@@ -92,11 +91,17 @@ class Judges:
         moved, self._retired = self._retired, []
         shown: dict[str, Any] = {}
         for watcher in self.watchers:
-            if (bucket + 1) * BUCKET_MS % watcher.watch.step_ms or watcher.failed:
+            if (bucket + 1) * BUCKET_MS % watcher.watch.step_ms or watcher.failures:
                 continue
             panel = self._panel(watcher, bucket + 1)
-            shown[watcher.watch.name] = {"digest": watcher.digest, "panel": _stored(panel)}
-            moved += self._judge(watcher, panel)
+            told: dict[SeriesName, Mapping[str, Any]] = {}
+            moved += self._judge(watcher, panel, self._noting(watcher.watch, told))
+            evidence = [[list(series), found] for series, found in told.items()]
+            shown[watcher.watch.name] = {
+                "digest": watcher.digest,
+                "panel": _stored(panel),
+                "evidence": evidence,
+            }
         blocks = []
         if shown:
             blocks.append(Block(self._source, PANELS_LEVEL, bucket, (), encode_state(shown)))
@@ -116,7 +121,8 @@ class Judges:
                 self._show_again(block)
                 if self._learnt_at is None:
                     self._learnt_at = block.slot
-        self.anomalies.clear()  # counted by who announced them
+        for watcher in self.watchers:
+            watcher.anomalies.clear()  # counted by who announced them
 
     def _panel(self, watcher: Watcher, end: int) -> Panel:
         watch = watcher.watch
@@ -134,24 +140,32 @@ class Judges:
         order = np.argsort(window.table.hashes[judged], kind="stable")
         return panel_of(window, watch, end, judged[order])
 
-    def _judge(self, watcher: Watcher, panel: Panel) -> list[Transition]:
+    def _noting(self, watch: Watch, told: dict[SeriesName, Mapping[str, Any]]) -> EvidenceOf:
+        """Evidence of series, noted in `told`, since a restart has to tell the same."""
+
+        def evidence_of(series: SeriesName) -> Mapping[str, Any]:
+            told[series] = self._evidence_of(watch, series)
+            return told[series]
+
+        return evidence_of
+
+    def _judge(self, watcher: Watcher, panel: Panel, evidence_of: EvidenceOf) -> list[Transition]:
         began = time.perf_counter()
         try:
             verdicts = watcher.detector.update(panel)
         except Exception:
             # whatever a detector of others may raise, the stream goes on without it
             logger.exception("Detector %s failed; it is left out until the next start", watcher.watch.name)
-            self.failures[watcher.watch.name] += 1
-            watcher.failed = True
+            watcher.failures += 1
             return watcher.book.end_all(int(panel.times[0]))
         finally:
             watcher.seconds += time.perf_counter() - began
         watcher.series, watcher.tail = panel.series, verdicts.tail[0]
-        moved = watcher.book.step(panel, verdicts, lambda series: self._evidence_of(watcher.watch, series))
+        moved = watcher.book.step(panel, verdicts, evidence_of)
         for transition in moved:
             if transition.alert.state == "firing":
                 labels = transition.alert.labels
-                self.anomalies[watcher.watch.detector, labels.get("kind", ""), labels["severity"]] += 1
+                watcher.anomalies[labels.get("kind", ""), labels["severity"]] += 1
         return moved
 
     def _learnt(self, bucket: int) -> Block:
@@ -165,7 +179,7 @@ class Judges:
                     "seen": [[list(series), at_ms] for series, at_ms in watcher.seen.items()],
                 }
                 for watcher in self.watchers
-                if not watcher.failed
+                if not watcher.failures
             },
         }
         block = Block(self._source, LEARNT_LEVEL, self._learnt_count, (), encode_state(state))
@@ -202,7 +216,7 @@ class Judges:
         known = {watcher.watch.name: watcher for watcher in self.watchers}
         for name, stored in decode_state(block.state).items():
             watcher = known.get(name)
-            if watcher is None or watcher.digest != stored["digest"] or watcher.failed:
+            if watcher is None or watcher.digest != stored["digest"] or watcher.failures:
                 continue
             panel = _panel_from(stored["panel"])
             if watcher.watch.kept_ms:
@@ -210,8 +224,9 @@ class Judges:
                 active = np.nan_to_num(panel.values[0, :, 0]) > 0
                 watcher.seen |= {panel.series[row]: at_ms for row in np.flatnonzero(active).tolist()}
                 _forget(watcher, at_ms)
-            transitions = self._judge(watcher, panel)
-            if watcher.failed:
+            told = {tuple(series): evidence for series, evidence in stored["evidence"]}
+            transitions = self._judge(watcher, panel, told.__getitem__)
+            if watcher.failures:
                 self._retired += transitions
 
 

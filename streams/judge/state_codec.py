@@ -36,7 +36,7 @@ def decode_state(value: bytes) -> dict[str, Any]:
             raise ValueError(f"a detector's state of more than {STATE_BYTES_MAX} bytes")
         body = zstandard.ZstdDecompressor().decompress(value, max_output_size=STATE_BYTES_MAX)
         decoded = msgspec.msgpack.decode(body, ext_hook=_array)
-    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+    except (zstandard.ZstdError, ValueError, TypeError) as error:
         raise ValueError(f"not the state of a detector: {error}") from error
     if not isinstance(decoded, dict):
         raise ValueError("not the state of a detector: no map of names")

@@ -15,7 +15,13 @@ from models.arrays import Counts
 from streams.aggregate.partition import NEVER, OUTCOMES
 from streams.aggregate.tables import Keys
 from streams.plan import BUCKET_MS, MICRO
-from streams.publish.snapshot import Exemplar, RollupSnapshot, SloSnapshot, SourceSnapshot
+from streams.publish.snapshot import (
+    DetectorSnapshot,
+    Exemplar,
+    RollupSnapshot,
+    SloSnapshot,
+    SourceSnapshot,
+)
 from streams.runtime.aggregate_stage import AggregateStage
 from streams.window.maintenance import period_counts, without_maintenance
 from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX, merged_sketch
@@ -96,6 +102,22 @@ def slo_snapshots(window: SourceWindow) -> Iterator[SloSnapshot]:
             budget_good=budget_good,
             budget_total=budget_total,
             covered_ms=covered_ms,
+        )
+
+
+def detector_snapshots(window: SourceWindow) -> Iterator[DetectorSnapshot]:
+    """What the detectors of the source have said in one partition of the partials."""
+    for watcher in window.judges.watchers:
+        yield DetectorSnapshot(
+            source=watcher.watch.source,
+            detector=watcher.watch.detector,
+            by=window.rollups[watcher.watch.rollup].rollup.by,
+            series=watcher.series,
+            tail=watcher.tail,
+            long_lived=watcher.watch.kept_ms > 0,
+            anomalies=watcher.anomalies.copy(),
+            failures=watcher.failures,
+            seconds=watcher.seconds,
         )
 
 

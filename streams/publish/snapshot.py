@@ -112,6 +112,29 @@ class SourceSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class DetectorSnapshot:
+    """What one detector has said of the series of a partition.
+
+    by         : label columns
+    series     : S names, those judged in the last step
+    tail       : Numbers [S], see `detectors.detector.Verdicts`
+    long_lived : its series stay; those of others, addresses say, are not worth a metric each
+    anomalies  : (kind, severity) to anomalies that have begun
+    seconds    : time it has taken
+    """
+
+    source: str
+    detector: str
+    by: Sequence[str]
+    series: Sequence[tuple[str, ...]]
+    tail: Numbers
+    long_lived: bool
+    anomalies: Mapping[tuple[str, str], int]
+    failures: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerSnapshot:
     """Everything that one worker publishes.
 
@@ -123,5 +146,6 @@ class WorkerSnapshot:
     sources: Sequence[SourceSnapshot] = ()
     rollups: Sequence[RollupSnapshot] = ()
     slos: Sequence[SloSnapshot] = ()
+    detectors: Sequence[DetectorSnapshot] = ()
     alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     deliveries: Mapping[tuple[str, str], int] = field(default_factory=dict)

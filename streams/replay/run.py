@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import orjson
 
 from detectors.alert import Transition
+from detectors.anomaly_alert import wants_attention
 from streams.aggregate.partition import Rejected
 from streams.config.compile import compile_plan
 from streams.config.models import Config
@@ -41,7 +42,7 @@ def replay_files(
     """Run `files` through the flow; write the results to `folder` and return the summary.
 
     A text file is one partition, the first file partition 0; a capture keeps its partitions.
-    Results: `slis.<format>`, `alerts.jsonl`, `dead-letters.jsonl`, `summary.json`.
+    Results: `slis.<format>`, `alerts.jsonl`, `anomalies.jsonl`, `dead-letters.jsonl`, `summary.json`.
 
     progress : told the bytes read since it was told last
 
@@ -49,17 +50,23 @@ def replay_files(
     """
     plan = compile_plan(config)
     transitions: list[Transition] = []
-    with _results(folder, table_format) as (slis, alerts, dead_letters):
+    with _results(folder, table_format) as (slis, alerts, anomalies, dead_letters):
 
         def announce(transition: Transition) -> None:
             transitions.append(transition)
             alerts.write(_line(transition.to_dict()))
+
+        def record(transition: Transition) -> None:
+            anomalies.write(_line(transition.to_dict()))
+            if wants_attention(transition.alert):
+                announce(transition)
 
         flow = LocalFlow(
             plan,
             partitions=_partition_count(files),
             on_slis=slis.add,
             on_alert=announce,
+            on_anomaly=record,
             evidence={"config": config.digest()},
         )
         for number, file in enumerate(files):
@@ -98,7 +105,9 @@ def _parts(
 
 
 @contextmanager
-def _results(folder: Path, table_format: TableFormat) -> Iterator[tuple[SliFile, BinaryIO, BinaryIO]]:
+def _results(
+    folder: Path, table_format: TableFormat
+) -> Iterator[tuple[SliFile, BinaryIO, BinaryIO, BinaryIO]]:
     """The files that are written on the way; those of an earlier replay are replaced, not added to."""
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (*(f"slis.{format}" for format in FORMATS), "summary.json"):
@@ -106,9 +115,10 @@ def _results(folder: Path, table_format: TableFormat) -> Iterator[tuple[SliFile,
     with (
         closing(SliFile(folder, table_format)) as slis,
         (folder / "alerts.jsonl").open("wb") as alerts,
+        (folder / "anomalies.jsonl").open("wb") as anomalies,
         (folder / "dead-letters.jsonl").open("wb") as dead_letters,
     ):
-        yield slis, alerts, dead_letters
+        yield slis, alerts, anomalies, dead_letters
 
 
 def _dead_letter(source: str, topic: str | None, partition: int, rejected: Rejected) -> dict[str, Any]:

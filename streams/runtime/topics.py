@@ -43,6 +43,11 @@ class Topics:
         return f"{self.app}-alerts"
 
     @property
+    def anomalies(self) -> str:
+        """What detectors have flagged, with what drove it, JSON, natural key as for alerts."""
+        return f"{self.app}-anomalies"
+
+    @property
     def dead_letters(self) -> str:
         """Records that could not be counted where they belong, as they came."""
         return f"{self.app}-dead-letters"
@@ -58,6 +63,7 @@ class Topics:
             },
             self.slis: {"cleanup.policy": "delete"},
             self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
+            self.anomalies: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
             self.dead_letters: {"cleanup.policy": "delete"},
         }
         return [

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from detectors.alert import Alert, Transition
+from detectors.anomaly_alert import wants_attention
 from streams.aggregate.partials import decode_frame
 from streams.plan import Plan
 from streams.runtime.log import Log, Partition
@@ -146,6 +147,8 @@ class WindowStage:
             # alerts are durable before the block that would keep them from being announced again
             if sealed.transitions:
                 await self.announce(owned.partition, sealed.transitions)
+            if sealed.anomalies:
+                await self._announce_anomalies(owned.partition, sealed.anomalies)
             for report in sealed.slis:
                 to = Partition(self._topics.slis, owned.partition)
                 await self._log.send(to, report.slo.name.encode(), encode_report(report))
@@ -165,7 +168,18 @@ class WindowStage:
 
     async def announce(self, partition: int, transitions: Sequence[Transition]) -> None:
         """Write to the alerts topic, and tell the sinks once that is durable."""
-        to = Partition(self._topics.alerts, partition)
+        await self._send_all(Partition(self._topics.alerts, partition), transitions)
+        for moved in transitions:
+            self._on_transition(moved)
+
+    async def _announce_anomalies(self, partition: int, anomalies: Sequence[Transition]) -> None:
+        """Write to the anomalies topic; those that want somebody's attention are alerts too."""
+        await self._send_all(Partition(self._topics.anomalies, partition), anomalies)
+        urgent = [moved for moved in anomalies if wants_attention(moved.alert)]
+        if urgent:
+            await self.announce(partition, urgent)
+
+    async def _send_all(self, to: Partition, transitions: Sequence[Transition]) -> None:
         sent = [
             await self._log.send(
                 to, "/".join(map(str, moved.key)).encode(), msgspec.json.encode(moved.to_dict())
@@ -173,8 +187,6 @@ class WindowStage:
             for moved in transitions
         ]
         await asyncio.gather(*sent)
-        for moved in transitions:
-            self._on_transition(moved)
 
     async def store_alerts(self, partition: int, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Keep alerts that belong to no source's window beside the blocks, in a block of no source."""

@@ -33,7 +33,7 @@ from streams.window.totals import SHARD_COUNT
 
 FORMAT = 1
 
-SLOTS_KEPT = (361, 865, 8_785, SHARD_COUNT, 361, 2)
+SLOTS_KEPT = (361, 865, 8_785, SHARD_COUNT, 360, 2)
 """Slots stored per level: an hour of 10 s, three days of 5 min, a year of hours, each with the open one; then
 the shards of the totals, what detectors were shown in the last hour, and what they had learnt before it."""
 

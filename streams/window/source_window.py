@@ -81,10 +81,11 @@ class SliReport:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What one sealed bucket gives: alerts to announce, blocks to store, SLIs to report."""
+    """What one sealed bucket gives: alerts and anomalies to announce, blocks to store, SLIs to report."""
 
     bucket: int
     transitions: Sequence[Transition]
+    anomalies: Sequence[Transition]
     blocks: Sequence[Block]
     slis: Sequence[SliReport]
 
@@ -283,7 +284,7 @@ class SourceWindow:
                 points.append(counter_points)
         at_ms = (bucket + 1) * BUCKET_MS
         anomalies, judged = self.judges.step(bucket)
-        transitions = [*self._retired, *self._judge(at_ms), *anomalies]
+        transitions = [*self._retired, *self._judge(at_ms)]
         self._retired = []
         blocks += judged
         changed = self.book.revision != self._revision
@@ -295,7 +296,7 @@ class SourceWindow:
             self._stored = bucket + 1
         self._last_bucket = bucket
         slis = self.reports(at_ms) if (bucket + 1) % SLI_EVERY_BUCKETS == 0 else []
-        return Sealed(bucket, transitions, blocks, slis)
+        return Sealed(bucket, transitions, anomalies, blocks, slis)
 
     def _completed_slots(self, bucket: int) -> Iterator[Block]:
         """Slots of coarser levels that end before `bucket`; stored before the block that follows them."""

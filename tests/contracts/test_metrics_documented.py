@@ -14,7 +14,7 @@ from tests.integration.test_scrape import full_snapshot
 from tests.unit.test_metrics import SLO, slo_snapshot
 
 PAGE = "docs/metrics.md"
-SECTIONS = ("Promises", "Sources' own series", "Reading", "Alerts", "Process")
+SECTIONS = ("Promises", "Sources' own series", "Detectors", "Reading", "Alerts", "Process")
 GROUPS = {"route", "http_route"}
 """Labels of the snapshot's series, which the page writes as `…`."""
 

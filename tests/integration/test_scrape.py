@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from streams.publish.metrics import render
-from streams.publish.snapshot import Exemplar, WorkerSnapshot
+from streams.publish.snapshot import DetectorSnapshot, Exemplar, WorkerSnapshot
 from tests.services.http import get_json
 from tests.services.process import wait_until
 from tests.services.prometheus import Prometheus, promtool_check_metrics, scrape_config
@@ -36,6 +36,19 @@ def full_snapshot() -> WorkerSnapshot:
         sources=[SOURCE],
         rollups=[rollup],
         slos=[slo_snapshot()],
+        detectors=[
+            DetectorSnapshot(
+                source="checkout",
+                detector="traffic",
+                by=("http.route",),
+                series=[("/",), ("/b",)],
+                tail=np.array([0.25, np.nan]),
+                long_lived=True,
+                anomalies={("spike", "page"): 2},
+                failures=0,
+                seconds=0.5,
+            )
+        ],
         alerts={("ErrorBudgetBurn", "firing"): 1},
         deliveries={("alertmanager", "sent"): 3},
     )

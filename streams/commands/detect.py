@@ -1,0 +1,146 @@
+"""`streamgauge detect`: a detector on a table, without Kafka."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
+
+if TYPE_CHECKING:
+    from detectors.detector import Panel, Verdicts
+
+CHUNK_STEPS = 256
+"""Steps between two looks at the progress bar."""
+
+
+def detect(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table, CSV or parquet: a row for each step.")
+    ],
+    detector: Annotated[str, typer.Option(metavar="NAME", help="Which detector.")] = "traffic",
+    time: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="The column of the time; found by its name if left out."),
+    ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Column that names the series; may be repeated."),
+    ] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="A feature to judge; all numbers if left out.")
+    ] = None,
+    learn: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the steps to learn from before judging.")
+    ] = 0.15,
+    false_alarms: Annotated[
+        float, typer.Option(min=1e-6, help="False alarms to accept, per series and week.")
+    ] = 0.1,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="All verdicts as CSV or parquet.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A plot of the first series, PNG or SVG.")
+    ] = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Find anomalies in a table, step by step as the worker would: no step is judged by what came later.
+
+    **Example**
+
+        streamgauge detect requests.csv --time timestamp --column rate --plot anomalies.png
+
+        streamgauge detect slis.parquet --by service --by route --detector multivariate --json
+    """
+    from detectors.registry import DetectorError, make
+    from streams.panel_files import TableFileError, read_panel
+    from streams.verdict_tables import anomalies_of, write_verdicts
+
+    try:
+        judge = make(detector, false_alarms_per_series_per_week=false_alarms)
+        panel = read_panel(file, time=time, by=by or (), columns=column or ())
+    except DetectorError as error:
+        fail(str(error), USAGE)
+    except TableFileError as error:
+        fail(str(error))
+    first = round(len(panel) * learn)
+    if len(panel) - first < 1:
+        fail(f"{file}: {len(panel)} steps are too few to learn from and judge")
+    try:
+        if first:
+            judge.fit(panel.rows(0, first))
+        judged = panel.rows(first, len(panel))
+        verdicts = _judge(judge, judged)
+    except ValueError as error:
+        fail(f"{file}: {error}")
+    found = anomalies_of(judged, verdicts, detector, file.stem, by or ())
+    try:
+        if output is not None:
+            write_verdicts(judged, verdicts, by or (), output)
+        if plot is not None:
+            _plot(judged, verdicts, plot)
+    except OSError as error:
+        fail(f"{error.filename or output or plot}: cannot be written ({error.strerror})")
+    if as_json:
+        typer.echo(
+            json.dumps({"steps": len(judged), "series": len(panel.series), "anomalies": found}, indent=2)
+        )
+    else:
+        _show(found, judged)
+    for written in (output, plot):
+        if written is not None:
+            tell(f"Written to {written}")
+
+
+def _judge(judge: Any, panel: Panel) -> Verdicts:
+    from detectors.detector import Verdicts
+
+    parts = []
+    with progress_bar("steps") as bars:
+        bar = bars.add_task("Judging", total=len(panel))
+        for start in range(0, len(panel), CHUNK_STEPS):
+            part = panel.rows(start, min(start + CHUNK_STEPS, len(panel)))
+            parts.append(judge.update(part))
+            bars.advance(bar, len(part))
+    return Verdicts.joined(parts)
+
+
+def _plot(panel: Panel, verdicts: Verdicts, path: Path) -> None:
+    try:
+        from streams.verdict_plot import plot_verdicts
+    except ImportError:
+        fail("--plot needs matplotlib: pip install 'streamgauge[notebooks]'", USAGE)
+    plot_verdicts(panel, verdicts, path)
+
+
+def _show(found: list[dict[str, Any]], panel: Panel) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    if found:
+        table = Table()
+        for name in ("from", "to", "series", "severity", "kind", "score", "because"):
+            table.add_column(name)
+        for each in found:
+            because = ", ".join(
+                f"{part['feature']} {_short(part['seen'])} (expected {_short(part['expected'])})"
+                for part in each["contributions"][:3]
+            )
+            table.add_row(
+                each["from"],
+                each["to"] or "–",
+                ", ".join(each["series"]),
+                each["severity"],
+                each["kind"],
+                f"{each['score']:.6f}",
+                because,
+            )
+        Console().print(table)
+    typer.echo(f"{len(found)} anomalies in {len(panel):,} steps of {len(panel.series):,} series")
+
+
+def _short(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"

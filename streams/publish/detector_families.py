@@ -1,0 +1,63 @@
+"""Metrics of detectors: what they say of each series, what they have flagged, and what they cost."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from detectors.names import label_names
+from streams.publish.family import Block, Family, LabelRows, block_of
+from streams.publish.snapshot import DetectorSnapshot
+
+_OWN_LABELS = ("source", "detector")
+
+
+def detector_families(snapshots: Sequence[DetectorSnapshot]) -> Iterator[Family]:
+    """The families of all detectors; a detector has a snapshot for each partition."""
+    yield Family(
+        "streamgauge_anomaly_score",
+        "gauge",
+        "How odd the last step of a series was: 0.999 is as odd as one normal step of a thousand.",
+        [Block(_labels(each), 1.0 - each.tail) for each in snapshots if each.long_lived],
+    )
+    anomalies: Counter[tuple[str, ...]] = Counter()
+    failures: Counter[tuple[str, ...]] = Counter()
+    seconds: defaultdict[tuple[str, ...], float] = defaultdict(float)
+    judged: Counter[tuple[str, ...]] = Counter()
+    for each in snapshots:
+        key = (each.source, each.detector)
+        for (kind, severity), count in each.anomalies.items():
+            anomalies[*key, kind, severity] += count
+        failures[key] += each.failures
+        judged[key] += len(each.series)
+        seconds[key] += each.seconds
+    yield Family(
+        "streamgauge_anomalies",
+        "counter",
+        "Anomalies that have begun.",
+        [block_of(anomalies.items(), (*_OWN_LABELS, "kind", "severity"), "_total")],
+    )
+    yield Family(
+        "streamgauge_detector_series",
+        "gauge",
+        "Series that a detector judged in its last step.",
+        [block_of(judged.items(), _OWN_LABELS)],
+    )
+    yield Family(
+        "streamgauge_detector_failures",
+        "counter",
+        "Failures of a detector; it is left out afterwards, and everything else goes on.",
+        [block_of(failures.items(), _OWN_LABELS, "_total")],
+    )
+    yield Family(
+        "streamgauge_detector_seconds",
+        "counter",
+        "Time that a detector has taken.",
+        [block_of(seconds.items(), _OWN_LABELS, "_total")],
+    )
+
+
+def _labels(snapshot: DetectorSnapshot) -> LabelRows:
+    names = label_names(snapshot.by, _OWN_LABELS)
+    common = [("source", snapshot.source), ("detector", snapshot.detector)]
+    return LabelRows(names, snapshot.series, common)

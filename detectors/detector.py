@@ -177,3 +177,15 @@ class Detector(Protocol):
 
         Raises ValueError if it is not a state of this detector and version.
         """
+
+
+@runtime_checkable
+class Adopting(Detector, Protocol):
+    """A detector that can go on with a model which was trained elsewhere."""
+
+    def adopt(self, state: State) -> None:
+        """Take over what another detector of this kind has learnt of all series together, and of series that
+        this one does not know; what this one has learnt of its own series stays.
+
+        Raises ValueError if it is not a state of this detector and version.
+        """

@@ -19,13 +19,17 @@ from aiokafka import TopicPartition
 
 from detectors.alert import Alert, Transition
 from detectors.telemetry_missing import TelemetryMissing
+from models.registry import Registry
 from streams.config.compile import compile_plan
 from streams.config.models import Config
 from streams.config.values import milliseconds
 from streams.connection import client_arguments
 from streams.plan import BUCKET_MS, Plan
 from streams.runtime.aggregate_stage import AggregateStage
+from streams.runtime.broadcast import follow
+from streams.runtime.label_feed import LabelFeed
 from streams.runtime.log import KafkaLog, Partition
+from streams.runtime.model_feed import ModelFeed
 from streams.runtime.restore import read_blocks
 from streams.runtime.topics import Topics
 from streams.runtime.window_stage import WindowStage
@@ -77,6 +81,10 @@ class Engine:
             on_active=on_active,
             evidence={"config": config.digest()},
         )
+        self.labels = LabelFeed(self.window.use_labels)
+        self.models = ModelFeed(
+            self._registry, {watch.model for watch in self.plan.watches if watch.model}, self.window.use_model
+        )
         self.ready = False
         """Whether this worker owns partitions and reads them."""
         self._epoch = 0
@@ -99,6 +107,11 @@ class Engine:
         app.on_rebalance_complete.connect(self._on_assigned)
         app.task(self._flush_for_ever)
         app.task(self._watch_for_ever)
+        if self.plan.watches:
+            app.task(self._follow_labels)
+        if self.plan.watches and self.config.models.url is not None:
+            app.task(self._follow_models)
+            app.task(self.models.run)
 
     def _agent(self, topic: str, handle: Callable[[Any], Any]) -> None:
         # no acks: Faust would track and commit offsets, which are ours
@@ -164,6 +177,22 @@ class Engine:
                 await self.window.commit_all()
                 await self.aggregate.heal_stalls()
                 await self.window.heal_stalls()
+
+    async def _follow_labels(self) -> None:
+        await follow(
+            client_arguments(self.config),
+            self.topics.labels,
+            self.labels.handle,
+            caught_up=self.labels.caught_up,
+        )
+
+    async def _follow_models(self) -> None:
+        await follow(client_arguments(self.config), self.topics.models, self.models.handle)
+
+    def _registry(self) -> Registry:
+        url = self.config.models.url
+        assert url is not None, "nothing follows models without a registry"
+        return Registry(url if "://" in url else str(self.config.resolve(url)), self.config.app)
 
     async def _watch_for_ever(self) -> None:
         """Look for rebalances that never end, and for sources that have gone silent."""

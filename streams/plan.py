@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
 from detectors.slo import Calendar, Slo
-from models.arrays import Numbers
+from models.arrays import EpochMs, Numbers
 from streams.decode.batch import Column, Layout, Strings
 from streams.expression import Expression
 
@@ -55,6 +55,21 @@ class Sum:
 Measure: TypeAlias = Count | Sum
 
 
+class Derived(Protocol):
+    """A column made from others before the rollups count."""
+
+    @property
+    def name(self) -> str:
+        """What it is called among the columns."""
+
+    def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
+        """The column [E], a function of each event alone.
+
+        columns : those of the source and the derived ones before this one
+        time_ms : EpochMs [E], event times
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Rollup:
     """One table of series that a source feeds.
@@ -69,6 +84,8 @@ class Rollup:
     calendar : the period of a calendar SLO, summed beside the rolling windows
     slice_ms : length of the slices that a Timeslices SLO judges; 0 where none does
     histogram: upper bounds of the classic buckets to publish of `sketch`, ascending; empty for none
+    series_count_max : takes the place of the source's; None for that one
+    forget_ms : series that have been silent this long may be forgotten; 0 keeps them
     """
 
     name: str
@@ -82,6 +99,8 @@ class Rollup:
     calendar: Calendar | None = None
     slice_ms: int = 0
     histogram: tuple[float, ...] = ()
+    series_count_max: int | None = None
+    forget_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +113,7 @@ class SourcePlan:
     series_count_max : series a bucket of a partition may hold per rollup before the rest folds
                        into `__other__`
     exemplar    : string column that holds trace ids; None where the events carry none
+    derived     : columns to make from others before the rollups count, in this order
     """
 
     name: str
@@ -106,6 +126,7 @@ class SourcePlan:
     idle_ms: int = 30_000
     series_count_max: int = 100_000
     exemplar: str | None = None
+    derived: tuple[Derived, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,7 @@ class Watch:
     kept_ms  : how long a series that has gone silent is still judged; 0 judges only those seen in the step
     service  : label column whose value names the service, or None
     alertname : what its alerts are called
+    model    : name of the trained model that it goes on with, if there is one
     """
 
     name: str
@@ -132,6 +154,7 @@ class Watch:
     features: Literal["signals", "measures"] = "signals"
     kept_ms: int = 0
     service: str | None = None
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,7 @@ class Publisher:
                 rollups=[live.finished() for live in rollups],
                 slos=slos,
                 detectors=detectors,
+                labels=self.engine.labels.precision(),
                 alerts=alerts,
                 deliveries=self._outlet.outcomes(),
             )

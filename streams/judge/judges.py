@@ -22,9 +22,15 @@ import numpy as np
 
 from detectors.alert import Alert, Transition
 from detectors.anomaly_alert import AnomalyBook, EvidenceOf, Naming
-from detectors.detector import Detector, Panel, SeriesName
+from detectors.detector import Adopting, Detector, Panel, SeriesName
+from detectors.labels import Label
+from detectors.recalibration import Factors, factors_of, recalibrated
 from detectors.registry import make
+from detectors.shadow import Shadow
 from models.arrays import EpochMs, Numbers
+from models.manifest import Role
+from models.registry import StoredModel
+from streams.aggregate.partition import NEVER
 from streams.judge.panels import feature_names, panel_of, step_counts
 from streams.judge.state_codec import decode_state, encode_state
 from streams.plan import BUCKET_MS, Watch
@@ -32,6 +38,11 @@ from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block
 from streams.window.rollup_window import RollupWindow
 
 logger = logging.getLogger(__name__)
+
+WEEK_MS = 7 * 86_400_000
+
+FALSE_ALARMS_PER_WEEK = 0.1
+"""What detectors accept for each series unless they are told otherwise."""
 
 LEARNT_EVERY_BUCKETS = 180
 """What was learnt is stored every half hour; panels are kept for twice as long."""
@@ -43,6 +54,8 @@ class Watcher:
 
     seen      : series to the end of the last step with events, for those whose silence is judged
     anomalies : (kind, severity) to anomalies that have begun
+    model     : version of the trained model that it goes on with; empty for none
+    shadow    : another model on trial
     seconds   : time taken
     """
 
@@ -55,6 +68,8 @@ class Watcher:
     tail: Numbers = field(default_factory=lambda: np.zeros(0))
     anomalies: Counter[tuple[str, str]] = field(default_factory=Counter)
     failures: int = 0
+    model: str = ""
+    shadow: Shadow | None = None
     seconds: float = 0.0
 
 
@@ -78,6 +93,8 @@ class Judges:
         self.watchers = [_watcher(watch, rollups[watch.rollup]) for watch in watches]
         for watcher in self.watchers:
             rollups[watcher.watch.rollup].keep(watcher.watch.step_ms // BUCKET_MS)
+        self.labels: Sequence[Label] = ()
+        """What people have said of anomalies, which makes thresholds stricter."""
         self._learnt_at: int | None = None
         self._learnt_count = 0
         self._retired: list[Transition] = []
@@ -95,12 +112,14 @@ class Judges:
                 continue
             panel = self._panel(watcher, bucket + 1)
             told: dict[SeriesName, Mapping[str, Any]] = {}
-            moved += self._judge(watcher, panel, self._noting(watcher.watch, told))
+            factors = self._factors(watcher.watch, bucket)
+            moved += self._judge(watcher, panel, factors, self._noting(watcher, told))
             evidence = [[list(series), found] for series, found in told.items()]
             shown[watcher.watch.name] = {
                 "digest": watcher.digest,
                 "panel": _stored(panel),
                 "evidence": evidence,
+                "factors": [[list(series), kind, factor] for (series, kind), factor in factors.items()],
             }
         blocks = []
         if shown:
@@ -124,6 +143,25 @@ class Judges:
         for watcher in self.watchers:
             watcher.anomalies.clear()  # counted by who announced them
 
+    def adopt(self, name: str, role: Role, model: StoredModel | None) -> None:
+        """Go on with a trained model, or try it beside what is in charge; None leaves the place empty.
+
+        Raises ValueError if a detector cannot use it.
+        """
+        for watcher in self.watchers:
+            if watcher.watch.model != name or watcher.failures:
+                continue
+            if model is not None and model.manifest.detector != watcher.watch.detector:
+                raise ValueError(f"it is of detector {model.manifest.detector}, not {watcher.watch.detector}")
+            if role == "champion":
+                version = "" if model is None else model.manifest.version
+                if model is not None and version != watcher.model:
+                    _adopt(watcher.detector, model)
+                    self._learnt_at = NEVER  # what a restart goes on with has to have it
+                watcher.model = version
+            else:
+                watcher.shadow = None if model is None else _on_trial(watcher, model)
+
     def _panel(self, watcher: Watcher, end: int) -> Panel:
         watch = watcher.watch
         window = self._rollups[watch.rollup]
@@ -140,19 +178,28 @@ class Judges:
         order = np.argsort(window.table.hashes[judged], kind="stable")
         return panel_of(window, watch, end, judged[order])
 
-    def _noting(self, watch: Watch, told: dict[SeriesName, Mapping[str, Any]]) -> EvidenceOf:
+    def _noting(self, watcher: Watcher, told: dict[SeriesName, Mapping[str, Any]]) -> EvidenceOf:
         """Evidence of series, noted in `told`, since a restart has to tell the same."""
+        model = {"model": watcher.model} if watcher.model else {}
+        watch = watcher.watch
 
         def evidence_of(series: SeriesName) -> Mapping[str, Any]:
-            told[series] = self._evidence_of(watch, series)
+            told[series] = {**self._evidence_of(watch, series), **model}
             return told[series]
 
         return evidence_of
 
-    def _judge(self, watcher: Watcher, panel: Panel, evidence_of: EvidenceOf) -> list[Transition]:
+    def _factors(self, watch: Watch, bucket: int) -> Factors:
+        if not self.labels:
+            return {}
+        return factors_of(self.labels, watch.detector, now_ms=(bucket + 1) * BUCKET_MS)
+
+    def _judge(
+        self, watcher: Watcher, panel: Panel, factors: Factors, evidence_of: EvidenceOf
+    ) -> list[Transition]:
         began = time.perf_counter()
         try:
-            verdicts = watcher.detector.update(panel)
+            verdicts = (watcher.shadow or watcher.detector).update(panel)
         except Exception:
             # whatever a detector of others may raise, the stream goes on without it
             logger.exception("Detector %s failed; it is left out until the next start", watcher.watch.name)
@@ -160,6 +207,8 @@ class Judges:
             return watcher.book.end_all(int(panel.times[0]))
         finally:
             watcher.seconds += time.perf_counter() - began
+        if factors:
+            verdicts = recalibrated(verdicts, panel.series, factors, threshold=_alarm_tail(watcher.watch))
         watcher.series, watcher.tail = panel.series, verdicts.tail[0]
         moved = watcher.book.step(panel, verdicts, evidence_of)
         for transition in moved:
@@ -174,6 +223,7 @@ class Judges:
             "watches": {
                 watcher.watch.name: {
                     "digest": watcher.digest,
+                    "model": watcher.model,
                     "detector": dict(watcher.detector.state()),
                     "book": msgspec.json.encode(watcher.book.state()).decode(),
                     "seen": [[list(series), at_ms] for series, at_ms in watcher.seen.items()],
@@ -199,6 +249,7 @@ class Judges:
         for name, stored in state["watches"].items():
             watcher = known.get(name)
             if watcher is not None and watcher.digest == stored["digest"]:
+                watcher.model = stored["model"]
                 try:
                     watcher.detector.restore(stored["detector"])
                 except ValueError as error:
@@ -225,7 +276,8 @@ class Judges:
                 watcher.seen |= {panel.series[row]: at_ms for row in np.flatnonzero(active).tolist()}
                 _forget(watcher, at_ms)
             told = {tuple(series): evidence for series, evidence in stored["evidence"]}
-            transitions = self._judge(watcher, panel, told.__getitem__)
+            factors = {(tuple(series), kind): factor for series, kind, factor in stored["factors"]}
+            transitions = self._judge(watcher, panel, factors, told.__getitem__)
             if watcher.failures:
                 self._retired += transitions
 
@@ -238,9 +290,29 @@ def _watcher(watch: Watch, window: RollupWindow) -> Watcher:
     return Watcher(watch, digest, make(watch.detector, **watch.settings), AnomalyBook(naming))
 
 
+def _alarm_tail(watch: Watch) -> float:
+    """Tail below which one step of one series is flagged, by the rate of false alarms that is accepted."""
+    weekly = float(watch.settings.get("false_alarms_per_series_per_week", FALSE_ALARMS_PER_WEEK))
+    return weekly * watch.step_ms / WEEK_MS
+
+
 def _forget(watcher: Watcher, at_ms: int) -> None:
     first = at_ms - watcher.watch.kept_ms
     watcher.seen = {series: seen for series, seen in watcher.seen.items() if seen > first}
+
+
+def _adopt(detector: Detector, model: StoredModel) -> None:
+    if not isinstance(detector, Adopting):
+        raise ValueError(f"detector {model.manifest.detector} does not go on with trained models")
+    detector.adopt(model.state)
+
+
+def _on_trial(watcher: Watcher, model: StoredModel) -> Shadow:
+    """The same detector with the same past, but with another model."""
+    other = make(watcher.watch.detector, **watcher.watch.settings)
+    other.restore(watcher.detector.state())
+    _adopt(other, model)
+    return Shadow(watcher.detector, other)
 
 
 def _stored(panel: Panel) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from detectors.labels import VERDICTS, Precision
 from detectors.names import label_names
 from streams.publish.family import Block, Family, LabelRows, block_of
 from streams.publish.snapshot import DetectorSnapshot
@@ -54,6 +55,28 @@ def detector_families(snapshots: Sequence[DetectorSnapshot]) -> Iterator[Family]
         "counter",
         "Time that a detector has taken.",
         [block_of(seconds.items(), _OWN_LABELS, "_total")],
+    )
+
+
+def label_families(labels: Mapping[str, Precision]) -> Iterator[Family]:
+    """What people have said of detectors' anomalies; every worker knows all of it."""
+    counts = {
+        (detector, verdict): getattr(precision, verdict)
+        for detector, precision in labels.items()
+        for verdict in VERDICTS
+    }
+    yield Family(
+        "streamgauge_anomaly_labels",
+        "gauge",
+        "Labels of anomalies that hold, by what people said.",
+        [block_of(counts.items(), ("detector", "verdict"))],
+    )
+    ratios = {(detector,): each.ratio for detector, each in labels.items() if each.ratio is not None}
+    yield Family(
+        "streamgauge_detector_precision_ratio",
+        "gauge",
+        "Share of a detector's labelled anomalies that were real, noise being the others.",
+        [block_of(ratios.items(), ("detector",))],
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from detectors.labels import Precision
 from detectors.slo import Slo
 from models.arrays import Counts, Numbers, Rows
 from streams.plan import Rollup
@@ -138,6 +139,7 @@ class DetectorSnapshot:
 class WorkerSnapshot:
     """Everything that one worker publishes.
 
+    labels     : what people have said of each detector's anomalies
     alerts     : (alertname, state) to live alerts
     deliveries : (sink, outcome) to alerts, from the sinks' own counters
     """
@@ -147,5 +149,6 @@ class WorkerSnapshot:
     rollups: Sequence[RollupSnapshot] = ()
     slos: Sequence[SloSnapshot] = ()
     detectors: Sequence[DetectorSnapshot] = ()
+    labels: Mapping[str, Precision] = field(default_factory=dict)
     alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     deliveries: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -48,6 +48,16 @@ class Topics:
         return f"{self.app}-anomalies"
 
     @property
+    def labels(self) -> str:
+        """What people say of anomalies, JSON, compacted by what a label is about; read by every worker."""
+        return f"{self.app}-labels"
+
+    @property
+    def models(self) -> str:
+        """Which version of each model is in charge, JSON, compacted by model and role; read by all."""
+        return f"{self.app}-models"
+
+    @property
     def dead_letters(self) -> str:
         """Records that could not be counted where they belong, as they came."""
         return f"{self.app}-dead-letters"
@@ -64,6 +74,8 @@ class Topics:
             self.slis: {"cleanup.policy": "delete"},
             self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
             self.anomalies: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
+            self.labels: {"cleanup.policy": "compact"},
+            self.models: {"cleanup.policy": "compact"},
             self.dead_letters: {"cleanup.policy": "delete"},
         }
         return [

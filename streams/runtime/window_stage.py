@@ -19,6 +19,9 @@ import numpy as np
 
 from detectors.alert import Alert, Transition
 from detectors.anomaly_alert import wants_attention
+from detectors.labels import Label
+from models.manifest import Role
+from models.registry import StoredModel
 from streams.aggregate.partials import decode_frame
 from streams.plan import Plan
 from streams.runtime.log import Log, Partition
@@ -74,6 +77,8 @@ class WindowStage:
         self._on_active = on_active
         self._evidence = evidence
         self._owned: dict[int, _Owned] = {}
+        self._labels: Sequence[Label] = ()
+        self._models: dict[tuple[str, Role], StoredModel] = {}
         self.counts: Counter[str] = Counter()
         """Batches that were repeats or left gaps, and frames that could not be read."""
 
@@ -88,6 +93,9 @@ class WindowStage:
             count = max(1, self._log.partition_count(source.topic))
             window = SourceWindow(source, self._plan.slos, count, self._evidence, self._plan.watches)
             window.load([block for block in blocks if block.source == name])
+            window.judges.labels = self._labels
+            for (model_name, role), model in self._models.items():
+                window.judges.adopt(model_name, role, model)
             windows[name] = window
             self._on_active(window.active_alerts())
         self._owned[partition] = _Owned(partition, Position(offset), windows, self._clock())
@@ -95,6 +103,26 @@ class WindowStage:
     def owned(self) -> dict[int, dict[str, SourceWindow]]:
         """Windows by partition and source."""
         return {owned.partition: owned.windows for owned in self._owned.values()}
+
+    def use_labels(self, labels: Sequence[Label]) -> None:
+        """From the next step on, judge by what people have said of anomalies."""
+        self._labels = labels
+        for owned in self._owned.values():
+            for window in owned.windows.values():
+                window.judges.labels = labels
+
+    def use_model(self, name: str, role: Role, model: StoredModel | None) -> None:
+        """From the next step on, let detectors go on with a trained model.
+
+        Raises ValueError if they cannot.
+        """
+        for owned in self._owned.values():
+            for window in owned.windows.values():
+                window.judges.adopt(name, role, model)
+        if model is None:
+            self._models.pop((name, role), None)
+        else:
+            self._models[name, role] = model
 
     async def on_batch(self, batch: Batch) -> None:
         """Take in frames, if they continue what this partition has, and seal what has become final."""

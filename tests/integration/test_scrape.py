@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detectors.labels import Precision
 from streams.publish.metrics import render
 from streams.publish.snapshot import DetectorSnapshot, Exemplar, WorkerSnapshot
 from tests.services.http import get_json
@@ -49,6 +50,7 @@ def full_snapshot() -> WorkerSnapshot:
                 seconds=0.5,
             )
         ],
+        labels={"traffic": Precision(real=3, noise=1)},
         alerts={("ErrorBudgetBurn", "firing"): 1},
         deliveries={("alertmanager", "sent"): 3},
     )

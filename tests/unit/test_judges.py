@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.alert import Transition
+from detectors.labels import Label
 from streams.aggregate.partials import decode_frame
 from streams.aggregate.partition import PartitionAggregate
 from streams.aggregate.series import SeriesIndexes
@@ -218,6 +219,21 @@ def test_panels_are_kept_only_until_what_they_taught_is_stored() -> None:
     (watcher,) = worker.window.judges.watchers
     assert isinstance(watcher.detector, Levels)
     assert watcher.detector.sums[("shop",)].tolist() == [200, pytest.approx(200 * 5 / 60)]
+
+
+@pytest.mark.parametrize(("complaints", "alarms"), [(0, 1), (1, 1), (3, 0)])
+def test_noise_asks_for_more_evidence(complaints: int, alarms: int) -> None:
+    worker = Worker(PLAN)
+    labels = [
+        Label(NAME, ("shop",), "noise", from_ms=number, to_ms=number, at_ms=START_MS)
+        for number in range(1, complaints + 1)
+    ]
+    worker.window.judges.labels = labels
+    seal_minutes(worker, [10, 10, 40, 10], frozenset())
+    assert sum(each.alert.state == "firing" for each in worker.announced) == alarms
+    # a restart judges as it was judged then, whatever is known by now
+    worker.restart()
+    assert len(worker.window.judges.active()) == alarms
 
 
 def test_a_detector_that_fails_is_left_out_and_its_alerts_end(monkeypatch: pytest.MonkeyPatch) -> None:

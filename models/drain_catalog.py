@@ -1,0 +1,293 @@
+"""The catalogue of log templates: what people see, review and keep.
+
+Each signature has an id, a hash of its text; a template's id is that of its oldest signature. When
+templates merge, the older id stays and the other goes on as an alias, so that a link or a review written
+for it still finds it. A review names a template, ignores it, or merges it into another by hand; reviews are
+part of the state.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from models.arrays import Counts, Rows
+from models.drain import TemplateMiner
+from models.log_masks import WILDCARD
+
+STATE_VERSION = 1
+
+SIGNATURE_COUNT_MAX = 20_000
+"""Signatures that are told apart; all further ones count as `<*>`. About 2 kB each."""
+
+EXAMPLE_LENGTH_MAX = 300
+"""Characters of an example that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One template as it stands.
+
+    text          : words that all its lines share, `<*>` for the others
+    count         : lines so far
+    first_seen_ms : epoch milliseconds
+    example       : a line as it came, the first one
+    aliases       : ids of its other signatures, oldest first
+    name          : what a review calls it, "" without one
+    ignored       : whether a review said that it is not to be judged
+    """
+
+    id: str
+    text: str
+    count: int
+    first_seen_ms: int
+    last_seen_ms: int
+    example: str
+    aliases: tuple[str, ...] = ()
+    name: str = ""
+    ignored: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """What someone decided about the template that has, or had, an id."""
+
+    id: str
+    name: str = ""
+    ignored: bool = False
+    merge_into: str = ""
+
+
+def template_id(signature: str) -> str:
+    """The id of a signature: equal on every machine.
+
+    >>> template_id("Connection closed by <*>")
+    'tbd0734d8f8'
+    """
+    return "t" + hashlib.sha256(signature.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
+class TemplateCatalog:
+    """Templates with counts, times and examples; all of it in `state`."""
+
+    def __init__(self) -> None:
+        self._miner = TemplateMiner()
+        self._rows: dict[str, int] = {}
+        self._signature_of: dict[str, str] = {}
+        self._examples: list[str] = []
+        self._count = np.zeros(0, np.int64)
+        self._first_ms = np.zeros(0, np.int64)
+        self._last_ms = np.zeros(0, np.int64)
+        self._reviews: dict[str, Review] = {}
+
+    def __len__(self) -> int:
+        """Signatures seen."""
+        return len(self._rows)
+
+    def observe(
+        self,
+        signatures: Sequence[str],
+        counts: Counts,
+        time_ms: int,
+        examples: Mapping[str, str] | None = None,
+    ) -> None:
+        """Lines of some signatures, counts Counts [E], at one time; examples by signature where there are
+        any."""
+        new = [signature for signature in dict.fromkeys(signatures) if signature not in self._rows]
+        room = SIGNATURE_COUNT_MAX - len(self._rows)
+        if len(new) > room:
+            new = [*new[: max(room, 0)], *({WILDCARD} - set(self._rows))]
+            signatures = self._told_apart(signatures, new)
+        for signature in new:
+            self._rows[signature] = len(self._rows)
+            self._signature_of[template_id(signature)] = signature
+            self._examples.append((examples or {}).get(signature, "")[:EXAMPLE_LENGTH_MAX])
+        self._miner.learn(new)
+        self._count = np.append(self._count, np.zeros(len(new), np.int64))
+        self._first_ms = np.append(self._first_ms, np.full(len(new), time_ms))
+        self._last_ms = np.append(self._last_ms, np.full(len(new), time_ms))
+        rows = np.fromiter(map(self._rows.__getitem__, signatures), np.int64, len(signatures))
+        np.add.at(self._count, rows, counts)
+        self._last_ms[rows] = np.maximum(self._last_ms[rows], time_ms)
+        if new and self._reviews:
+            self._merge_reviewed()
+
+    def templates_of(self, signatures: Sequence[str]) -> Rows:
+        """Rows [E], a number for the template of each signature; equal for those that are one template now.
+
+        Raises KeyError for a signature that was never observed.
+        """
+        return self._miner.templates(self._told_apart(signatures))
+
+    def id_of(self, signature: str) -> str:
+        """The id of the template that a signature belongs to now."""
+        row = int(self.templates_of([signature])[0])
+        return template_id(self._miner.members()[row][0])
+
+    def templates(self) -> list[Template]:
+        """All templates, the most frequent first."""
+        found = [self._template(members) for members in self._miner.members().values()]
+        return sorted(found, key=lambda template: (-template.count, template.id))
+
+    def ignored(self) -> frozenset[str]:
+        """Signatures that a review said are not to be judged."""
+        ids = {review.id for review in self._reviews.values() if review.ignored}
+        if not ids:
+            return frozenset()
+        return frozenset(
+            signature
+            for members in self._miner.members().values()
+            if ids & {template_id(member) for member in members}
+            for signature in members
+        )
+
+    def review(self, reviews: Iterable[Review]) -> None:
+        """Take decisions over; a later one about the same id replaces an earlier one, save that merges stay.
+
+        Raises ValueError for an id of no template.
+        """
+        for review in reviews:
+            for found in filter(None, (review.id, review.merge_into)):
+                if found not in self._signature_of:
+                    raise ValueError(
+                        f"no template has or had the id {found!r}; export the templates to see them"
+                    )
+            kept = self._reviews.get(review.id)
+            if kept and not review.merge_into:
+                review = Review(review.id, review.name, review.ignored, kept.merge_into)
+            self._reviews[review.id] = review
+        self._merge_reviewed()
+
+    def to_json(self) -> str:
+        """All templates as a JSON list."""
+        return json.dumps([asdict(template) for template in self.templates()], ensure_ascii=False, indent=1)
+
+    def to_csv(self) -> str:
+        """All templates as a table to review: fill in `name`, `ignored` (true) and `merge_into`."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(
+            (
+                "id",
+                "name",
+                "ignored",
+                "merge_into",
+                "count",
+                "first_seen_ms",
+                "last_seen_ms",
+                "text",
+                "example",
+            )
+        )
+        for template in self.templates():
+            review = self._reviews.get(template.id)
+            writer.writerow(
+                (
+                    template.id,
+                    template.name,
+                    "true" if template.ignored else "",
+                    review.merge_into if review else "",
+                    template.count,
+                    template.first_seen_ms,
+                    template.last_seen_ms,
+                    template.text,
+                    template.example,
+                )
+            )
+        return out.getvalue()
+
+    def state(self) -> dict[str, Any]:
+        """All that is known, for `restore`."""
+        return {
+            "version": STATE_VERSION,
+            "signatures": list(self._rows),
+            "examples": list(self._examples),
+            "count": self._count.copy(),
+            "first_seen_ms": self._first_ms.copy(),
+            "last_seen_ms": self._last_ms.copy(),
+            "reviews": [asdict(review) for review in self._reviews.values()],
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> TemplateCatalog:
+        """The catalogue whose state was taken; raises ValueError if it is not one."""
+        if state.get("version") != STATE_VERSION:
+            raise ValueError(f"a catalogue of version {STATE_VERSION} expected, got {state.get('version')!r}")
+        catalog = cls()
+        catalog.observe(state["signatures"], np.zeros(len(state["signatures"]), np.int64), 0)
+        catalog._examples = list(state["examples"])
+        catalog._count = np.array(state["count"], np.int64)
+        catalog._first_ms = np.array(state["first_seen_ms"], np.int64)
+        catalog._last_ms = np.array(state["last_seen_ms"], np.int64)
+        catalog._reviews = {each["id"]: Review(**each) for each in state["reviews"]}
+        catalog._merge_reviewed()
+        return catalog
+
+    def _told_apart(self, signatures: Sequence[str], new: Sequence[str] = ()) -> Sequence[str]:
+        """The signatures, with `<*>` for those that there was no room for."""
+        if WILDCARD not in self._rows and WILDCARD not in new:
+            return signatures
+        held = {*self._rows, *new}
+        return [signature if signature in held else WILDCARD for signature in signatures]
+
+    def _merge_reviewed(self) -> None:
+        for review in self._reviews.values():
+            if review.merge_into:
+                self._miner.join(self._signature_of[review.id], self._signature_of[review.merge_into])
+
+    def _template(self, members: Sequence[str]) -> Template:
+        rows = np.fromiter(map(self._rows.__getitem__, members), np.int64, len(members))
+        ids = tuple(map(template_id, members))
+        reviews = [self._reviews[each] for each in ids if each in self._reviews]
+        return Template(
+            id=ids[0],
+            text=common_text(members),
+            count=int(self._count[rows].sum()),
+            first_seen_ms=int(self._first_ms[rows].min()),
+            last_seen_ms=int(self._last_ms[rows].max()),
+            example=next(filter(None, (self._examples[row] for row in rows)), ""),
+            aliases=ids[1:],
+            name=next((review.name for review in reviews if review.name), ""),
+            ignored=any(review.ignored for review in reviews),
+        )
+
+
+def common_text(signatures: Sequence[str]) -> str:
+    """The words that signatures share, place by place; those that differ as one wildcard.
+
+    Signatures that were merged by hand may have different lengths; then the oldest speaks for all.
+
+    >>> common_text(["user ann left", "user bob left"])
+    'user <*> left'
+    """
+    oldest = signatures[0].split()
+    alike = [words for words in map(str.split, signatures) if len(words) == len(oldest)]
+    return " ".join(
+        word if {word} == set(place) else WILDCARD for word, *place in zip(oldest, *alike, strict=True)
+    )
+
+
+def read_reviews(text: str) -> list[Review]:
+    """Decisions from a table as `TemplateCatalog.to_csv` writes it; rows that decide nothing are left out.
+
+    Raises ValueError if the column `id` is missing or `ignored` is neither true, false nor blank.
+    """
+    table = csv.DictReader(io.StringIO(text))
+    if "id" not in (table.fieldnames or ()):
+        raise ValueError(f"a column 'id' expected, found {', '.join(table.fieldnames or ()) or 'none'}")
+    found = []
+    for row in table:
+        ignored = (row.get("ignored") or "").strip().lower()
+        if ignored not in ("", "true", "false"):
+            raise ValueError(f"line {table.line_num}: ignored is true, false or blank, not {ignored!r}")
+        review = Review(row["id"], row.get("name") or "", ignored == "true", row.get("merge_into") or "")
+        if review.name or review.ignored or review.merge_into or ignored:
+            found.append(review)
+    return found

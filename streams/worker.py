@@ -111,6 +111,8 @@ class Publisher:
                 slos=slos,
                 detectors=detectors,
                 labels=self.engine.labels.precision(),
+                models=dict(self.engine.models.versions),
+                model_failures=self.engine.models.failures.copy(),
                 alerts=alerts,
                 deliveries=self._outlet.outcomes(),
             )

@@ -72,6 +72,13 @@ class Watcher:
     shadow: Shadow | None = None
     seconds: float = 0.0
 
+    def on_trial(self) -> tuple[int, int, int] | None:
+        """Steps flagged since the trial began: by what is in charge, by what is on trial, by both."""
+        if self.shadow is None:
+            return None
+        found = self.shadow.comparison
+        return found.champion.alarm_steps, found.shadow.alarm_steps, found.both_alarm_steps
+
 
 class Judges:
     """The watches of one source.

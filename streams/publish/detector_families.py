@@ -58,6 +58,43 @@ def detector_families(snapshots: Sequence[DetectorSnapshot]) -> Iterator[Family]
     )
 
 
+def model_families(
+    detectors: Sequence[DetectorSnapshot],
+    models: Mapping[tuple[str, str], str],
+    failures: Mapping[tuple[str, str], int],
+) -> Iterator[Family]:
+    """Trained models: which are in use, what was wrong with others, and how those on trial differ."""
+    yield Family(
+        "streamgauge_model",
+        "info",
+        "Version of a trained model in its role; without one a detector goes on with what it learns itself.",
+        [
+            block_of(
+                [((*key, version), 1) for key, version in models.items()],
+                ("model", "role", "version"),
+                "_info",
+            )
+        ],
+    )
+    yield Family(
+        "streamgauge_model_failures",
+        "counter",
+        "Models that could not be used; what there was before goes on.",
+        [block_of(failures.items(), ("model", "reason"), "_total")],
+    )
+    flagged: Counter[tuple[str, ...]] = Counter()
+    for each in detectors:
+        if each.shadow is not None:
+            for by, count in zip(("champion", "shadow", "both"), each.shadow, strict=True):
+                flagged[each.source, each.detector, by] += count
+    yield Family(
+        "streamgauge_shadow_alarms",
+        "gauge",
+        "Steps flagged since a model's trial began, by whom.",
+        [block_of(flagged.items(), (*_OWN_LABELS, "by"))],
+    )
+
+
 def label_families(labels: Mapping[str, Precision]) -> Iterator[Family]:
     """What people have said of detectors' anomalies; every worker knows all of it."""
     counts = {

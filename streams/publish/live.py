@@ -118,6 +118,7 @@ def detector_snapshots(window: SourceWindow) -> Iterator[DetectorSnapshot]:
             anomalies=watcher.anomalies.copy(),
             failures=watcher.failures,
             seconds=watcher.seconds,
+            shadow=watcher.on_trial(),
         )
 
 

@@ -17,7 +17,7 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import Exemplar as ClientExemplar
 from prometheus_client.core import Metric
 
-from streams.publish.detector_families import detector_families, label_families
+from streams.publish.detector_families import detector_families, label_families, model_families
 from streams.publish.exposition import chosen_format, written
 from streams.publish.family import EXEMPLAR_LENGTH_MAX, Block, Family, Kind, block_of
 from streams.publish.rollup_families import rollup_families
@@ -64,6 +64,7 @@ def families(snapshot: WorkerSnapshot) -> Iterator[Family]:
     yield from rollup_families(snapshot.rollups)
     yield from slo_families(snapshot.slos)
     yield from detector_families(snapshot.detectors)
+    yield from model_families(snapshot.detectors, snapshot.models, snapshot.model_failures)
     yield from label_families(snapshot.labels)
     alerts = {(name, state): 0 for name in ALERTS for state in LIVE_STATES} | dict(snapshot.alerts)
     yield _gauge("streamgauge_alerts", "Live alerts by state.", alerts, ("alertname", "state"))

@@ -122,6 +122,7 @@ class DetectorSnapshot:
     long_lived : its series stay; those of others, addresses say, are not worth a metric each
     anomalies  : (kind, severity) to anomalies that have begun
     seconds    : time it has taken
+    shadow     : steps flagged by the model in charge, by the one on trial, and by both; None without a trial
     """
 
     source: str
@@ -133,6 +134,7 @@ class DetectorSnapshot:
     anomalies: Mapping[tuple[str, str], int]
     failures: int
     seconds: float
+    shadow: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,8 @@ class WorkerSnapshot:
     """Everything that one worker publishes.
 
     labels     : what people have said of each detector's anomalies
+    models     : (model, role) to the version in it
+    model_failures : (model, reason) to models that could not be used
     alerts     : (alertname, state) to live alerts
     deliveries : (sink, outcome) to alerts, from the sinks' own counters
     """
@@ -150,5 +154,7 @@ class WorkerSnapshot:
     slos: Sequence[SloSnapshot] = ()
     detectors: Sequence[DetectorSnapshot] = ()
     labels: Mapping[str, Precision] = field(default_factory=dict)
+    models: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    model_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
     alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     deliveries: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -48,8 +48,11 @@ def full_snapshot() -> WorkerSnapshot:
                 anomalies={("spike", "page"): 2},
                 failures=0,
                 seconds=0.5,
+                shadow=(2, 3, 1),
             )
         ],
+        models={("traffic", "champion"): "000001-0123456789ab"},
+        model_failures={("traffic", "ModelHashError"): 1},
         labels={"traffic": Precision(real=3, noise=1)},
         alerts={("ErrorBudgetBurn", "firing"): 1},
         deliveries={("alertmanager", "sent"): 3},

@@ -64,3 +64,8 @@ class Levels:
         self.sums = {
             tuple(name): row.copy() for name, row in zip(state["series"], state["sums"], strict=True)
         }
+
+    def adopt(self, state: State) -> None:
+        other = type(self)()
+        other.restore(state)
+        self.sums = {**other.sums, **self.sums}

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from detectors.alert import Transition
 from detectors.labels import Label
+from models.manifest import version_name
+from models.registry import StoredModel
 from streams.aggregate.partials import decode_frame
 from streams.aggregate.partition import PartitionAggregate
 from streams.aggregate.series import SeriesIndexes
@@ -24,6 +27,7 @@ from streams.plan import BUCKET_MS, Count, Plan, Rollup, SourcePlan, Watch
 from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block, decode_blocks, encode_block
 from streams.window.source_window import SourceWindow
 from tests.unit.levels import NAME, Levels
+from tests.unit.test_registry import manifest
 
 START_MS = 1_779_000_000_000
 DAY_MS = 86_400_000
@@ -234,6 +238,53 @@ def test_noise_asks_for_more_evidence(complaints: int, alarms: int) -> None:
     # a restart judges as it was judged then, whatever is known by now
     worker.restart()
     assert len(worker.window.judges.active()) == alarms
+
+
+def trained(sums: dict[str, float], detector: str = NAME) -> StoredModel:
+    """A model that knows the mean of some series."""
+    levels = Levels()
+    levels.sums = {(name,): np.array([100.0, 100.0 * mean]) for name, mean in sums.items()}
+    version = version_name(1, f"{hash(str(sums)) & (2**48 - 1):012x}")
+    told = msgspec.structs.replace(manifest("levels"), detector=detector, version=version)
+    return StoredModel(told, dict(levels.state()))
+
+
+def test_a_model_takes_over_at_the_next_step_and_stays_through_a_restart() -> None:
+    modelled = replace(PLAN, watches=(replace(WATCH, model="levels"),))
+    worker = Worker(modelled)
+    model = trained({"shop": 1 / 60})
+    worker.window.judges.adopt("levels", "champion", model)
+    seal_minutes(worker, [10], frozenset())
+    (alert,) = worker.window.judges.active()
+    assert alert.evidence["model"] == model.manifest.version
+    worker.restart()
+    (watcher,) = worker.window.judges.watchers
+    assert watcher.model == model.manifest.version
+    assert worker.window.judges.active() == [alert]
+    assert isinstance(watcher.detector, Levels)
+    before = watcher.detector.sums[("shop",)].tolist()
+    worker.window.judges.adopt("levels", "champion", model)
+    assert watcher.detector.sums[("shop",)].tolist() == before
+
+
+def test_a_model_on_trial_alerts_nobody() -> None:
+    modelled = replace(PLAN, watches=(replace(WATCH, model="levels"),))
+    worker = Worker(modelled)
+    worker.window.judges.adopt("levels", "shadow", trained({"shop": 1 / 60}))
+    seal_minutes(worker, [10, 10, 10], frozenset())
+    assert worker.announced == []
+    (watcher,) = worker.window.judges.watchers
+    assert watcher.shadow is not None
+    assert not watcher.shadow.failure
+    assert watcher.shadow.comparison.shadow.alarm_steps == 3
+    worker.window.judges.adopt("levels", "shadow", None)
+    assert watcher.shadow is None
+
+
+def test_a_model_of_another_detector_is_refused() -> None:
+    worker = Worker(replace(PLAN, watches=(replace(WATCH, model="levels"),)))
+    with pytest.raises(ValueError, match="of detector traffic"):
+        worker.window.judges.adopt("levels", "champion", trained({"shop": 1.0}, "traffic"))
 
 
 def test_a_detector_that_fails_is_left_out_and_its_alerts_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,9 @@ class Publisher:
                 slos=slos,
                 detectors=detectors,
                 labels=self.engine.labels.precision(),
-                models=dict(self.engine.models.versions),
+                models={
+                    (name, role): version for (name, role), version in self.engine.models.versions.items()
+                },
                 model_failures=self.engine.models.failures.copy(),
                 alerts=alerts,
                 deliveries=self._outlet.outcomes(),

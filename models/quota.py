@@ -151,12 +151,15 @@ def quota_outlook(
     period: tuple[int, int],
     now_ms: int,
     step_ms: int,
+    paths_from_ms: int | None = None,
 ) -> QuotaOutlook:
     """What becomes of a quota in the period [start, end).
 
-    paths  : Numbers [n, H], amounts of the steps after `now_ms`; below zero counts as none
-    used   : so far in the period, as of `now_ms`
-    period : one that the paths reach the end of
+    paths         : Numbers [n, H], amounts of the steps to come; below zero counts as none
+    used          : so far in the period, as of `now_ms`
+    period        : one that the paths reach the end of
+    paths_from_ms : start of the paths' first step, for paths that were made a while ago; what they say of the
+                    time before `now_ms` is not counted. `now_ms` if None
 
     Raises ValueError for a quota that is not above zero and for paths that end too early.
 
@@ -169,20 +172,23 @@ def quota_outlook(
     if not (np.isfinite(quota) and quota > 0):
         raise ValueError(f"a quota above zero expected, got {quota}")
     start_ms, end_ms = period
-    needed = steps_until(end_ms, now_ms=now_ms, step_ms=step_ms)
+    first_ms = now_ms if paths_from_ms is None else paths_from_ms
+    needed = steps_until(end_ms, now_ms=first_ms, step_ms=step_ms)
     if paths.ndim != 2 or not len(paths) or paths.shape[1] < needed:
         raise ValueError(
             f"paths of at least {needed} steps are needed to reach the end of the period, "
             f"got shape {paths.shape}"
         )
-    starts = now_ms + step_ms * np.arange(paths.shape[1], dtype=np.int64)
-    shares = step_shares(starts, step_ms, start_ms, end_ms)
+    starts = first_ms + step_ms * np.arange(paths.shape[1], dtype=np.int64)
+    counts_from_ms = max(start_ms, now_ms)
+    shares = step_shares(starts, step_ms, counts_from_ms, end_ms)
     amounts = np.maximum(np.nan_to_num(paths), 0.0) * shares
     sums = used + amounts.cumsum(axis=1)
     totals = sums[:, -1] if paths.shape[1] else np.full(len(paths), float(used))
-    # Where in a step the period's part of it begins, for the step that the period's start cuts.
-    begins = np.clip((start_ms - starts) / step_ms, 0.0, 1.0)
-    passing = _passing(amounts, sums, used=used, quota=quota, begins=begins, shares=shares, step_ms=step_ms)
+    # Seconds from now at which the part of each step that counts begins.
+    begins = (np.maximum(starts, counts_from_ms) - now_ms) / 1000.0
+    lengths = shares * (step_ms / 1000.0)
+    passing = _passing(amounts, sums, used=used, quota=quota, begins=begins, lengths=lengths)
     return QuotaOutlook(start_ms, end_ms, quota, used, totals, passing)
 
 
@@ -193,13 +199,12 @@ def _passing(
     used: float,
     quota: float,
     begins: Numbers,
-    shares: Numbers,
-    step_ms: int,
+    lengths: Numbers,
 ) -> Crossing:
     """When the sums pass the quota; use is taken to be even within a step.
 
-    amounts, sums  : Numbers [n, H]
-    begins, shares : Numbers [H], where in each step the period's part begins, and how long it is
+    amounts, sums   : Numbers [n, H]
+    begins, lengths : Numbers [H], seconds at which the part of each step that counts begins, and its length
     """
     bound = quota * (1.0 + _ROUNDING)
     if used > bound:
@@ -211,7 +216,7 @@ def _passing(
         step = over[rows].argmax(axis=1)
         amount = amounts[rows, step]
         inside = np.clip((quota - (sums[rows, step] - amount)) / amount, 0.0, 1.0)
-        seconds[rows] = (step + begins[step] + inside * shares[step]) * (step_ms / 1000.0)
+        seconds[rows] = begins[step] + inside * lengths[step]
     return Crossing(seconds, over.mean(axis=0))
 
 

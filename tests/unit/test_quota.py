@@ -91,6 +91,35 @@ def test_the_sum_and_the_time_are_those_of_a_loop(
         assert found.probability == (found.totals > quota).mean()
 
 
+@given(
+    arrays(np.float64, (4, 30), elements=st.integers(0, 20).map(float)),
+    st.integers(0, 99),
+    st.integers(1, 200),
+)
+def test_paths_made_a_while_ago_count_from_now(paths: np.ndarray, age: int, quota: int) -> None:
+    step_ms = 10
+    found = quota_outlook(
+        paths,
+        quota=float(quota),
+        used=0.0,
+        period=(-500, 300),
+        now_ms=age,
+        step_ms=step_ms,
+        paths_from_ms=0,
+    )
+    ticks = np.repeat(paths / step_ms, step_ms, axis=1)[:, age:].cumsum(axis=1)
+    for row, sums in enumerate(ticks):
+        assert found.totals[row] == pytest.approx(sums[-1])
+        if abs(sums[-1] - quota) < 1e-6:
+            continue
+        passed = np.flatnonzero(sums > quota + 1e-9)
+        seconds = found.exhaustion.seconds[row]
+        if len(passed):
+            assert passed[0] / 1000 - 1e-9 <= seconds <= (passed[0] + 1) / 1000 + 1e-9
+        else:
+            assert seconds == float("inf")
+
+
 def test_exactly_the_quota_does_not_exceed_it() -> None:
     paths = np.full((3, 24), 0.1)
     found = quota_outlook(paths, quota=2.4, used=0.0, period=(0, DAY_MS), now_ms=0, step_ms=HOUR_MS)

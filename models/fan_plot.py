@@ -1,0 +1,145 @@
+"""A forecast as a fan: history, median, intervals that widen, the limit, and the probability of reaching it.
+
+It needs matplotlib, which the extra `notebooks` brings. Figures are made without pyplot, so nothing is shown,
+no display is needed and no setting of a notebook is touched. The same input gives the same SVG, byte by byte.
+
+Axes: T steps of history, H steps ahead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from models.arrays import EpochMs, Numbers
+from models.capacity import PathForecast
+from models.crossing import Crossing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = (".png", ".svg", ".pdf")
+
+BANDS = ((0.025, 0.975), (0.1, 0.9), (0.25, 0.75))
+"""Intervals of 95, 80 and 50 %, from the outside in."""
+
+HISTORY_SHARE = 3
+"""The history shown is so many times as long as the horizon; more of it would press the fan flat."""
+
+_SHADES = ("#dbe9f6", "#b5d2ec", "#8fbbe1")
+_INK, _MEDIAN, _LIMIT = "#333333", "#1f5f9e", "#c0392b"
+
+
+class PlotError(RuntimeError):
+    """A plot that cannot be made; the text says why and the way out."""
+
+
+def fan_figure(
+    times: EpochMs,
+    values: Numbers,
+    step_ms: int,
+    forecast: PathForecast,
+    *,
+    title: str = "",
+    limit: float | Numbers | None = None,
+    crossing: Crossing | None = None,
+    truth: Numbers | None = None,
+) -> Figure:
+    """The figure, for a notebook; `save_fan_plot` writes it to a file.
+
+    times    : EpochMs [T], of the history
+    values   : Numbers [T], NaN where missing
+    limit    : a number or Numbers [H]
+    crossing : adds a panel with the probability that the limit has been reached
+    truth    : Numbers [H], what became of it, to be drawn over the fan
+
+    Raises PlotError without matplotlib.
+    """
+    try:
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PlotError("plots need matplotlib: pip install 'streamgauge[notebooks]'") from error
+
+    levels = sorted({edge for band in BANDS for edge in band} | {0.5})
+    table = forecast.quantiles(np.array(levels))
+    quantile = dict(zip(levels, table, strict=True))
+    steps = table.shape[1]
+    ahead = _dates(times[-1] + step_ms * np.arange(1, steps + 1, dtype=np.int64))
+    shown = min(len(values), max(HISTORY_SHARE * steps, 10))
+
+    figure = Figure(figsize=(9, 5.2 if crossing is not None else 4), layout="constrained")
+    rows: Any = figure.subplots(
+        1 + (crossing is not None),
+        1,
+        sharex=True,
+        squeeze=False,
+        height_ratios=[3.2, 1][: 1 + (crossing is not None)],
+    )
+    axes = rows[0, 0]
+    for (low, high), shade in zip(BANDS, _SHADES, strict=True):
+        axes.fill_between(
+            ahead, quantile[low], quantile[high], color=shade, linewidth=0, label=f"{high - low:.0%}"
+        )
+    axes.plot(_dates(times[-shown:]), values[-shown:], color=_INK, linewidth=0.9, label="observed")
+    axes.plot(ahead, quantile[0.5], color=_MEDIAN, linewidth=1.4, label="median")
+    if truth is not None:
+        axes.plot(ahead, truth, color=_INK, linewidth=0.9, linestyle=":", label="what came")
+    if limit is not None:
+        bound = np.broadcast_to(np.asarray(limit, np.float64), (steps,))
+        axes.plot(ahead, bound, color=_LIMIT, linewidth=1.2, linestyle="--", label="limit")
+    axes.axvline(_dates(times[-1:])[0], color=_INK, linewidth=0.6, alpha=0.5)
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.legend(loc="upper left", ncols=7, fontsize=8, frameon=False)
+    axes.margins(x=0.01, y=0.12)
+    if crossing is not None:
+        below = rows[1, 0]
+        below.fill_between(ahead, crossing.by_step, color=_LIMIT, alpha=0.25, linewidth=0)
+        below.plot(ahead, crossing.by_step, color=_LIMIT, linewidth=1.2)
+        below.set_ylim(0, 1.02)
+        below.set_ylabel("P(limit reached)", fontsize=8)
+    for each in rows[:, 0]:
+        each.grid(alpha=0.25, linewidth=0.5)
+        each.tick_params(labelsize=8)
+        for side in ("top", "right"):
+            each.spines[side].set_visible(False)
+    locator = AutoDateLocator()
+    rows[-1, 0].xaxis.set_major_locator(locator)
+    rows[-1, 0].xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    return figure
+
+
+def check_plot_path(path: Path) -> None:
+    """Raise PlotError where `save_fan_plot` would fail, before anything is computed for it."""
+    if path.suffix.lower() not in FORMATS:
+        raise PlotError(f"{path}: expected a name that ends in {', '.join(FORMATS)}")
+    if not path.absolute().parent.is_dir():
+        raise PlotError(f"{path}: there is no folder {path.absolute().parent}")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise PlotError("plots need matplotlib: pip install 'streamgauge[notebooks]'") from error
+
+
+def save_fan_plot(path: Path, figure: Figure) -> None:
+    """Write a figure as PNG, SVG or PDF, by the name's ending.
+
+    Raises PlotError for another ending and where the file cannot be written.
+    """
+    check_plot_path(path)
+    from matplotlib import rc_context
+
+    kind = path.suffix.lower()
+    # Without these an SVG holds the time and random ids.
+    metadata = {"Date": None} if kind == ".svg" else {"CreationDate": None} if kind == ".pdf" else {}
+    try:
+        with rc_context({"svg.hashsalt": "streamgauge"}):
+            figure.savefig(path, dpi=120, metadata=metadata)
+    except OSError as error:
+        raise PlotError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _dates(times: EpochMs) -> Any:
+    return times.astype("datetime64[ms]")

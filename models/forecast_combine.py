@@ -1,0 +1,81 @@
+"""Which models a forecast trusts, and where its past is tried out.
+
+Members are averaged with weights that fall with their error in the backtest. The fall is gentle on purpose:
+the backtest of one series is short, and an average of several good models beats the best of them. For the
+backtest of the average itself an origin's weights come from the other origins, so that its errors are
+honest.
+
+Axes: M members, O origins, H horizon.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.arrays import Mask, Numbers, Rows
+
+FALL = 3.0
+"""A member with 1/3 more error than the best has 1/e of its weight."""
+
+ORIGINS_MAX = 26
+"""Backtest origins; more cost time in proportion and overlap more."""
+
+
+def place_origins(length: int, horizon: int, need: int) -> Rows:
+    """Return rising backtest origins and, last, the end of the history.
+
+    Origins leave a whole horizon behind them where at least four fit so between `need` and the end; in a
+    shorter history the horizons of the last ones are cut.
+    """
+    first = min(max(need, length // 3), max(length - 2, 1))
+    last = length - horizon
+    if last - first < 3:
+        last = max(length - 1, first)
+    stride = max(1, min(horizon // 4, max(1, (last - first) // 8)))
+    count = min(ORIGINS_MAX, (last - first) // stride + 1)
+    found = last - stride * np.arange(count)[::-1]
+    origins: Rows = np.append(found[found < length], length).astype(np.int64)
+    return origins
+
+
+def what_followed(values: Numbers, origins: Rows, horizon: int) -> Numbers:
+    """Return the values [O, H] after each origin; NaN beyond the end."""
+    padded = np.concatenate([values, np.full(horizon, np.nan)])
+    found: Numbers = padded[origins[:, None] + np.arange(horizon)[None, :]]
+    return found
+
+
+def losses(forecasts: Numbers, actual: Numbers) -> Numbers:
+    """Return summed absolute errors [M, O] of forecasts [M, O, H]; steps without truth count nothing."""
+    found: Numbers = np.nansum(np.abs(forecasts - actual), axis=2)
+    return found
+
+
+def weights_of(loss: Numbers) -> Numbers:
+    """Return weights [..., M] that sum to 1, from errors [..., M]."""
+    best = loss.min(axis=-1, keepdims=True)
+    relative = np.where(best > 0, loss / np.where(best > 0, best, 1.0), 1.0 + np.minimum(loss, 1.0) * 1e9)
+    found: Numbers = np.exp(-FALL * (relative - 1))
+    found /= found.sum(axis=-1, keepdims=True)
+    return found
+
+
+def combine(forecasts: Numbers, actual: Numbers) -> tuple[Numbers, Numbers]:
+    """Return the weights [M] from all origins and the averaged backtest [O, H].
+
+    forecasts : Numbers [M, O, H]; actual : Numbers [O, H], NaN where nothing was measured
+    """
+    loss = losses(forecasts, actual)
+    total = loss.sum(axis=1)
+    if forecasts.shape[1] < 3:
+        equal = np.full(len(forecasts), 1 / len(forecasts))
+        weights = weights_of(total) if loss.any() else equal
+        return weights, np.einsum("moh,m->oh", forecasts, equal)
+    others = weights_of((total[:, None] - loss).T)
+    return weights_of(total), np.einsum("moh,om->oh", forecasts, others)
+
+
+def has_truth(actual: Numbers) -> Mask:
+    """Return which origins [O] have any truth after them."""
+    found: Mask = np.count_nonzero(~np.isnan(actual), axis=1) > 0
+    return found

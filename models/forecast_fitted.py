@@ -138,6 +138,7 @@ def fit(history: History, horizon: int, levels: tuple[float, ...]) -> Fitted:
     found = fit_members(filled, ~np.isnan(history.measured), actual, origins, steps, seasons)
     forecasts = np.stack([bounded(forecast[:-1], lowest, highest) for _, forecast in found.values()])
     weights, averaged = combine(forecasts, actual)
+    averaged = bounded(averaged, lowest, highest)
     kept = weights >= WORTH * weights.max()
     names = [name for name, keep in zip(found, kept, strict=True) if keep]
     share = weights[kept] / weights[kept].sum()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from detectors.detector import Detector, Panel, SeriesName, State, Verdicts
 from detectors.labels import Label, current_labels
-from detectors.registry import make
-from models.arrays import EpochMs, Numbers
+from detectors.registry import DetectorError, make, names
+from models.arrays import EpochMs, Mask, Numbers
 from models.backtest import Backtest, Interval, judge_backtest
 
 __all__ = ["backtest_holdout", "intervals_of", "judged", "learn", "restored", "run_backtest"]
@@ -51,11 +51,19 @@ def backtest_holdout(
     return run_backtest(fitted, panel.rows(split, len(panel)), labels, names=(detector, name)).metrics()
 
 
-def restored(detector: str, settings: Mapping[str, Any], state: State) -> Detector:
+def restored(
+    detector: str, settings: Mapping[str, Any], state: State, *, trusted: Collection[str] = ()
+) -> Detector:
     """A detector as it was stored.
 
+    trusted : names of detectors beside those that are installed
     Raises ValueError if there is none, or it does not know the state.
     """
+    # Making `module:Class` imports and calls what it names, and here a file of the registry names it.
+    if detector not in (*names(), *trusted):
+        raise DetectorError(
+            f"the model is of detector {detector!r}, which is not installed; it is used only if you name it"
+        )
     fresh = make(detector, **settings)
     fresh.restore(state)
     return fresh
@@ -76,7 +84,7 @@ def run_backtest(
 
     names : what the labels may call the detector
     """
-    seen = np.isfinite(panel.values).any(axis=2)
+    seen: Mask = np.asarray(np.isfinite(panel.values).any(axis=2))
     parts = [(verdicts.tail, verdicts.alarm) for _, verdicts in judged(detector, panel)]
     if not parts:
         return Backtest(episodes=0, series_weeks=0.0, judged=0.0)

@@ -13,6 +13,8 @@ from streams.commands.check import check
 from streams.commands.demo import demo
 from streams.commands.detect import detect
 from streams.commands.graph import graph
+from streams.commands.label import label
+from streams.commands.models import models
 from streams.commands.replay import replay
 from streams.commands.worker import worker
 
@@ -31,8 +33,9 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, check, replay, worker, capture, detect, graph):
+for command in (demo, check, replay, worker, capture, detect, label, graph):
     app.command()(command)
+app.add_typer(models)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from typer.models import ArgumentInfo, OptionInfo
+from typer.models import ArgumentInfo, OptionInfo, TyperInfo
 
 from streams.cli import app
 
@@ -69,13 +69,29 @@ class Command:
 
 
 def all_commands() -> dict[str, Command]:
-    """The commands by name, in the order of the help."""
+    """The commands by name, in the order of the help; those of a group as `models train`."""
+    groups = {"": app} | {
+        f"{info.name or info.typer_instance.info.name} ": info.typer_instance for info in _groups()
+    }
     found = {}
-    for registered in app.registered_commands:
-        assert registered.callback is not None
-        name = registered.name or registered.callback.__name__
-        found[name] = _command(name, registered.callback)
+    for group, typer in groups.items():
+        for registered in typer.registered_commands:
+            assert registered.callback is not None
+            name = group + (registered.name or registered.callback.__name__)
+            found[name] = _command(name, registered.callback)
     return found
+
+
+def command_of(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """The name of the command that a line calls, and its arguments."""
+    two = " ".join(words[:2])
+    return (two, words[2:]) if two in all_commands() else (words[0], words[1:])
+
+
+def _groups() -> Iterator[TyperInfo]:
+    for info in app.registered_groups:
+        assert info.typer_instance is not None
+        yield info
 
 
 def _command(name: str, function: Callable[..., Any]) -> Command:
@@ -107,7 +123,7 @@ def _choices(annotation: Any) -> str:
 
 
 def _default(value: Any) -> str:
-    if value is None or value is False:
+    if value is None or value is False or value == "":
         return ""
     value = value.value if isinstance(value, Enum) else value
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
@@ -126,7 +142,8 @@ def _section(command: Command) -> Iterator[str]:
         yield ""
         yield from ("| argument | |", "| --- | --- |")
         for one in command.arguments:
-            yield f"| `{one.value}{'…' * one.many}` | {one.help} |"
+            left_out = f" If left out: {one.default}." if one.default not in ("", "required") else ""
+            yield f"| `{one.value}{'…' * one.many}` | {one.help}{left_out} |"
     yield ""
     yield from ("| option | default | |", "| --- | --- | --- |")
     for one in command.options:

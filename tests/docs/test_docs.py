@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from streams.config.check import check_paths
-from tests.docs.commands import all_commands
+from tests.docs.commands import all_commands, command_of
 from tests.docs.pages import PAGES, ROOT, Block, anchors, blocks, links, name_of
 
 LANGUAGES = {"yaml", "json", "sh", "expr", "mermaid", "text", "python", "promql"}
@@ -76,8 +76,9 @@ def test_commands_are_understood(block: Block) -> None:
             case "streamgauge" if words[0].startswith("-"):
                 assert words[0] in ("--help", "--install-completion"), words
             case "streamgauge":
-                assert words[0] in all_commands(), words
-                assert not all_commands()[words[0]].mistake(words[1:]), words
+                name, arguments = command_of(words)
+                assert name in all_commands(), words
+                assert not all_commands()[name].mistake(arguments), words
             case "make":
                 assert {word for word in words if "=" not in word} <= MAKE_TARGETS, words
             case "python" if words[0] != "-m":

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-COMMANDS = ("demo", "check", "replay", "worker", "capture", "graph")
+COMMANDS = ("demo", "check", "replay", "worker", "capture", "detect", "label", "graph")
 
 LINE = '203.0.113.14 - - [25/Nov/2026:05:54:{:02} +0000] "GET / HTTP/1.1" {} 16 "-" "-" 0.020\n'
 

@@ -1,0 +1,405 @@
+"""`streamgauge models`: train, look at, compare, promote and take back the models of detectors."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from streams.commands.console import JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.model_comparison import compare_and_show
+from streams.commands.model_options import (
+    App,
+    Author,
+    Configuration,
+    Data,
+    FeatureColumns,
+    Labels,
+    ModelName,
+    Reason,
+    RegistryUrl,
+    RoleName,
+    SeriesColumns,
+    TimeColumn,
+    Trusted,
+    Version,
+    failures,
+    labels_of,
+    opened,
+    panel_of,
+    roles_of,
+    settings_of,
+    user,
+)
+
+if TYPE_CHECKING:
+    from streams.modelling.compare import Trial
+
+__all__ = ["models"]
+
+models = typer.Typer(
+    name="models",
+    help=(
+        "Train models of detectors, look at them, and decide which one judges.\n\n"
+        "A model is stored in a registry, a folder or any address that fsspec knows, with a manifest. The "
+        "**champion** judges; a **shadow** judges the same and alerts nobody.\n\n"
+        "First:  `streamgauge models train requests.csv --detector traffic`\n\n"
+        "Then:   `streamgauge models promote traffic latest`\n\n"
+        "Regret: `streamgauge models rollback traffic`"
+    ),
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@models.command()
+def train(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table, CSV or parquet: a row for each step.")
+    ],
+    detector: Annotated[str, typer.Option(metavar="NAME", help="Which detector; module:Class works too.")] = (
+        "traffic"
+    ),
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the model; the detector's if left out.")
+    ] = None,
+    time: TimeColumn = None,
+    by: SeriesColumns = None,
+    column: FeatureColumns = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; repeatable."),
+    ] = None,
+    holdout: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the steps, the last ones, for the backtest.")
+    ] = 0.3,
+    labels: Labels = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="A remark for the manifest.")] = "",
+    timeout: Annotated[
+        float, typer.Option(metavar="DURATION", parser=duration_seconds, help="End a training after this.")
+    ] = "10m",  # type: ignore[assignment]  # typer parses it
+    memory: Annotated[
+        float, typer.Option(min=0.25, metavar="GIB", help="Memory that training may take.")
+    ] = 4.0,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Delete older versions; those with a role stay."),
+    ] = None,
+    registry: RegistryUrl = None,
+    app: App = None,
+    config: Configuration = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Train a detector on a table, in a process of its own, and store it with its backtest.
+
+    The backtest learns from the first steps and judges the last ones as they come; the model that is stored
+    has learnt from all. It judges nothing until it is promoted. The SLIs of a replay are such a table.
+
+    **Example**
+
+        streamgauge models train requests.csv --detector traffic --by service --set seed=1
+
+        streamgauge models train out/slis.parquet --by service --by slo --by window --column ratio
+    """
+    from models.training import Trainer
+    from streams.commands.model_tables import manifest_json, show_manifest
+    from streams.modelling.train import train_model
+
+    wanted = settings_of(setting)
+    known = labels_of(labels)
+    panel = panel_of(file, time, by, column)
+    store = opened(registry, app, config).registry
+    with failures(), progress_bar("steps") as bars:
+        bar = bars.add_task("Testing and training", total=3)
+        with Trainer(timeout_s=timeout, memory_bytes_max=int(memory * 2**30)) as trainer:
+            stored = train_model(
+                store,
+                trainer,
+                panel,
+                name=name or _plain_name(detector),
+                detector=detector,
+                settings=wanted,
+                holdout=holdout,
+                labels=known,
+                note=note,
+                progress=lambda: bars.advance(bar),
+            )
+        deleted = store.prune(stored.name, keep) if keep else ()
+    if as_json:
+        typer.echo(json.dumps(manifest_json(stored, ()), indent=2))
+    else:
+        show_manifest(stored, ())
+    for version in deleted:
+        tell(f"Deleted {stored.name} {version}")
+    tell(f"Stored. It judges once it is promoted: streamgauge models promote {stored.name} {stored.version}")
+
+
+@models.command("list")
+def list_models(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this model.")] = None,
+    registry: RegistryUrl = None,
+    app: App = None,
+    config: Configuration = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """List models and their versions, the newest last, with their roles and backtests.
+
+    **Example**
+
+        streamgauge models list
+
+        streamgauge models list traffic --registry s3://models --json
+    """
+    from streams.commands.model_tables import manifest_json, show_list
+
+    store = opened(registry, app, config).registry
+    with failures():
+        rows = []
+        for each in (name,) if name else store.names():
+            roles = roles_of(store, each)
+            versions = store.versions(each)
+            if name and not versions:
+                store.find(each, "latest")  # tells which models there are
+            rows += [(store.manifest(each, version), roles.get(version, ())) for version in versions]
+    if as_json:
+        typer.echo(json.dumps([manifest_json(*row, short=True) for row in rows], indent=2))
+    elif rows:
+        show_list(rows)
+    else:
+        tell(f"No models of {store.app} in {store.url}. Train one: streamgauge models train FILE")
+
+
+@models.command()
+def show(
+    name: ModelName,
+    version: Version = "champion",
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table: have its features drifted from training?")
+    ] = None,
+    time: TimeColumn = None,
+    by: SeriesColumns = None,
+    column: FeatureColumns = None,
+    registry: RegistryUrl = None,
+    app: App = None,
+    config: Configuration = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Show the manifest of a version, its roles and their history; with data, whether it should be retrained.
+
+    **Example**
+
+        streamgauge models show traffic
+
+        streamgauge models show traffic latest --data last-week.csv --by service
+    """
+    from models.feature_drift import drift_of
+    from streams.commands.model_tables import (
+        drift_json,
+        history_json,
+        manifest_json,
+        show_drift,
+        show_history,
+        show_manifest,
+    )
+
+    store = opened(registry, app, config).registry
+    with failures():
+        found = store.manifest(name, store.find(name, version))
+        roles = roles_of(store, name).get(found.version, ())
+        history = [store.pointer(name, role.value) for role in RoleName]
+        store.load(name, found.version)  # a model that cannot be loaded is worth an exit code
+    panel = panel_of(data, time, by, column) if data else None
+    drift = drift_of(found.sample, panel.features, panel.values) if panel else None
+    if as_json:
+        body = manifest_json(found, roles) | {"history": history_json(history)}
+        typer.echo(json.dumps(body | ({"drift": drift_json(drift)} if drift else {}), indent=2))
+        return
+    show_manifest(found, roles)
+    show_history(history)
+    if drift:
+        show_drift(drift)
+
+
+@models.command()
+def shadow(
+    name: ModelName,
+    version: Version = "latest",
+    data: Data = None,
+    time: TimeColumn = None,
+    by: SeriesColumns = None,
+    column: FeatureColumns = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Let no version be shadow any more.")] = False,
+    author: Author = None,
+    reason: Reason = "",
+    detector: Trusted = None,
+    registry: RegistryUrl = None,
+    app: App = None,
+    config: Configuration = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Let a version judge beside the champion; with data, report at once how the two differ on it.
+
+    **Example**
+
+        streamgauge models shadow traffic latest
+
+        streamgauge models shadow traffic latest --data last-week.csv --by service
+
+        streamgauge models shadow traffic --stop
+    """
+    place = opened(registry, app, config)
+    store = place.registry
+    panel = panel_of(data, time, by, column) if data else None
+    with failures():
+        chosen = None if stop else store.find(name, version)
+        if panel is not None and chosen is not None:
+            compare_and_show(store, name, "champion", chosen, panel, detector or [], as_json)
+        announced = store.appoint(name, "shadow", chosen, by=author or user(), reason=reason)
+    place.announce(announced)
+    tell(f"Shadow of {name} is now {announced.version or 'nobody'}")
+    if as_json and panel is None:
+        typer.echo(announced.to_bytes().decode())
+
+
+@models.command()
+def promote(
+    name: ModelName,
+    version: Version = "shadow",
+    data: Data = None,
+    time: TimeColumn = None,
+    by: SeriesColumns = None,
+    column: FeatureColumns = None,
+    labels: Labels = None,
+    target: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-9,
+            metavar="RATE",
+            help="Alarms per series and week to expect; the model's setting if left out.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the gate says.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Promote even if the gate refuses.")] = False,
+    author: Author = None,
+    reason: Reason = "",
+    detector: Trusted = None,
+    registry: RegistryUrl = None,
+    app: App = None,
+    config: Configuration = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Make a version the champion if it passes the gate: alarm volume, coverage, precision and recall.
+
+    With data, candidate and champion judge it now; without, the backtests of their manifests are compared. A
+    version that is refused changes nothing, and the exit code is 1.
+
+    **Example**
+
+        streamgauge models promote traffic latest
+
+        streamgauge models promote traffic shadow --data last-week.csv --by service --labels labels.jsonl
+    """
+    from streams.commands.model_tables import show_trial, trial_json
+    from streams.modelling.compare import try_promotion
+
+    place = opened(registry, app, config)
+    store = place.registry
+    known = labels_of(labels)
+    panel = panel_of(data, time, by, column) if data else None
+    with failures():
+        chosen = store.find(name, version)
+        trial = try_promotion(
+            store, name, chosen, panel=panel, labels=known, target=target, trusted=detector or []
+        )
+        passed = trial.decision.promote or force
+        if passed and not dry_run:
+            why = reason or _gate_words(trial)
+            place.announce(store.appoint(name, "champion", chosen, by=author or user(), reason=why))
+    if as_json:
+        typer.echo(json.dumps(trial_json(trial) | {"promoted": passed and not dry_run}, indent=2))
+    else:
+        show_trial(trial)
+    if not passed:
+        fail(f"Refused: {name} {chosen} stays as it is. --force promotes it nevertheless")
+    tell(f"{name} {chosen} {'would be' if dry_run else 'is now'} the champion")
+
+
+@models.command()
+def rollback(
+    name: ModelName,
+    role: Annotated[RoleName, typer.Option(help="Which role.")] = RoleName.CHAMPION,
+    author: Author = None,
+    reason: Reason = "",
+    registry: RegistryUrl = None,
+    app: App = None,
+    config: Configuration = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Give the role back to the version that had it before; once more, to the one before that.
+
+    **Example**
+
+        streamgauge models rollback traffic --reason "pages at night"
+    """
+    place = opened(registry, app, config)
+    store = place.registry
+    with failures():
+        announced = store.rollback(name, role.value, by=author or user(), reason=reason)
+    place.announce(announced)
+    if as_json:
+        typer.echo(announced.to_bytes().decode())
+    tell(f"{role.value.capitalize()} of {name} is again {announced.version}")
+
+
+@models.command()
+def diff(
+    name: ModelName,
+    old: Annotated[
+        str, typer.Argument(metavar="OLD", help="A version, as in the other commands.")
+    ] = "champion",
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The one to compare with it.")] = "latest",
+    data: Data = None,
+    time: TimeColumn = None,
+    by: SeriesColumns = None,
+    column: FeatureColumns = None,
+    detector: Trusted = None,
+    registry: RegistryUrl = None,
+    app: App = None,
+    config: Configuration = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Show what differs between two versions: settings, data, features, metrics; with data, their verdicts.
+
+    **Example**
+
+        streamgauge models diff traffic champion latest
+
+        streamgauge models diff traffic 3 4 --data last-week.csv --by service
+    """
+    from models.manifest_diff import diff_manifests
+    from streams.commands.model_tables import changes_json, show_changes
+
+    store = opened(registry, app, config).registry
+    panel = panel_of(data, time, by, column) if data else None
+    with failures():
+        versions = [store.find(name, which) for which in (old, new)]
+        changes = diff_manifests(*(store.manifest(name, version) for version in versions))
+        if panel is not None:
+            compare_and_show(store, name, versions[0], versions[1], panel, detector or [], as_json, changes)
+            return
+    if as_json:
+        typer.echo(json.dumps({"old": versions[0], "new": versions[1], "changes": changes_json(changes)}))
+    else:
+        show_changes(versions[0], versions[1], changes)
+
+
+def _gate_words(trial: Trial) -> str:
+    failed = [check.name for check in trial.decision.checks if not check.passed]
+    return f"forced against {', '.join(failed)}" if failed else "passed the gate"
+
+
+def _plain_name(detector: str) -> str:
+    return detector.rpartition(":")[2].lower()

@@ -1,0 +1,1 @@
+"""What the commands do with models: train and store them, compare and promote them."""

@@ -200,19 +200,22 @@ class Registry:
     def appoint(
         self, name: str, role: Role, version: str | None, *, by: str = "", reason: str = ""
     ) -> Announcement:
-        """Give a version a role, or leave it empty; the announcement is to be published."""
+        """Give a version a role, or leave it empty; the announcement is to be published.
+
+        Raises ModelError for a version that nobody could load: it gets no role.
+        """
         if version is not None:
-            self.manifest(name, version)  # what is not there, or not whole, gets no role
+            self.load(name, version)
         pointer = self.pointer(name, role).appointed(version, at_ms=self._clock_ms(), by=by, reason=reason)
         return self._point(name, pointer)
 
     def rollback(self, name: str, role: Role = "champion", *, by: str = "", reason: str = "") -> Announcement:
         """Give the role back to the version that had it before; the announcement is to be published.
 
-        Raises ManifestError where there was none, ModelMissingError if it was deleted meanwhile.
+        Raises ManifestError where there was none, ModelError if it cannot be loaded any more.
         """
         pointer = self.pointer(name, role).rolled_back(at_ms=self._clock_ms(), by=by, reason=reason)
-        self.manifest(name, str(pointer.version))
+        self.load(name, str(pointer.version))
         return self._point(name, pointer)
 
     def announcement(self, name: str, role: Role) -> Announcement:

@@ -153,22 +153,29 @@ def list_models(
 
         streamgauge models list traffic --registry s3://models --json
     """
+    from models.model_error import ModelError
     from streams.commands.model_tables import manifest_json, show_list
 
     store = opened(registry, app, config).registry
     with failures():
-        rows = []
+        rows, broken = [], []
         for each in (name,) if name else store.names():
             roles = roles_of(store, each)
             versions = store.versions(each)
             if name and not versions:
                 store.find(each, "latest")  # tells which models there are
-            rows += [(store.manifest(each, version), roles.get(version, ())) for version in versions]
+            for version in versions:
+                try:
+                    rows.append((store.manifest(each, version), roles.get(version, ())))
+                except ModelError as error:
+                    broken.append(str(error))
     if as_json:
         typer.echo(json.dumps([manifest_json(*row, short=True) for row in rows], indent=2))
     elif rows:
         show_list(rows)
-    else:
+    if broken:
+        fail("\n".join(broken))
+    if not rows and not as_json:
         tell(f"No models of {store.app} in {store.url}. Train one: streamgauge models train FILE")
 
 

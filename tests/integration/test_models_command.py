@@ -184,6 +184,7 @@ def test_mistakes_are_told_with_an_exit_code(folder: Path, words: list[str], cod
 
 
 def test_an_empty_registry_says_how_to_begin(folder: Path) -> None:
+    assert run("list", "--json").stderr == ""
     assert answer("list") == []
     assert "streamgauge models train" in run("list").stderr
 
@@ -213,3 +214,12 @@ def test_a_damaged_model_is_told(folder: Path) -> None:
     (model,) = (folder / "registry").rglob("model.skops")
     model.write_bytes(b"damaged")
     assert "damaged or exchanged" in run("show", "traffic", "latest", code=1).stderr
+    assert "damaged or exchanged" in run("promote", "traffic", "latest", code=1).stderr
+    assert answer("list")[0]["roles"] == []
+    (folder / "registry" / "streamgauge" / "traffic" / "000002-0123456789ab").mkdir()
+    (folder / "registry" / "streamgauge" / "traffic" / "000002-0123456789ab" / "manifest.json").write_text(
+        "{"
+    )
+    listed = run("list", "--json", code=1)
+    assert len(json.loads(listed.stdout)) == 1
+    assert "traffic/000002-0123456789ab/manifest.json" in listed.stderr

@@ -20,6 +20,7 @@ from models.manifest import Announcement, Manifest, Pointer, config_hash, decode
 from models.model_error import (
     ManifestError,
     ModelError,
+    ModelHashError,
     ModelMissingError,
     ModelStorageError,
     ModelTooLargeError,
@@ -249,6 +250,19 @@ def test_a_broken_model_is_an_error_with_its_reason(local: Registry, folder: Pat
         '{"role": "champion", "history": [{"version": "../../x", "previous": null, "at_ms": 1}]}'
     )
     assert reason() == "manifest"
+
+
+def test_what_cannot_be_loaded_gets_no_role(local: Registry, folder: Path) -> None:
+    first, second = stored(local, 1, 2)
+    local.appoint("traffic", "champion", first)
+    local.appoint("traffic", "champion", second)
+    (folder / "shop" / "traffic" / first / "model.skops").write_bytes(b"damaged")
+    with pytest.raises(ModelHashError):
+        local.appoint("traffic", "shadow", first)
+    with pytest.raises(ModelHashError):
+        local.rollback("traffic")
+    assert local.pointer("traffic", "champion").version == second
+    assert local.pointer("traffic", "shadow").version is None
 
 
 def test_a_hash_that_fits_does_not_make_a_hostile_file_good(local: Registry) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from models.arrays import Counts, Rows
+from models.arrays import Counts, EpochMs, Rows
 from models.drain import TemplateMiner
 from models.log_masks import WILDCARD
 
@@ -29,6 +29,9 @@ SIGNATURE_COUNT_MAX = 20_000
 
 EXAMPLE_LENGTH_MAX = 300
 """Characters of an example that are kept."""
+
+
+_NEVER_MS = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +98,15 @@ class TemplateCatalog:
         self,
         signatures: Sequence[str],
         counts: Counts,
-        time_ms: int,
+        times_ms: EpochMs,
         examples: Mapping[str, str] | None = None,
     ) -> None:
-        """Lines of some signatures, counts Counts [E], at one time; examples by signature where there are
-        any."""
+        """Take lines of some signatures over.
+
+        counts   : Counts [E], lines of each signature
+        times_ms : EpochMs [E], when they came
+        examples : a line by signature, where there are any; the first one given is kept
+        """
         new = [signature for signature in dict.fromkeys(signatures) if signature not in self._rows]
         room = SIGNATURE_COUNT_MAX - len(self._rows)
         if len(new) > room:
@@ -111,11 +118,12 @@ class TemplateCatalog:
             self._examples.append((examples or {}).get(signature, "")[:EXAMPLE_LENGTH_MAX])
         self._miner.learn(new)
         self._count = np.append(self._count, np.zeros(len(new), np.int64))
-        self._first_ms = np.append(self._first_ms, np.full(len(new), time_ms))
-        self._last_ms = np.append(self._last_ms, np.full(len(new), time_ms))
+        self._first_ms = np.append(self._first_ms, np.full(len(new), _NEVER_MS))
+        self._last_ms = np.append(self._last_ms, np.full(len(new), -_NEVER_MS))
         rows = np.fromiter(map(self._rows.__getitem__, signatures), np.int64, len(signatures))
         np.add.at(self._count, rows, counts)
-        self._last_ms[rows] = np.maximum(self._last_ms[rows], time_ms)
+        np.minimum.at(self._first_ms, rows, times_ms)
+        np.maximum.at(self._last_ms, rows, times_ms)
         if new and self._reviews:
             self._merge_reviewed()
 
@@ -221,7 +229,8 @@ class TemplateCatalog:
         if state.get("version") != STATE_VERSION:
             raise ValueError(f"a catalogue of version {STATE_VERSION} expected, got {state.get('version')!r}")
         catalog = cls()
-        catalog.observe(state["signatures"], np.zeros(len(state["signatures"]), np.int64), 0)
+        nothing = np.zeros(len(state["signatures"]), np.int64)
+        catalog.observe(state["signatures"], nothing, nothing)
         catalog._examples = list(state["examples"])
         catalog._count = np.array(state["count"], np.int64)
         catalog._first_ms = np.array(state["first_seen_ms"], np.int64)

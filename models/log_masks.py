@@ -97,7 +97,7 @@ _MASKS = (
 )
 
 _EQUAL_DIGITS = bytes.maketrans(b"123456789\t\r", b"000000000  ")
-_ZEROS = tuple(b"0" * count for count in (16, 8, 4, 2, 2, 2, 2))
+_ZEROS = re.compile(rb"0{2,}")
 _ESCAPES = re.compile(rb"\x1b\[[0-9;]*[A-Za-z]")
 _BLANKS = re.compile(rb" {2,}")
 
@@ -123,10 +123,7 @@ def _shapes(lines: Sequence[str]) -> list[str]:
     if b"\x1b" in shaped:
         shaped = _ESCAPES.sub(b"", shaped)
     shaped = shaped.translate(_EQUAL_DIGITS)
-    for zeros in _ZEROS:
-        shaped = shaped.replace(zeros, b"0")
-    while b"00" in shaped:
-        shaped = shaped.replace(b"00", b"0")
+    shaped = _ZEROS.sub(b"0", shaped)
     if b"  " in shaped:
         shaped = _BLANKS.sub(b" ", shaped)
     text = shaped.decode("utf-8", "surrogatepass").replace(WILDCARD, _M)

@@ -106,7 +106,7 @@ def observed(users=USERS, catalog=None, time_ms=1_000):
     signatures = [f"login of {user} denied" for user in users]
     examples = {signature: f"{signature} 17" for signature in signatures}
     for number, signature in enumerate(signatures):
-        catalog.observe([signature], np.array([number + 1]), time_ms + number, examples)
+        catalog.observe([signature], np.array([number + 1]), np.array([time_ms + number]), examples)
     return catalog
 
 
@@ -134,7 +134,7 @@ def test_a_restart_anywhere_changes_nothing(cut, users):
 
 def test_reviews_name_ignore_and_merge_and_survive_a_restart():
     catalog = TemplateCatalog()
-    catalog.observe(["disk full", "disk almost full", "all is well"], np.array([5, 1, 9]), 1)
+    catalog.observe(["disk full", "disk almost full", "all is well"], np.array([5, 1, 9]), np.ones(3, np.int64))
     table = list(csv.DictReader(io.StringIO(catalog.to_csv())))
     assert [row["text"] for row in table] == ["all is well", "disk full", "disk almost full"]
     table[0]["ignored"], table[1]["name"], table[2]["merge_into"] = "true", "Disk", table[1]["id"]
@@ -166,8 +166,8 @@ def test_reviews_of_what_does_not_exist_are_refused():
 def test_signatures_beyond_the_limit_are_one_template(monkeypatch):
     monkeypatch.setattr(drain_catalog, "SIGNATURE_COUNT_MAX", 2)
     catalog = TemplateCatalog()
-    catalog.observe(["one thing", "another thing entirely", "third", "fourth"], np.array([1, 2, 3, 4]), 1)
-    catalog.observe(["fifth", "one thing"], np.array([5, 6]), 2)
+    catalog.observe(["one thing", "another thing entirely", "third", "fourth"], np.array([1, 2, 3, 4]), np.arange(4))
+    catalog.observe(["fifth", "one thing"], np.array([5, 6]), np.arange(2))
     assert {t.text: t.count for t in catalog.templates()} == {
         "one thing": 7,
         "another thing entirely": 2,

@@ -1,0 +1,70 @@
+"""Findings of a step into verdicts: which series stands for a template, and how urgent it is."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from detectors.detector import INFO, PAGE, TICKET, Verdicts
+from detectors.log_memory import LogMemory
+from detectors.log_step import KINDS, MIX, NEW, SURGE, VALUE, VANISHED, LogFeatures, LogStep
+from models.arrays import Numbers, Rows
+
+PAGING_TAILS = 0.01
+"""A worse mix of severities pages where its tail is below this part of the one that alarms."""
+
+
+def write(
+    verdicts: Verdicts, row: int, step: LogStep, memory: LogMemory, features: LogFeatures, alpha: float
+) -> None:
+    """Fill in row `row`; `alpha` is the tail that alarms."""
+    known = np.flatnonzero(step.member >= 0)
+    slot = memory.slots.member_slot[step.member[known]]
+    lines = memory.members.lines[step.member[known]]
+    share = (lines + 1e-9) / (np.bincount(slot, lines + 1e-9, len(step.lines))[slot])
+    verdicts.tail[row, known] = step.tail[slot]
+    verdicts.expected[row, known, features.count] = step.expected[slot] * share
+    for number in np.flatnonzero(step.kind).tolist():
+        columns = known[slot == number]
+        if not len(columns):
+            continue
+        kind, column = int(step.kind[number]), _foremost(columns, step.counts, step, memory)
+        verdicts.kind[row, column] = KINDS[kind]
+        verdicts.alarm[row, column] = step.alarm[number]
+        verdicts.direction[row, column] = -1 if kind == VANISHED else 1
+        verdicts.contributions[row, column, features.count] = step.surprise[number]
+        errors = step.errors[columns].sum()
+        if kind == NEW:
+            severity = TICKET if errors else INFO
+        else:
+            severity = PAGE if kind == SURGE and 2 * errors >= step.lines[number] > 0 else TICKET
+        verdicts.severity[row, column] = severity
+    for column, tail, alarm in step.news:
+        if not verdicts.kind[row, column]:
+            _tell(verdicts, row, column, VALUE, tail, alarm, INFO)
+            if features.values is not None:
+                before = memory.members.value[step.member[column]]
+                verdicts.expected[row, column, features.values] = before
+                verdicts.contributions[row, column, features.values] = step.values[column] - before
+    for service, (tail, alarm, surprise) in step.mixes.items():
+        column = _foremost(np.flatnonzero(step.service == service), step.errors, step, memory)
+        if not verdicts.kind[row, column]:
+            _tell(verdicts, row, column, MIX, tail, alarm, PAGE if tail < alpha * PAGING_TAILS else TICKET)
+            for place in features.errors:
+                verdicts.contributions[row, column, place] = surprise / len(features.errors)
+
+
+def _tell(
+    verdicts: Verdicts, row: int, column: int, kind: int, tail: float, alarm: bool, severity: int
+) -> None:
+    verdicts.kind[row, column] = KINDS[kind]
+    verdicts.tail[row, column] = tail
+    verdicts.alarm[row, column] = alarm
+    verdicts.direction[row, column] = 1
+    verdicts.severity[row, column] = severity
+
+
+def _foremost(columns: Rows, amounts: Numbers, step: LogStep, memory: LogMemory) -> int:
+    """The series among `columns` that has most now, or else had most before, or else came first."""
+    member = step.member[columns]
+    lines = np.where(member >= 0, memory.members.lines[member], -1.0)
+    return int(columns[np.lexsort((member, -lines, -amounts[columns]))[0]])

@@ -111,7 +111,7 @@ class PartitionAggregate:
         self._rollups = [
             RollupState(
                 rollup,
-                plan.series_count_max,
+                rollup.series_count_max or plan.series_count_max,
                 names.of(rollup.name, rollup.by),
                 plan.exemplar if rollup.name == plan.name else None,
             )
@@ -187,6 +187,10 @@ class PartitionAggregate:
             columns, time_ms = take_columns(columns, on_time), time_ms[on_time]
             weight = None if weight is None else weight[on_time]
             running = None if running is None else running.take(on_time)
+        if self.plan.derived:
+            columns = dict(columns)
+            for derived in self.plan.derived:
+                columns[derived.name] = derived.make(columns, time_ms)
         for state in self._rollups:
             state.add(columns, time_ms, weight, running)
 

@@ -1,0 +1,403 @@
+"""The security detector: addresses, networks, users, keys, sessions that attack, or behave as nobody does.
+
+Each step is judged twice, over the minute and the ten minutes that end with it: by rules for sequences that
+mean something by themselves, which work from the first step on, and at whole minutes by an isolation forest
+over all entities, which learns what is ordinary from those that were not flagged. A verdict's kind is the
+rule's name, or `unusual`; `reasons` says why in words with numbers.
+
+Cold start: rules at once; the forest once `ordinary.ROWS_MIN` entity-minutes of some traffic were seen, and
+until then its tail is not told. One panel holds entities of one kind, since what is ordinary differs between
+kinds.
+
+Axes: T steps, S series, F features of the panel, N entities seen in a step, C counts, K features of the
+      forest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+
+from detectors.detector import INFO, Panel, SeriesName, State, Verdicts
+from detectors.entity_features import FEATURES, REQUESTS, EntityCounts, count_name, feature_matrix
+from detectors.entity_memory import MINUTE_MS, EntityMemory
+from detectors.ordinary import Ordinary
+from detectors.sequence_rules import (
+    PRIOR_REQUESTS,
+    PRIOR_SHARE,
+    Bounds,
+    Finding,
+    Surroundings,
+    find_sequences,
+)
+from models.arrays import Mask, Numbers, Rows
+
+VERSION = 1
+"""Of the state; another version's is not read."""
+
+WEEK_STEPS = 7 * 24 * 60
+"""Minutes of a week, in each of which an entity is judged once by the forest."""
+
+FLAGGED_MS = 3_600_000
+"""Whoever was flagged is no example of what is ordinary for so long."""
+
+LEARN_REQUESTS = 5
+"""Entity-minutes of fewer requests have no shape to learn."""
+
+OTHER = "__other__"
+"""Entities beyond the limit, counted together: no entity, so never judged."""
+
+UNUSUAL = "unusual"
+
+
+@dataclass(slots=True)
+class _Step:
+    """Verdicts of the N entities that were seen in a step, by their positions in the panel."""
+
+    rows: Rows
+    slots: Rows
+    counts: EntityCounts
+    findings: list[Finding]
+    tail: Numbers
+    unusual: Mask
+    matrix: Numbers
+
+
+class SecurityDetector:
+    """Finds attackers among entities.
+
+    false_alarms_per_series_per_week : of the forest, for an entity that is active all the time
+    scale         : factor of the amounts that rules ask for; 3 suits networks, which are many clients
+    unusual_requests : requests in a minute below which an entity is never called unusual
+    forget_ms     : how long an entity may be silent before it is forgotten
+    entity_count_max : entities remembered
+    timezone, night  : when night is, in hours of local time
+    bounds        : of the rules, before scaling
+    """
+
+    name = "security"
+
+    def __init__(
+        self,
+        *,
+        false_alarms_per_series_per_week: float = 0.1,
+        scale: float = 1.0,
+        unusual_requests: float = 30.0,
+        forget_ms: int = 86_400_000,
+        entity_count_max: int = 50_000,
+        timezone: str = "UTC",
+        night: tuple[int, int] = (0, 6),
+        trees: int = 100,
+        seed: int = 0,
+        bounds: Bounds | None = None,
+    ) -> None:
+        if false_alarms_per_series_per_week <= 0 or scale <= 0 or entity_count_max < 1:
+            raise ValueError("false_alarms_per_series_per_week, scale and entity_count_max must be above 0")
+        try:
+            self._zone = ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"no time zone {timezone!r}; Europe/Berlin is one") from error
+        self._settings: dict[str, Any] = {
+            "false_alarms_per_series_per_week": false_alarms_per_series_per_week,
+            "scale": scale,
+            "unusual_requests": unusual_requests,
+            "forget_ms": forget_ms,
+            "entity_count_max": entity_count_max,
+            "timezone": timezone,
+            "night": night,
+            "trees": trees,
+            "seed": seed,
+            "bounds": bounds,
+        }
+        self.threshold = false_alarms_per_series_per_week / WEEK_STEPS
+        self._bounds = (bounds or Bounds()).scaled(scale)
+        self._unusual_requests = unusual_requests * scale
+        self._night = night
+        self.reasons: dict[SeriesName, tuple[str, ...]] = {}
+        """Why each entity was flagged in the last step that `update` saw."""
+        self._clear()
+
+    def _clear(self) -> None:
+        self.reasons = {}
+        self._counts: tuple[str, ...] | None = None
+        self._features: tuple[str, ...] = ()
+        self._names: tuple[str, ...] = ()
+        settings = self._settings
+        self._ordinary = Ordinary(len(FEATURES), trees=settings["trees"], seed=settings["seed"])
+        self._learnt_ms = 0
+
+    def fit(self, panel: Panel) -> Self:
+        """Forget everything and learn what is ordinary from history, which may hold attacks."""
+        self._clear()
+        self.update(panel)
+        return self
+
+    def score(self, panel: Panel) -> Verdicts:
+        """Verdicts of `update`, of a detector that is thrown away afterwards."""
+        other = SecurityDetector(**self._settings)
+        other.restore(self.state())
+        return other.update(panel)
+
+    def update(self, panel: Panel) -> Verdicts:
+        """Judge each step, then learn from those that were not flagged.
+
+        The panel's features are counts of the step: `requests`, and whichever of `4xx`, `401`, `403`, `404`,
+        `429`, `5xx`, `get`, `post`, `bytes`, `logins`, `failed_logins`, `probes` and `distinct …` of `path`,
+        `missed_path`, `user`, `failed_user`, `agent`, `client`, `second` there are. Steps of ten seconds find
+        attacks sooner than those of a minute.
+
+        Raises ValueError where `requests` is lacking, the features differ from those before, or time does not
+        go on.
+        """
+        if panel.features != self._features:
+            names = tuple(count_name(feature) for feature in panel.features)
+            self._check(names)
+            self._features = panel.features
+        verdicts = Verdicts.empty(len(panel), len(panel.series), len(panel.features))
+        for number in range(len(panel)):
+            step = self._judge(int(panel.times[number]), panel.series, panel.values[number])
+            if step is not None:
+                self._write(verdicts, number, step)
+                self._learn(step)
+                self.reasons = {
+                    panel.series[int(step.rows[row])]: tuple(
+                        f"{finding.kind}: {finding.reason(row)}"
+                        for finding in step.findings
+                        if finding.hit[row]
+                    )
+                    or (f"{UNUSUAL}: {self._unusual_reason(step, row)}",)
+                    for row in np.flatnonzero(_flagged(step)).tolist()
+                }
+        return verdicts
+
+    def _check(self, names: tuple[str, ...]) -> None:
+        if REQUESTS not in names:
+            raise ValueError(
+                f"no feature {REQUESTS!r} among {', '.join(names) or 'none'}; count an entity's requests"
+            )
+        if self._counts is None:
+            ordered = (REQUESTS, *sorted(name for name in names if name != REQUESTS))
+            self._counts = ordered
+            self._memory = EntityMemory(
+                len(ordered),
+                forget_ms=self._settings["forget_ms"],
+                entity_count_max=self._settings["entity_count_max"],
+            )
+        elif sorted(names) != sorted(self._counts):
+            before = ", ".join(self._counts)
+            raise ValueError(f"features {', '.join(names)} after {before}; fit anew, or make a new detector")
+        self._columns = [names.index(name) for name in self._counts]
+        self._names = names
+
+    def _judge(self, at_ms: int, series: tuple[SeriesName, ...], values: Numbers) -> _Step | None:
+        """The verdicts of a step; None where nobody was seen."""
+        assert self._counts is not None
+        self.reasons = {}
+        if not len(series):
+            return None
+        wanted = np.nan_to_num(values[:, self._columns], nan=0.0, posinf=0.0, neginf=0.0)
+        real = np.fromiter((not name or name[0] != OTHER for name in series), np.bool_, len(series))
+        rows = np.flatnonzero((wanted[:, 0] > 0) & real)
+        memory = self._memory
+        slots = memory.add(
+            at_ms, [series[row] for row in rows.tolist()], wanted[rows], night=self._is_night(at_ms)
+        )
+        rows, slots = rows[slots >= 0], slots[slots >= 0]
+        if not len(rows):
+            return None
+        counts = EntityCounts(
+            names=self._counts,
+            minute=memory.minute[slots],
+            span=memory.span[slots],
+            dispersion=memory.dispersion(slots),
+            first_ms=memory.first_ms[slots],
+            now_ms=at_ms,
+            night=memory.nights[slots] / (memory.lifetime[slots] + LEARN_REQUESTS),
+        )
+        counts = self._with_peaks(counts, slots)
+        findings = find_sequences(
+            counts, lambda name: self._peak(name, slots), self._surroundings(slots), self._bounds
+        )
+        matrix = np.zeros((0, len(FEATURES)))
+        tail, unusual = np.full(len(rows), np.nan), np.zeros(len(rows), np.bool_)
+        if at_ms - self._learnt_ms >= MINUTE_MS:
+            matrix = feature_matrix(counts)
+            tail = self._ordinary.tail(matrix)
+            unusual = (tail <= self.threshold) & (counts.requests >= self._unusual_requests)
+        return _Step(rows, slots, counts, findings, tail, unusual, matrix)
+
+    def _with_peaks(self, counts: EntityCounts, slots: Rows) -> EntityCounts:
+        """Distinct users, agents and clients do not add up over steps; the largest step stands for them."""
+        assert self._counts is not None
+        whole = [
+            place
+            for place, name in enumerate(self._counts)
+            if name in ("distinct user", "distinct agent", "distinct client")
+        ]
+        if whole:
+            counts.minute[:, whole] = self._memory.peaks(whole, minute=True)[slots]
+            counts.span[:, whole] = self._memory.peaks(whole)[slots]
+        return counts
+
+    def _peak(self, name: str, slots: Rows) -> Numbers:
+        assert self._counts is not None
+        if name not in self._counts:
+            return np.zeros(len(slots))
+        peaks: Numbers = self._memory.peaks([self._counts.index(name)])[slots, 0]
+        return peaks
+
+    def _surroundings(self, slots: Rows) -> Surroundings:
+        """What entities that were not flagged do, for each entity without itself."""
+        assert self._counts is not None
+        counts, memory = self._counts, self._memory
+        calm = memory.flagged_ms <= memory.now_ms - FLAGGED_MS
+        total = memory.span[calm].sum(axis=0)
+        own = memory.span[slots] * calm[slots][:, None]
+
+        def share(name: str) -> Numbers:
+            if name not in counts:
+                return np.full(len(slots), PRIOR_SHARE)
+            place = counts.index(name)
+            others = total[place] - own[:, place] + PRIOR_SHARE * PRIOR_REQUESTS
+            found: Numbers = others / (total[0] - own[:, 0] + PRIOR_REQUESTS)
+            return found
+
+        ordinary = self._ordinary
+        usual_bytes = np.inf
+        if ordinary.forest is not None and "bytes" in counts:
+            column = [feature.name for feature in FEATURES].index("bytes a minute")
+            usual_bytes = float(np.expm1(np.quantile(ordinary.rows[:, column], 0.999)))
+        return Surroundings(share, usual_bytes)
+
+    def _write(self, verdicts: Verdicts, number: int, step: _Step) -> None:
+        rows, names = step.rows, self._names
+        verdicts.tail[number, rows] = step.tail
+        if self._ordinary.forest is not None:
+            verdicts.expected[number, rows] = self._expected(names)
+        place = {name: column for column, name in enumerate(names)}
+        for row in np.flatnonzero(step.unusual).tolist():
+            verdicts.severity[number, rows[row]] = INFO
+            verdicts.kind[number, rows[row]] = UNUSUAL
+        self._explain_unusual(verdicts, number, place, step)
+        for finding in reversed(step.findings):  # the gravest last, so that it stands
+            hit = rows[finding.hit]
+            if not len(hit):
+                continue
+            strength = finding.strength[finding.hit]
+            likely = self.threshold * np.exp(1.0 - np.maximum(strength, 1.0))
+            verdicts.tail[number, hit] = np.fmin(verdicts.tail[number, hit], likely)
+            verdicts.severity[number, hit] = finding.severity
+            verdicts.direction[number, hit] = 1
+            verdicts.kind[number, hit] = finding.kind
+            used = [place[name] for name in finding.counts if name in place]
+            verdicts.contributions[number, hit[:, None], used] += np.log2(1.0 + strength)[:, None] / max(
+                len(used), 1
+            )
+        verdicts.alarm[number, rows] = _flagged(step)
+
+    def _explain_unusual(
+        self, verdicts: Verdicts, number: int, place: Mapping[str, int], step: _Step
+    ) -> None:
+        """What the forest holds against unusual entities, shared among the counts each feature comes from."""
+        hit = np.flatnonzero(step.unusual)
+        if not len(hit):
+            return
+        forest = self._ordinary.forest
+        assert forest is not None
+        matrix = step.matrix[hit]
+        signs = np.where(matrix < self._ordinary.median, -1.0, 1.0)
+        for parts, sign, row in zip(
+            forest.contributions(matrix), signs, step.rows[hit].tolist(), strict=True
+        ):
+            for feature, part, direction in zip(FEATURES, parts.tolist(), sign.tolist(), strict=True):
+                used = [place[name] for name in feature.counts if name in place]
+                for column in used:
+                    verdicts.contributions[number, row, column] += max(part, 0.0) * direction / len(used)
+            top = int(np.argmax(np.abs(verdicts.contributions[number, row])))
+            verdicts.direction[number, row] = int(np.sign(verdicts.contributions[number, row, top]))
+
+    def _unusual_reason(self, step: _Step, row: int) -> str:
+        """The three features that count most, against what is usual."""
+        forest = self._ordinary.forest
+        assert forest is not None
+        values, median = step.matrix[row], self._ordinary.median
+        parts = forest.contributions(values[None])[0]
+        top = [column for column in np.argsort(-parts, kind="stable")[:3].tolist() if parts[column] > 0]
+        return ", ".join(
+            f"{FEATURES[column].name} {'above' if values[column] >= median[column] else 'below'} usual"
+            f" ({values[column]:.2g} against {median[column]:.2g})"
+            for column in top
+        )
+
+    def _expected(self, names: tuple[str, ...]) -> Numbers:
+        """Numbers [F], what an ordinary entity has in a step; NaN where the sample does not tell."""
+        amounts = {
+            feature.counts[0]: column
+            for column, feature in enumerate(FEATURES)
+            if feature.name in (f"{REQUESTS} a minute", "bytes a minute")
+            or feature.name.startswith("distinct ")
+            if feature.name != "distinct paths a request"
+        }
+        part = self._memory.step_ms / MINUTE_MS
+        median = self._ordinary.median
+        return np.array(
+            [np.expm1(median[amounts[name]]) * part if name in amounts else np.nan for name in names]
+        )
+
+    def _learn(self, step: _Step) -> None:
+        flagged = _flagged(step)
+        self._memory.flagged_ms[step.slots[flagged]] = step.counts.now_ms
+        if not len(step.matrix):
+            return
+        calm = self._memory.flagged_ms[step.slots] <= step.counts.now_ms - FLAGGED_MS
+        calm &= step.counts.requests >= LEARN_REQUESTS
+        self._ordinary.learn(step.matrix[calm], step.counts.now_ms)
+        self._learnt_ms = step.counts.now_ms
+
+    def _is_night(self, at_ms: int) -> bool:
+        hour = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(self._zone).hour
+        start, end = self._night
+        return start <= hour < end if start <= end else hour >= start or hour < end
+
+    def state(self) -> State:
+        """All that was learnt; none of the settings."""
+        if self._counts is None:
+            return {"detector": self.name, "version": VERSION, "counts": None}
+        return {
+            "detector": self.name,
+            "version": VERSION,
+            "counts": list(self._counts),
+            "memory": self._memory.state(),
+            "ordinary": self._ordinary.state(),
+            "learnt_ms": self._learnt_ms,
+        }
+
+    def restore(self, state: State) -> None:
+        """Continue exactly where `state` was taken.
+
+        Raises ValueError if it is not a state of this detector and version.
+        """
+        if state.get("detector") != self.name or state.get("version") != VERSION:
+            raise ValueError(f"not a state of {self.name}, version {VERSION}; it learns anew without one")
+        self._clear()
+        counts = state["counts"]
+        if counts is None:
+            return
+        try:
+            self._check(tuple(counts))
+            self._memory.load(state["memory"])
+            self._ordinary.load(state["ordinary"])
+            self._learnt_ms = int(state["learnt_ms"])
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"a state of {self.name} that is not whole: {error}") from error
+
+
+def _flagged(step: _Step) -> Mask:
+    """Mask [N], who was found by a rule or the forest."""
+    found: Mask = np.logical_or.reduce([step.unusual, *(finding.hit for finding in step.findings)])
+    return found

@@ -11,8 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from models.arrays import Numbers
+
+COMMON_SHARE = 0.25
+"""Share of a path's errors that all its steps have in common, beyond the correlation of neighbours.
+
+A level or a season that is wrong stays wrong for the whole horizon. Correlations measured in a backtest taper
+off with the distance, so paths wander too freely and reach limits too often. Chosen on one half of the series
+of `benchmarks/crossing.py`, and as good on the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,27 @@ class Crossing:
         if not 0 < q < 1:
             raise ValueError(f"a quantile between 0 and 1 expected, got {q}")
         return float(np.quantile(self.seconds, q, method="inverted_cdf"))
+
+
+def tied_paths(paths: Numbers, *, share: float = COMMON_SHARE, seed: int = 0) -> Numbers:
+    """The same values at each step, dealt to the paths so that high ones stay together.
+
+    paths   : Numbers [n, H]
+    share   : of the variance (of ranks, as normal scores) that all steps of a path have in common; 0 to 1
+    returns : Numbers [n, H]; each column holds just the values that it held
+
+    Raises ValueError for another share.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share between 0 and 1 expected, got {share}")
+    count = len(paths)
+    ranks = paths.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    scores = special.ndtri((ranks + 0.5) / max(count, 1))
+    common = np.random.default_rng(seed).standard_normal((count, 1))
+    mixed = np.sqrt(share) * common + np.sqrt(1 - share) * scores
+    places = mixed.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    dealt: Numbers = np.take_along_axis(np.sort(paths, axis=0), places, axis=0)
+    return dealt
 
 
 def first_crossing(

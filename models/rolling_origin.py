@@ -18,7 +18,7 @@ import numpy as np
 
 from models.arrays import Numbers, Rows
 from models.capacity import PATH_COUNT, PathForecast
-from models.crossing import first_crossing
+from models.crossing import first_crossing, tied_paths
 from models.reliability import climatology
 
 ForecastAt: TypeAlias = Callable[[int], PathForecast]
@@ -153,7 +153,7 @@ def crossing_cases(
     known = values[:origin][np.isfinite(values[:origin])]
     if not len(known):
         return
-    paths = made.paths(PATH_COUNT)[:, :horizon]
+    paths = tied_paths(made.paths(PATH_COUNT)[:, :horizon])
     for limit in limits:
         if known[-1] >= limit if above else known[-1] <= limit:
             continue

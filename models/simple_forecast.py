@@ -38,7 +38,7 @@ def simple_forecast(
         raise ValueError(
             "the series has no value at all; choose another column or wait until something is measured"
         )
-    season = _season(known, step_ms)
+    season = _season(known, step_ms, horizon)
     filled = _filled(known, season)
     seasons = -(-horizon // season)
     last = filled[-season:]
@@ -64,19 +64,28 @@ def _drift(differences: Numbers) -> float:
     return float(differences.mean())
 
 
-def _season(known: Numbers, step_ms: int) -> int:
-    """Length of the season with the least seasonal difference, among 1, a day and a week."""
+def _season(known: Numbers, step_ms: int, horizon: int) -> int:
+    """Length of the season that errs least over the horizon, among 1, a day and a week."""
     best, season = np.inf, 1
+    ahead = np.unique(np.linspace(1, horizon, 5).astype(np.int64))
     for length in dict.fromkeys((1, _DAY_MS // step_ms, 7 * _DAY_MS // step_ms)):
-        if length < 1 or len(known) < 2 * length or len(known) < 3:
+        if length < 1 or len(known) < max(2 * length, 3):
             continue
-        difference = np.abs(known[length:] - known[:-length])
-        if np.isfinite(difference).sum() * 2 < len(difference):
-            continue
-        error = float(np.nanmean(difference))
+        lags = np.unique(-(-ahead // length) * length)
+        errors = [_lag_error(known, int(lag)) for lag in lags if 2 * lag <= len(known)]
+        if length == 1 and not errors:
+            errors = [_lag_error(known, 1)]
+        error = float(np.mean(errors)) if errors else np.inf
         if error < best:
             best, season = error, length
     return season
+
+
+def _lag_error(known: Numbers, lag: int) -> float:
+    """Mean absolute difference over `lag` steps; +Inf where hardly any is known."""
+    difference = np.abs(known[lag:] - known[:-lag])
+    there = np.isfinite(difference)
+    return float(difference[there].mean()) if there.sum() * 2 >= len(difference) else np.inf
 
 
 def _filled(known: Numbers, season: int) -> Numbers:

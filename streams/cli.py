@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import typer
 
+from streams.commands.backtest import backtest
 from streams.commands.capture import capture
 from streams.commands.check import check
 from streams.commands.demo import demo
 from streams.commands.detect import detect
+from streams.commands.forecast import forecast
 from streams.commands.graph import graph
 from streams.commands.label import label
 from streams.commands.models import models
@@ -33,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, check, replay, worker, capture, detect, label, graph):
+for command in (demo, check, replay, worker, capture, detect, label, forecast, backtest, graph):
     app.command()(command)
 app.add_typer(models)
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.crossing import first_crossing
+from models.crossing import first_crossing, tied_paths
 
 STEP_MS = 60_000
 
@@ -87,3 +87,21 @@ def test_shapes_that_do_not_fit_are_named(paths: np.ndarray, limit: float | np.n
         first_crossing(paths, limit, step_ms=1)
     with pytest.raises(ValueError, match="current_limit"):
         first_crossing(np.zeros((1, 1)), np.zeros(1), step_ms=1, current=0.0)
+
+
+@given(path_tables, st.floats(0, 1), st.integers(0, 5))
+def test_tied_paths_hold_the_same_values_at_each_step(paths: np.ndarray, share: float, seed: int) -> None:
+    tied = tied_paths(paths, share=share, seed=seed)
+    assert (np.sort(tied, axis=0) == np.sort(paths, axis=0)).all()
+    assert (tied == tied_paths(paths, share=share, seed=seed)).all()
+
+
+def test_tying_leaves_paths_alone_at_0_and_ranks_them_all_alike_at_1() -> None:
+    paths = np.random.default_rng(0).normal(size=(400, 50))
+    assert (tied_paths(paths, share=0.0) == paths).all()
+    whole = tied_paths(paths, share=1.0).argsort(axis=0)
+    assert (whole == whole[:, :1]).all()
+    highest = [tied_paths(paths, share=share).max(axis=1).mean() for share in (0.0, 0.3, 0.6, 0.9)]
+    assert highest == sorted(highest, reverse=True)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        tied_paths(paths, share=1.5)

@@ -1,0 +1,198 @@
+"""`streamgauge backtest`: how good forecasts of a file's column would have been."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streams.commands.console import JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.forecast import (
+    AggregateOption,
+    Below,
+    Column,
+    Limit,
+    Period,
+    Seed,
+    SeriesFile,
+    Step,
+    TimeColumn,
+    question_of,
+    series_of,
+    span,
+)
+
+if TYPE_CHECKING:
+    from models.rolling_origin import CrossingCase, RollingOrigin
+    from streams.forecasting.series_file import Series
+
+RELIABILITY_CASES = 10
+"""Fewer cases say nothing of calibration, which a note then tells."""
+
+
+def backtest(
+    file: SeriesFile,
+    column: Column = None,
+    limit: Limit = None,
+    horizon: Annotated[
+        float, typer.Option(metavar="DURATION", parser=duration_seconds, help="How far ahead.")
+    ] = "1d",  # type: ignore[assignment]
+    origins: Annotated[
+        int, typer.Option(min=1, max=10_000, metavar="N", help="Times in the past to forecast from.")
+    ] = 20,
+    below: Below = False,
+    time: TimeColumn = None,
+    step: Step = None,
+    aggregate: AggregateOption = None,
+    seed: Seed = 0,
+    as_json: JsonOutput = False,
+) -> None:
+    """Forecast from many times in the past, and compare with what came.
+
+    It tells the error against repeating the last season (MASE; below the seasonal naive one is better), how
+    often intervals held what came, and with --limit how often the limit was reached where that was given 70
+    to 90 %, with the Brier score against what the past alone would have said. Origins lie in the file's last
+    half; none sees what came after it.
+
+    **Example**
+
+        streamgauge backtest requests.csv --column rate --horizon 7d
+
+        streamgauge backtest pool.csv --column checked_out --limit 20 --origins 100 --json
+    """
+    from models.rolling_origin import backtest as run
+    from models.rolling_origin import crossing_cases, place_origins, season_steps
+    from streams.forecasting.full_forecast import make_forecast
+
+    try:
+        question = question_of(horizon, limit, below, None, Period.DAY, "UTC", seed)
+        series = series_of(
+            file, question, column=column, time=time, step=step, aggregate=aggregate, limit_column=None
+        )
+        steps, season = question.steps(series), season_steps(series.step_ms)
+        least = max(len(series) // 2, min(2 * season + 1, len(series) - steps))
+        places = place_origins(len(series), horizon=steps, count=origins, least=least)
+        cases: list[CrossingCase] = []
+        with progress_bar("origins") as bars:
+            bar = bars.add_task("Forecasting", total=len(places))
+
+            def seen(origin: int, made: Any) -> None:
+                if limit is not None:
+                    cases.extend(
+                        crossing_cases(
+                            series.values,
+                            made,
+                            origin=origin,
+                            horizon=steps,
+                            limits=[limit],
+                            above=not below,
+                        )
+                    )
+                bars.advance(bar)
+
+            result = run(
+                series.values,
+                lambda origin: (
+                    make_forecast(
+                        series.values[:origin], series.even_starts[:origin], series.step_ms, steps, seed=seed
+                    ).forecast
+                ),
+                origins=places,
+                horizon=steps,
+                season=season,
+                seen=seen,
+            )
+    except ValueError as error:
+        fail(str(error))
+    for note in series.notes:
+        tell(f"note: {note}")
+    reported = {"file": str(file), **_report(series, steps, season, result)}
+    reported |= _crossing_report(cases, limit, below)
+    if as_json:
+        typer.echo(json.dumps(reported, indent=2, allow_nan=False))
+    else:
+        _show(reported)
+
+
+def _report(series: Series, steps: int, season: int, result: RollingOrigin) -> dict[str, Any]:
+    from models.rolling_origin import LEVELS
+    from streams.forecasting.forecast_report import finite, instant
+
+    return {
+        "column": series.name,
+        "step_seconds": series.step_ms / 1000,
+        "horizon_seconds": steps * series.step_ms / 1000,
+        "season_steps": season,
+        "origins": len(result.origins),
+        "first_origin": instant(int(series.starts[result.origins[0]])),
+        "last_origin": instant(int(series.starts[result.origins[-1]])),
+        "mase": finite(result.mase),
+        "mase_seasonal_naive": finite(result.naive_mase),
+        "coverage": {f"{level:g}": finite(result.coverage(level)) for level in LEVELS},
+        "models": dict(Counter(result.models).most_common()),
+    }
+
+
+def _crossing_report(cases: list[CrossingCase], limit: float | None, below: bool) -> dict[str, Any]:
+    import numpy as np
+
+    from models.reliability import brier_score, reliability_table
+    from streams.forecasting.forecast_report import finite
+
+    if limit is None:
+        return {"limit": None}
+    said = np.array([case.probability for case in cases])
+    usual = np.array([case.climatology for case in cases])
+    happened = np.array([case.happened for case in cases], np.bool_)
+    if len(cases) < RELIABILITY_CASES:
+        tell(f"note: only {len(cases)} origins below the limit; give more --origins to judge probabilities")
+    return {
+        "limit": {"value": limit, "direction": "below" if below else "above"},
+        "cases": len(cases),
+        "happened": int(happened.sum()),
+        "brier": finite(brier_score(said, happened)),
+        "brier_climatology": finite(brier_score(usual, happened)),
+        "reliability": [asdict(row) for row in reliability_table(said, happened)],
+    }
+
+
+def _show(reported: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    def number(value: float | None, form: str = ".3f") -> str:
+        return "–" if value is None else format(value, form)
+
+    typer.echo(
+        f"{reported['column']}: {reported['origins']} origins from {reported['first_origin']} to "
+        f"{reported['last_origin']}, each {span(reported['horizon_seconds'])} ahead"
+    )
+    typer.echo(
+        f"MASE {number(reported['mase'])}, seasonal naive {number(reported['mase_seasonal_naive'])}; "
+        + ", ".join(
+            f"{float(level):.0%} interval held {number(share, '.1%')}"
+            for level, share in reported["coverage"].items()
+        )
+    )
+    if reported["limit"] is None:
+        return
+    typer.echo(
+        f"limit {reported['limit']['value']:g}: reached {reported['happened']} times of {reported['cases']}; "
+        f"Brier score {number(reported['brier'])}, of climatology {number(reported['brier_climatology'])}"
+    )
+    table = Table()
+    for name in ("said", "cases", "mean said", "happened", "90 % interval"):
+        table.add_column(name, justify="left" if name == "said" else "right")
+    for row in reported["reliability"]:
+        if row["count"]:
+            table.add_row(
+                f"{row['low']:.0%} to {row['high']:.0%}",
+                str(row["count"]),
+                f"{row['mean_probability']:.0%}",
+                f"{row['observed']:.0%}",
+                f"{row['observed_low']:.0%} to {row['observed_high']:.0%}",
+            )
+    Console().print(table)

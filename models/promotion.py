@@ -1,8 +1,8 @@
 """Whether a model may become champion: by its alarm volume, and by labels, on a backtest.
 
-The alarm volume must fit the rate that was asked for. Alarms are rare, so that a short backtest says little:
-the count is tested against Poisson distributions at the bounds, and only what these make improbable is
-refused.
+The alarm volume must fit the rate that was asked for, or that of the champion where it is higher: what is
+really wrong in the data raises alarms in both. Alarms are rare, so that a short backtest says little: the
+count is tested against Poisson distributions at the bounds, and only what these make improbable is refused.
 """
 
 from __future__ import annotations
@@ -65,17 +65,21 @@ def decide(
     """
     gate = gate or Gate()
     labelled = (_labelled(name, candidate, champion, gate) for name in ("precision", "recall"))
-    return Decision((_volume(candidate, target, gate), _judged(candidate, gate), *labelled))
+    return Decision((_volume(candidate, champion, target, gate), _judged(candidate, gate), *labelled))
 
 
-def _volume(candidate: Backtest, target: float, gate: Gate) -> Check:
+def _volume(candidate: Backtest, champion: Backtest | None, target: float, gate: Gate) -> Check:
     expected = target * candidate.series_weeks
+    rate = champion.alarms_per_series_per_week if champion else 0.0
+    allowed = max(expected * gate.volume_factor, rate * candidate.series_weeks)
     count = candidate.unexplained
     text = (
         f"{count:,} unexplained alarms in {candidate.series_weeks:,.1f} series-weeks "
         f"({candidate.alarms_per_series_per_week:.3g} a series and week); asked for are {target:g}"
     )
-    too_many = float(poisson.sf(count - 1, expected * gate.volume_factor)) < gate.probability
+    if champion:
+        text += f", the champion has {rate:.3g}"
+    too_many = float(poisson.sf(count - 1, allowed)) < gate.probability
     too_few = float(poisson.cdf(candidate.episodes, expected / gate.silence_factor)) < gate.probability
     if too_many:
         text += f", at most {gate.volume_factor:g} times as many are allowed"
@@ -98,7 +102,8 @@ def _labelled(name: str, candidate: Backtest, champion: Backtest | None, gate: G
     other: float | None = getattr(champion, name) if champion else None
     if other is None:
         known = "no labels tell" if own is None else f"{own:.2f}"
-        return Check(name, True, f"{known}; there is no champion's to compare with")
+        against = "the champion's is unknown" if champion else "there is no champion to compare with"
+        return Check(name, True, f"{known}; {against}")
     if own is None and name == "precision":
         # It raised none of the labelled alarms, of which the champion raised noise as well: recall decides.
         return Check(name, True, f"it raised no labelled alarm; the champion's is {other:.2f}")

@@ -160,13 +160,13 @@ def test_old_versions_are_deleted_when_asked(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["train", "missing.csv"], 1, "missing.csv: cannot be read"),
-        (["train", "FILE", "--by", "servce"], 1, "no column 'servce'"),
+        (["train", "missing.csv", *TRUST], 1, "missing.csv: cannot be read"),
+        (["train", "FILE", "--by", "servce", *TRUST], 1, "no column 'servce'"),
         (["train", "FILE", *TRUST, "--set", "threshold"], 2, "expected KEY=VALUE"),
         (["train", "FILE", "--by", "service", *TRUST, "--set", "fail=no rows"], 1, "no rows"),
         (["train", "FILE", "--by", "service", *TRUST, "--set", "fail=crash"], 1, "exit code 3"),
-        (["train", "FILE", "--by", "service", *TRUST, "--set", "threshold=-1"], 1, "must be above 0"),
-        (["train", "FILE", "--by", "service", "--detector", "nosuch"], 1, "no detector is called 'nosuch'"),
+        (["train", "FILE", "--by", "service", *TRUST, "--set", "threshold=-1"], 2, "must be above 0"),
+        (["train", "FILE", "--by", "service", "--detector", "nosuch"], 2, "no detector is called 'nosuch'"),
         (["train", "FILE", "--by", "service", *TRUST, "--labels", "no.jsonl"], 1, "no.jsonl: cannot be read"),
         (["show", "nosuch"], 1, "nosuch has no champion"),
         (["show", "nosuch", "latest"], 1, "there is no model nosuch"),

@@ -18,6 +18,15 @@ def test_the_asked_rate_passes_and_many_times_it_does_not() -> None:
     assert "asked for are 0.1, at most 2 times as many" in volume.text
 
 
+def test_what_the_champion_raises_too_is_no_reason_to_refuse() -> None:
+    candidate, loud = Backtest(60, 100.0, 1.0), Backtest(55, 100.0, 1.0)
+    decision = decide(candidate, loud, target=0.1)
+    assert decision.promote
+    assert "the champion has 0.55" in decision.checks[0].text
+    assert not decide(candidate, Backtest(30, 100.0, 1.0), target=0.1).promote
+    assert not decide(candidate, Backtest(0, 0.0, 0.0), target=0.1).promote
+
+
 def test_a_short_backtest_refuses_only_what_it_can_tell() -> None:
     assert decide(Backtest(1, 1.0, 1.0), None, target=0.1).promote
     assert not decide(Backtest(4, 1.0, 1.0), None, target=0.1).promote

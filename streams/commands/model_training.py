@@ -1,0 +1,115 @@
+"""`streamgauge models train`: a detector on a table, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.model_options import (
+    App,
+    Configuration,
+    FeatureColumns,
+    Labels,
+    RegistryUrl,
+    SeriesColumns,
+    TimeColumn,
+    failures,
+    labels_of,
+    opened,
+    panel_of,
+    settings_of,
+)
+
+
+def train(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A table, CSV or parquet: a row for each step.")
+    ],
+    detector: Annotated[str, typer.Option(metavar="NAME", help="Which detector; module:Class works too.")] = (
+        "traffic"
+    ),
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Name of the model; the detector's if left out.")
+    ] = None,
+    time: TimeColumn = None,
+    by: SeriesColumns = None,
+    column: FeatureColumns = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; repeatable."),
+    ] = None,
+    holdout: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the steps, the last ones, for the backtest.")
+    ] = 0.3,
+    labels: Labels = None,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="A remark for the manifest.")] = "",
+    timeout: Annotated[
+        float, typer.Option(metavar="DURATION", parser=duration_seconds, help="End a training after this.")
+    ] = "10m",  # type: ignore[assignment]  # typer parses it
+    memory: Annotated[
+        float, typer.Option(min=0.25, metavar="GIB", help="Memory that training may take.")
+    ] = 4.0,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Delete older versions; those with a role stay."),
+    ] = None,
+    registry: RegistryUrl = None,
+    app: App = None,
+    config: Configuration = None,
+    as_json: JsonOutput = False,
+) -> None:
+    """Train a detector on a table, in a process of its own, and store it with its backtest.
+
+    The backtest learns from the first steps and judges the last ones as they come; the model that is stored
+    has learnt from all. It judges nothing until it is promoted. The SLIs of a replay are such a table.
+
+    **Example**
+
+        streamgauge models train requests.csv --detector traffic --by service --set seed=1
+
+        streamgauge models train out/slis.parquet --by service --by slo --by window --column ratio
+    """
+    from detectors.registry import DetectorError, make
+    from models.training import Trainer
+    from streams.commands.model_tables import manifest_json, show_manifest
+    from streams.modelling.train import train_model
+
+    wanted = settings_of(setting)
+    try:
+        make(detector, **wanted)
+    except DetectorError as error:
+        fail(str(error), USAGE)
+    known = labels_of(labels)
+    panel = panel_of(file, time, by, column)
+    store = opened(registry, app, config).registry
+    with failures(), progress_bar("steps") as bars:
+        bar = bars.add_task("Testing and training", total=3)
+        with Trainer(timeout_s=timeout, memory_bytes_max=int(memory * 2**30)) as trainer:
+            stored = train_model(
+                store,
+                trainer,
+                panel,
+                name=name or _plain_name(detector),
+                detector=detector,
+                settings=wanted,
+                holdout=holdout,
+                labels=known,
+                note=note,
+                progress=lambda: bars.advance(bar),
+            )
+        deleted = store.prune(stored.name, keep) if keep else ()
+    if as_json:
+        typer.echo(json.dumps(manifest_json(stored, ()), indent=2))
+    else:
+        show_manifest(stored, ())
+    for version in deleted:
+        tell(f"Deleted {stored.name} {version}")
+    tell(f"Stored. It judges once it is promoted: streamgauge models promote {stored.name} {stored.version}")
+
+
+def _plain_name(detector: str) -> str:
+    return detector.rpartition(":")[2].lower()

@@ -87,7 +87,7 @@ class LogMemory:
 
     def _merge(self, older: int, newer: int) -> None:
         self.rates.merge(older, newer)
-        self.episodes.kind[newer] = self.episodes.calm[newer] = self.episodes.age[newer] = 0.0
+        self.episodes.clear(newer)
 
     def state(self) -> dict[str, Any]:
         """All of it, for `restored`."""

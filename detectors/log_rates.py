@@ -83,6 +83,11 @@ class Columns:
             new = np.zeros((max(count - len(old), 0), *old.shape[1:]))
             setattr(self, each.name, np.concatenate([old, new]))
 
+    def clear(self, row: int) -> None:
+        """Forget what is known of one."""
+        for each in fields(self):
+            getattr(self, each.name)[row] = 0.0
+
     def state(self) -> dict[str, Numbers]:
         """Copies of all arrays by name."""
         return {each.name: getattr(self, each.name).copy() for each in fields(self)}
@@ -129,8 +134,7 @@ class LogRates(Columns):
         for array in (self.silent, self.longest):
             array[into] = min(array[into], array[other])
         self.log_p[into] = max(self.log_p[into], self.log_p[other])
-        for each in fields(self):
-            getattr(self, each.name)[other] = 0.0
+        self.clear(other)
 
     def expected(self, hour: int) -> tuple[Numbers, Numbers, Numbers]:
         """Mean, its standard error and dispersion: Numbers [K] each, for one step in an hour of the day."""
@@ -240,20 +244,22 @@ class Episodes(Columns):
     kind : Numbers [K], number of a kind of alarm; 0 for none
     calm : Numbers [K], steps since it was last odd
     age  : Numbers [K], steps since it began
+    told : Numbers [K], 1 + number of the member at which it is told; 0 before it was
     """
 
     kind: Numbers
     calm: Numbers
     age: Numbers
+    told: Numbers
 
-    def follow(self, kind: Numbers, lasting: Mask, calm_steps: int) -> tuple[Mask, Numbers]:
+    def follow(self, kind: Numbers, lasting: Mask, calm_steps: int) -> Numbers:
         """One step on: what is odd now by kind, Numbers [K], and what is odd enough to last, Mask [K].
 
-        Returns where an episode begins and the kind of what goes on.
+        Returns the kind of what begins or goes on in this step, Numbers [K].
         """
-        begins = (kind > 0) & (self.kind == 0)
         self.kind = np.where(kind > 0, kind, self.kind)
         self.calm = np.where((kind > 0) | lasting, 0.0, self.calm + 1.0)
         self.kind[self.calm >= calm_steps] = 0.0
         self.age = np.where(self.kind > 0, self.age + 1.0, 0.0)
-        return begins, np.where(self.calm == 0.0, self.kind, 0.0)
+        self.told[self.kind == 0] = 0.0
+        return np.where(self.calm == 0.0, self.kind, 0.0)

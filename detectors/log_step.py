@@ -69,18 +69,24 @@ class LogFeatures:
     values: int | None = None
 
     @classmethod
-    def named(cls, names: Sequence[str], count: str, errors: Sequence[str], values: str) -> LogFeatures:
-        """Find features by name; one that stands alone counts lines whatever it is called.
+    def named(
+        cls, names: Sequence[str], count: Sequence[str], errors: Sequence[str], values: Sequence[str]
+    ) -> LogFeatures:
+        """Find features by name: the first of `count` and `values` that is there, and all of `errors`.
 
-        Raises ValueError where none counts lines.
+        One that stands alone counts lines whatever it is called. Raises ValueError where none does.
         """
-        if count not in names and len(names) != 1:
-            raise ValueError(f"no feature {count!r} counts lines; there are {', '.join(names) or 'none'}")
         place = {name: number for number, name in enumerate(names)}
+        counting = [place[name] for name in count if name in place] or ([0] if len(names) == 1 else [])
+        if not counting:
+            raise ValueError(
+                f"no feature counts lines: one of {', '.join(count)} expected, "
+                f"found {', '.join(names) or 'none'}"
+            )
         return cls(
-            count=place.get(count, 0),
-            errors=tuple(place[name] for name in errors if name in place and name != count),
-            values=place.get(values) if values != count else None,
+            count=counting[0],
+            errors=tuple(place[name] for name in errors if name in place),
+            values=next((place[name] for name in values if name in place), None),
         )
 
 
@@ -89,20 +95,18 @@ class LogStep:
     """What came in one step, and what `judge` says about it.
 
     counts  : Numbers [S], lines; 0 where none
-    heard   : Mask [S], whether anything is known of the series in this step
     errors  : Numbers [S], lines of high severity
-    values  : Numbers [S], distinct parameter values; NaN where not measured
+    values  : Numbers [S], distinct parameter values; NaN where there was no line or they were not measured
     member, service : Rows [S], -1 for series that never had a line
     lines   : Numbers [K], lines of each slot
     rows    : Rows [N], the slots that could have been heard
     kind, tail, alarm, surprise, expected : [K], of each slot
-    mixes   : service → (tail, alarm, surprise) where the mix of severities is odd
+    mixes   : service → (tail, surprise) where the mix of severities is odd
     news    : (series, tail, alarm) where a parameter has a new value
     """
 
     time_ms: int
     counts: Numbers
-    heard: Mask
     errors: Numbers
     values: Numbers
     member: Rows
@@ -114,19 +118,19 @@ class LogStep:
     alarm: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
     surprise: Numbers = field(default_factory=lambda: np.zeros(0))
     expected: Numbers = field(default_factory=lambda: np.zeros(0))
-    mixes: dict[int, tuple[float, bool, float]] = field(default_factory=dict)
+    mixes: dict[int, tuple[float, float]] = field(default_factory=dict)
     news: list[tuple[int, float, bool]] = field(default_factory=list)
 
     @classmethod
     def of(cls, time_ms: int, values: Numbers, features: LogFeatures, member: Rows, service: Rows) -> LogStep:
         """From Numbers [S, F]; counts below 0 are none."""
-        counts = values[:, features.count]
+        counts = np.maximum(np.nan_to_num(values[:, features.count], posinf=0.0), 0.0)
+        distinct = np.nan if features.values is None else values[:, features.values]
         return cls(
             time_ms=time_ms,
-            counts=np.maximum(np.nan_to_num(counts, posinf=0.0), 0.0),
-            heard=~np.isnan(counts),
+            counts=counts,
             errors=np.maximum(np.nan_to_num(values[:, list(features.errors)], posinf=0.0), 0.0).sum(axis=1),
-            values=np.full(len(values), np.nan) if features.values is None else values[:, features.values],
+            values=np.where(counts > 0, distinct, np.nan),
             member=member,
             service=service,
         )
@@ -143,8 +147,7 @@ def judge(step: LogStep, memory: LogMemory, settings: LogSettings, new_slots: Ro
     alpha = settings.alpha(memory.step_ms)
     known = np.flatnonzero(step.member >= 0)
     step.lines = _sums(slots.member_slot[step.member[known]], step.counts[known], len(rates))
-    heard = np.flatnonzero((step.service >= 0) & step.heard)
-    service_heard = np.bincount(step.service[heard], minlength=len(services)) > 0
+    service_heard = _by_service(step, memory)[0] > 0
     alive = np.bincount(slots.member_slot, minlength=len(rates)) > 0
     step.rows = np.flatnonzero(service_heard[slots.slot_service] & alive)
     mature = step.time_ms - services.first_ms >= settings.warm_up_ms
@@ -153,7 +156,8 @@ def judge(step: LogStep, memory: LogMemory, settings: LogSettings, new_slots: Ro
     kind[memory.ignored] = 0.0
     with np.errstate(invalid="ignore"):
         lasting = step.tail < alpha * LASTING_TAILS
-    step.alarm, step.kind = memory.episodes.follow(kind, lasting, CALM_STEPS)
+    step.kind = memory.episodes.follow(kind, lasting, CALM_STEPS)
+    step.alarm = step.kind > 0
     _judge_news(step, memory, settings, alpha, mature, new_slots)
     _judge_mixes(step, memory, settings, alpha, mature)
 
@@ -242,10 +246,10 @@ def _judge_mixes(step: LogStep, memory: LogMemory, settings: LogSettings, alpha:
     tails = surge_tail(errors, mean, variance / np.maximum(mean, 1e-12))
     tails[~mature] = 1.0
     odd = (tails < alpha) & (errors >= settings.lines_min / 3) & (errors >= settings.ratio_min * mean)
-    begins, going = memory.mixes.follow(np.where(odd, MIX, 0.0), tails < alpha * LASTING_TAILS, CALM_STEPS)
+    going = memory.mixes.follow(np.where(odd, MIX, 0.0), tails < alpha * LASTING_TAILS, CALM_STEPS)
     surprise = (errors - mean) / np.sqrt(np.maximum(variance, 1e-12))
     for service in np.flatnonzero(going).tolist():
-        step.mixes[service] = (float(tails[service]), bool(begins[service]), float(surprise[service]))
+        step.mixes[service] = (float(tails[service]), float(surprise[service]))
 
 
 def _by_service(step: LogStep, memory: LogMemory) -> tuple[Numbers, Numbers]:

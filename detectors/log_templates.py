@@ -9,13 +9,16 @@ as one series and its verdict stands at the signature that had most to do with i
     surge               : more lines than its own rate of that hour of the day explains
     vanished template   : a silence that its rate does not explain, twice as long as any it has had
     severity mix        : more errors among a service's lines than its share explains
-    new parameter value : distinct values over a long window grow, where they had not for `warm_up_hours`
+    new parameter value : more distinct values of a signature's parameters, where their number had been the
+                          same for `warm_up_hours`
+
+A service that has no line at all in a step is not judged in it: that it is silent is for others to tell.
 
 How many alarms: a surge or a silence is one where its tail is below what `false_alarms_per_series_per_week`
 allows a step, tails being corrected by what all templates have shown. For what is new there is no
 distribution: a service has a budget of the same rate times its templates (one a week at least), and news
-beyond it is reported without alarm. An alarm is raised once, when it begins; kind and severity stay while
-it lasts.
+beyond it is reported without alarm. An alarm lasts as long as what it tells, at one and the same signature;
+news last one step.
 
 What works when: with the first line, the catalogue. After `warm_up_hours`, all kinds; rates know the hour
 of the day after one day. Memory: 600 bytes a template, and its text.
@@ -45,8 +48,8 @@ class LogTemplateDetector:
     false_alarms_per_series_per_week : how often a template may alarm without cause
     warm_up_hours   : time from a service's first line until anything alarms
     signature_label : which label of a series is the signature
-    count, errors, values : names of features: lines; lines of high severity (those that are there are added);
-                      distinct parameter values over a long window. A panel of one feature needs no names
+    count, errors, values : names of features: lines, the first that is there; lines of high severity, all
+                      that are there; distinct parameter values of a step or a longer window, the first
     lines_min       : fewer lines (of a surge; a third of it for errors) are never an alarm
     ratio_min       : a surge or mix has at least this many times the lines expected
     values_max      : parameters with more distinct values are not watched
@@ -60,9 +63,9 @@ class LogTemplateDetector:
         false_alarms_per_series_per_week: float = 0.1,
         warm_up_hours: float = 24.0,
         signature_label: int = -1,
-        count: str = "count",
+        count: Sequence[str] = ("count", "total", "lines", "events"),
         errors: Sequence[str] = ("errors", "error", "fatal", "critical"),
-        values: str = "values",
+        values: Sequence[str] = ("values", "distinct parameters"),
         lines_min: int = 10,
         ratio_min: float = 2.0,
         values_max: int = 20,
@@ -77,7 +80,7 @@ class LogTemplateDetector:
                 f"got {warm_up_hours}, {lines_min}, {ratio_min} and {values_max}"
             )
         self.signature_label = signature_label
-        self.count, self.errors, self.values = count, tuple(errors), values
+        self.count, self.errors, self.values = _names(count), _names(errors), _names(values)
         self.settings = LogSettings(
             rate=false_alarms_per_series_per_week,
             warm_up_ms=warm_up_hours * HOUR_MS,
@@ -148,3 +151,7 @@ class LogTemplateDetector:
                 f"got {state.get('detector')!r} {state.get('version')!r}; learn anew with `fit`"
             )
         self._memory = LogMemory.restored(self.signature_label, state["memory"])
+
+
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)

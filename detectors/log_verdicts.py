@@ -6,6 +6,7 @@ import numpy as np
 
 from detectors.detector import INFO, PAGE, TICKET, Verdicts
 from detectors.log_memory import LogMemory
+from detectors.log_rates import Episodes
 from detectors.log_step import KINDS, MIX, NEW, SURGE, VALUE, VANISHED, LogFeatures, LogStep
 from models.arrays import Numbers, Rows
 
@@ -27,7 +28,8 @@ def write(
         columns = known[slot == number]
         if not len(columns):
             continue
-        kind, column = int(step.kind[number]), _foremost(columns, step.counts, step, memory)
+        kind = int(step.kind[number])
+        column = _spokesman(memory.episodes, number, columns, step.counts, step, memory)
         verdicts.kind[row, column] = KINDS[kind]
         verdicts.alarm[row, column] = step.alarm[number]
         verdicts.direction[row, column] = -1 if kind == VANISHED else 1
@@ -45,10 +47,11 @@ def write(
                 before = memory.members.value[step.member[column]]
                 verdicts.expected[row, column, features.values] = before
                 verdicts.contributions[row, column, features.values] = step.values[column] - before
-    for service, (tail, alarm, surprise) in step.mixes.items():
-        column = _foremost(np.flatnonzero(step.service == service), step.errors, step, memory)
+    for service, (tail, surprise) in step.mixes.items():
+        columns = np.flatnonzero((step.service == service) & (step.member >= 0))
+        column = _spokesman(memory.mixes, service, columns, step.errors, step, memory)
         if not verdicts.kind[row, column]:
-            _tell(verdicts, row, column, MIX, tail, alarm, PAGE if tail < alpha * PAGING_TAILS else TICKET)
+            _tell(verdicts, row, column, MIX, tail, True, PAGE if tail < alpha * PAGING_TAILS else TICKET)
             for place in features.errors:
                 verdicts.contributions[row, column, place] = surprise / len(features.errors)
 
@@ -63,8 +66,18 @@ def _tell(
     verdicts.severity[row, column] = severity
 
 
-def _foremost(columns: Rows, amounts: Numbers, step: LogStep, memory: LogMemory) -> int:
-    """The series among `columns` that has most now, or else had most before, or else came first."""
+def _spokesman(
+    episodes: Episodes, number: int, columns: Rows, amounts: Numbers, step: LogStep, memory: LogMemory
+) -> int:
+    """The series among `columns` at which an episode is told, the same one from its beginning to its end.
+
+    At first it is the one that has most now, or else had most before, or else came first.
+    """
     member = step.member[columns]
-    lines = np.where(member >= 0, memory.members.lines[member], -1.0)
-    return int(columns[np.lexsort((member, -lines, -amounts[columns]))[0]])
+    told = np.flatnonzero(member == episodes.told[number] - 1.0)
+    if len(told):
+        return int(columns[told[0]])
+    first = np.lexsort((member, -memory.members.lines[member], -amounts[columns]))[0]
+    if episodes.kind[number]:
+        episodes.told[number] = member[first] + 1.0
+    return int(columns[first])

@@ -34,6 +34,9 @@ NODE_COUNT_MAX = 50_000
 """Signatures and generalisations of them that are held, about 2 kB each; all new ones beyond are one
 template."""
 
+WORD_COUNT_MAX = 100
+"""Words of a signature that are looked at, since memory grows by each."""
+
 _OPEN = 0
 """The word at a place that is a parameter."""
 
@@ -106,7 +109,7 @@ class TemplateMiner:
         """The node of a new signature."""
         if len(self._nodes) >= NODE_COUNT_MAX:
             return self._node(())
-        words = _PARAMETER.sub(WILDCARD, signature).split()
+        words = _PARAMETER.sub(WILDCARD, signature).split()[:WORD_COUNT_MAX]
         known = self._words
         for word in words:
             if word not in known:

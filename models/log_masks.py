@@ -44,9 +44,8 @@ def _mask(needs: str, pattern: str, replacement: str = _M) -> _Mask:
 
 _DOMAINS = "com|net|org|edu|gov|mil|info|biz|io|dev|local|localdomain|internal|lan|[a-z]{2}"
 _PACKAGES = r"com\.|org\.|net\.|edu\.|gov\.|io\.|java\.|javax\."
-_UNITS = (
-    "[kKMGTP]i?[Bb]|[Bb]ytes?|B|sec(?:s|onds?)?|[mun]?s|msecs?|min(?:s|utes?)?|h(?:ours?|rs?)?|d(?:ays?)?|%"
-)
+_SIZES = "[kKMGTP]i?[Bb]|[Bb]ytes?|B"
+_UNITS = f"{_SIZES}|sec(?:s|onds?)?|[mun]?s|msecs?|min(?:s|utes?)?|h(?:ours?|rs?)?|d(?:ays?)?|%"
 _TELLING_KEYS = (
     "msg|message|event|err|error|level|lvl|severity|action|op|operation|method|type|reason|status|state"
 )
@@ -91,6 +90,8 @@ _MASKS = (
     ),
     _mask('":', rf'"(?!(?:{_TELLING_KEYS})")([\w.\-◆]+)": ?"[^"\n]*"', r'"\1": "◆"'),
     _mask(" user ", r"\b(for|by|as|invalid|unknown) user [\w\-@$◆]+(?:\.[\w\-@$◆]+)*", r"\1 user ◆"),
+    # 1301 bytes (1.27 KB) is one size told twice, or once where it is small.
+    _mask("(◆", rf"(?<=◆)((?: ?(?:{_SIZES}))?) \(◆ ?(?:{_SIZES})\)", r"\1"),
     _mask("◆", rf"[<~]?◆(?: ?(?:{_UNITS})|[CF])(?![\w◆])"),
     _mask("◆", r"◆(?:[ ,;|]+◆)+(?!\w)"),
     _mask("◆", r"(?<!\S)(?=\S*◆)(\S++)(?: \1)+(?!\S)", r"\1"),

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import drain_catalog
-from models.drain import VALUES_MIN, TemplateMiner
+from models.drain import VALUES_MIN, WORD_COUNT_MAX, TemplateMiner
 from models.drain_catalog import Review, TemplateCatalog, common_text, read_reviews, template_id
 
 USERS = ["ann", "bob", "cid", "dot", "eve", "fay", "gus", "hal"]
@@ -56,6 +56,11 @@ def test_a_message_without_a_word_in_common_is_not_merged():
 def test_two_parameters_are_found_one_after_the_other():
     lines = [f"copy of {user} to {host} ended" for user in USERS for host in USERS]
     assert len(set(groups(lines).values())) == 1
+
+
+def test_messages_are_told_by_their_first_words():
+    long = " ".join(["word"] * WORD_COUNT_MAX)
+    assert len(set(groups([f"{long} and this", f"{long} or that, at length"]).values())) == 1
 
 
 def test_keys_before_a_mask_are_no_parameter():
@@ -134,7 +139,9 @@ def test_a_restart_anywhere_changes_nothing(cut, users):
 
 def test_reviews_name_ignore_and_merge_and_survive_a_restart():
     catalog = TemplateCatalog()
-    catalog.observe(["disk full", "disk almost full", "all is well"], np.array([5, 1, 9]), np.ones(3, np.int64))
+    catalog.observe(
+        ["disk full", "disk almost full", "all is well"], np.array([5, 1, 9]), np.ones(3, np.int64)
+    )
     table = list(csv.DictReader(io.StringIO(catalog.to_csv())))
     assert [row["text"] for row in table] == ["all is well", "disk full", "disk almost full"]
     table[0]["ignored"], table[1]["name"], table[2]["merge_into"] = "true", "Disk", table[1]["id"]
@@ -166,7 +173,9 @@ def test_reviews_of_what_does_not_exist_are_refused():
 def test_signatures_beyond_the_limit_are_one_template(monkeypatch):
     monkeypatch.setattr(drain_catalog, "SIGNATURE_COUNT_MAX", 2)
     catalog = TemplateCatalog()
-    catalog.observe(["one thing", "another thing entirely", "third", "fourth"], np.array([1, 2, 3, 4]), np.arange(4))
+    catalog.observe(
+        ["one thing", "another thing entirely", "third", "fourth"], np.array([1, 2, 3, 4]), np.arange(4)
+    )
     catalog.observe(["fifth", "one thing"], np.array([5, 6]), np.arange(2))
     assert {t.text: t.count for t in catalog.templates()} == {
         "one thing": 7,

@@ -17,6 +17,8 @@ def signature(line):
     [
         ("took 12.5ms for 3 of 10 KB", "took <*> for <*> of <*>"),
         ("lifetime <1 sec", "lifetime <*>"),
+        ("1301 bytes (1.27 KB) sent, 434 bytes received", "<*> sent, <*> received"),
+        ("sent 3 parts (of 7) in 5 s", "sent <*> parts (of <*>) in <*>"),
         ("iar 003a90fc dear 0x00b360e8", "iar <*> dear <*>"),
         ("from 10.0.0.1:8080 to fe80::1", "from <*> to <*>"),
         ("mac 00:1b:44:11:3a:b7 up", "mac <*> up"),

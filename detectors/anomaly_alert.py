@@ -3,7 +3,8 @@
 Guarantees:
 - One alert for each series while its anomaly lasts, whatever the steps between say; another joins it only if
   the anomaly becomes more severe. Those of severity `info` are for the record, and page nobody.
-- It ends once `keep_steps` steps in a row were judged and found normal, or the series is no longer judged.
+- It ends once `keep_steps` steps in a row have passed in which the series was not found anomalous, be it
+  that it was normal or that nothing could be said of it any more.
 - The book is a function of the steps it was given: no clock, no randomness. `load(state())` goes on exactly
   as the original would, also through JSON.
 """
@@ -74,7 +75,7 @@ class Naming:
 class AnomalyBook:
     """All live anomalies of one detector.
 
-    keep_steps : normal steps in a row that end an anomaly
+    keep_steps : steps in a row without it that end an anomaly
     """
 
     def __init__(self, naming: Naming, *, keep_steps: int = KEEP_STEPS) -> None:
@@ -115,8 +116,6 @@ class AnomalyBook:
         moved = []
         for key, live in list(self._live.items()):
             row = place.get(key[0])
-            if row is not None and math.isnan(verdicts.tail[0, row]):
-                continue  # not judged: neither normal nor not
             live.calm = 0 if row is not None and alarm[row] else live.calm + 1
             if live.calm >= self._keep_steps:
                 del self._live[key]

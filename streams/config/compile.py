@@ -8,19 +8,23 @@ from glob import glob
 from pathlib import Path as FilePath
 
 from detectors.slo import Maintenance
+from streams.config.addition import Addition
 from streams.config.columns import Columns
 from streams.config.load import read_text
 from streams.config.models import Config, Source
 from streams.config.values import milliseconds
+from streams.config.watches import watches_of
 from streams.decode.batch import Field, Kind, Layout
 from streams.decode.registry import make_decoder
 from streams.documents.problems import ConfigError, Findings
 from streams.documents.tree import Document
 from streams.expression import compile_expression, quote_column
+from streams.log_templates.compile import log_plans
 from streams.openslo.indicator import Use
 from streams.openslo.read import Library, read_objects
 from streams.openslo.resolve import Context, Resolved, resolve_slos
 from streams.plan import Count, Measure, Plan, Rollup, SourcePlan, Sum
+from streams.security.compile import entity_plans
 
 
 def compile_plan(config: Config) -> Plan:
@@ -42,13 +46,19 @@ def build_plan(config: Config, findings: Findings) -> Plan | None:
             read_objects(str(path), text, library, findings)
     resolved = resolve_slos(library, _context(config), findings)
     _find_shared_topics(config, findings)
+    additions = (entity_plans(config, findings), log_plans(config, findings))
     sources = {}
     for name, source in config.sources.items():
         mine = [one for one in resolved if one.slo.source == name]
-        sources[name] = _source_plan(name, source, mine, config, config.document, findings)
+        mine_too = [by_source[name] for by_source in additions if name in by_source]
+        sources[name] = _source_plan(name, source, mine, mine_too, config, findings)
+    watches = (
+        *watches_of(config, findings),
+        *(watch for by_source in additions for added in by_source.values() for watch in added.watches),
+    )
     if len(findings.problems) > before:
         return None
-    return Plan(config.app, sources, tuple(one.slo for one in resolved))
+    return Plan(config.app, sources, tuple(one.slo for one in resolved), watches)
 
 
 def _find_shared_topics(config: Config, findings: Findings) -> None:
@@ -112,15 +122,19 @@ def _source_plan(
     name: str,
     source: Source,
     resolved: Sequence[Resolved],
+    additions: Sequence[Addition],
     config: Config,
-    document: Document,
     findings: Findings,
 ) -> SourcePlan:
+    document = config.document
     columns = Columns(source)
     for use in _uses(name, source, document):
         columns.add(use)
     for one in resolved:
         for use in one.uses:
+            columns.add(use)
+    for addition in additions:
+        for use in addition.uses:
             columns.add(use)
     layout = _layout(source, columns.settle(findings))
     try:
@@ -134,12 +148,17 @@ def _source_plan(
         topic=source.topic,
         format=source.format,
         layout=layout,
-        rollups=(_own_rollup(name, source), *(one.rollup for one in resolved)),
+        rollups=(
+            _own_rollup(name, source),
+            *(one.rollup for one in resolved),
+            *(rollup for addition in additions for rollup in addition.rollups),
+        ),
         lateness_ms=milliseconds(source.lateness),
         future_ms=milliseconds(source.future),
         idle_ms=milliseconds(source.idle),
         series_count_max=config.limits.series,
         exemplar=source.trace_id,
+        derived=tuple(derived for addition in additions for derived in addition.derived),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic import Field as Key
 
+from streams.config.detectors import Detectors
 from streams.config.values import (
     Addresses,
     Condition,
@@ -325,6 +326,15 @@ class Web(Model):
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 
+class Models(Model):
+    """Trained models of detectors.
+
+    url : of the registry, a folder relative to the configuration or any address that fsspec knows
+    """
+
+    url: str | None = None
+
+
 class Config(Model):
     """A whole configuration. `slos` are OpenSLO files, relative to this file, with wildcards."""
 
@@ -334,6 +344,8 @@ class Config(Model):
     limits: Limits = Limits()
     slos: Texts = ()
     alerting: Alerting = Alerting()
+    detectors: Detectors = Detectors()
+    models: Models = Models()
     maintenance: tuple[MaintenanceEntry, ...] = ()
     sinks: Sinks = Sinks()
     web: Web = Web()

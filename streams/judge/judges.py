@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from detectors.alert import Alert, Transition
-from detectors.anomaly_alert import AnomalyBook, EvidenceOf, Naming
+from detectors.anomaly_alert import KEEP_STEPS, AnomalyBook, EvidenceOf, Naming
 from detectors.detector import Adopting, Detector, Panel, SeriesName
 from detectors.labels import Label
 from detectors.recalibration import Factors, factors_of, recalibrated
@@ -38,6 +38,9 @@ from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block
 from streams.window.rollup_window import RollupWindow
 
 logger = logging.getLogger(__name__)
+
+KEEP_MS = 180_000
+"""An anomaly ends after so long without it, at least; steps may be as short as a bucket."""
 
 WEEK_MS = 7 * 86_400_000
 
@@ -294,7 +297,8 @@ def _watcher(watch: Watch, window: RollupWindow) -> Watcher:
     features = feature_names(window.rollup, watch)
     told = repr((watch.detector, sorted(watch.settings.items()), watch.step_ms, features, window.rollup.by))
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-    return Watcher(watch, digest, make(watch.detector, **watch.settings), AnomalyBook(naming))
+    book = AnomalyBook(naming, keep_steps=max(KEEP_STEPS, KEEP_MS // watch.step_ms))
+    return Watcher(watch, digest, make(watch.detector, **watch.settings), book)
 
 
 def _alarm_tail(watch: Watch) -> float:

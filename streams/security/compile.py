@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from streams.config.addition import Addition
 from streams.config.models import Config
 from streams.documents.problems import Findings, nearest
-from streams.security.rollups import EntityPlan, entity_plan
+from streams.security.rollups import entity_plan
 
 
-def entity_plans(config: Config, findings: Findings) -> dict[str, EntityPlan]:
+def entity_plans(config: Config, findings: Findings) -> dict[str, Addition]:
     """What the entries add, by source; mistakes go to `findings`."""
-    found: dict[str, EntityPlan] = {}
+    found: dict[str, Addition] = {}
     document = config.document
     for index, entry in enumerate(config.detectors.security):
         path = ("detectors", "security", index)

@@ -7,8 +7,8 @@ shown of a step are the measures by name, and the distinct columns, which have t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from streams.config.addition import Addition
 from streams.config.values import milliseconds
 from streams.documents.tree import Document, Path
 from streams.expression import Expression, compile_expression, quote_column
@@ -38,23 +38,9 @@ _REFUSED_LOGIN = "[400, 403, 422]"
 """How applications refuse credentials, apart from 401."""
 
 
-@dataclass(frozen=True, slots=True)
-class EntityPlan:
-    """What an entry adds to its source.
-
-    derived : columns to make before rollups count, in this order
-    uses    : the columns it reads, with their places
-    """
-
-    derived: tuple[Derived, ...]
-    rollups: tuple[Rollup, ...]
-    watches: tuple[Watch, ...]
-    uses: tuple[Use, ...]
-
-
 def entity_plan(
     entry: SecurityEntry, source: str, format: str, where: Expression | None, document: Document, path: Path
-) -> EntityPlan:
+) -> Addition:
     """The rollups of an entry.
 
     where : the source's own condition, which an entity's requests fulfil too
@@ -98,7 +84,7 @@ def entity_plan(
             )
         )
     watches = tuple(_watch(rollup, entry) for rollup in rollups)
-    return EntityPlan(
+    return Addition(
         tuple(derived), tuple(rollups), watches, _uses(entry, columns, conditions, document, path)
     )
 

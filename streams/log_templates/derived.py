@@ -1,0 +1,46 @@
+"""Columns made of log messages: what sort of line it is, and what it says beside that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.arrays import EpochMs
+from streams.decode.batch import Column, Strings
+from streams.log_templates.signatures import SignatureColumn, parameters
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """The signature of a message: its words, with what varies masked."""
+
+    name: str
+    column: str
+    _made: SignatureColumn = field(default_factory=SignatureColumn, repr=False, compare=False)
+
+    def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
+        """Strings [E]; missing where there is no message."""
+        messages = columns.get(self.column)
+        return self._made.derive(messages) if isinstance(messages, Strings) else _missing(len(time_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The words of a message that its signature masks."""
+
+    name: str
+    column: str
+    signature: str
+
+    def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
+        """Strings [E]; missing where there is no message."""
+        messages, signatures = columns.get(self.column), columns.get(self.signature)
+        if not isinstance(messages, Strings) or not isinstance(signatures, Strings):
+            return _missing(len(time_ms))
+        return parameters(messages, signatures)
+
+
+def _missing(length: int) -> Strings:
+    return Strings(np.full(length, -1, np.int32), ())

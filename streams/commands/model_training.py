@@ -53,6 +53,12 @@ def train(
     memory: Annotated[
         float, typer.Option(min=0.25, metavar="GIB", help="Memory that training may take.")
     ] = 4.0,
+    if_drifted: Annotated[
+        bool,
+        typer.Option(
+            "--if-drifted", help="Only if features differ from those of the champion, for a schedule."
+        ),
+    ] = False,
     keep: Annotated[
         int | None,
         typer.Option(min=1, metavar="N", help="Delete older versions; those with a role stay."),
@@ -65,7 +71,8 @@ def train(
     """Train a detector on a table, in a process of its own, and store it with its backtest.
 
     The backtest learns from the first steps and judges the last ones as they come; the model that is stored
-    has learnt from all. It judges nothing until it is promoted. The SLIs of a replay are such a table.
+    has learnt from all. It judges nothing until it is promoted. The SLIs of a replay are such a table. With
+    --if-drifted a schedule may run it each night: it trains only once the features have shifted.
 
     **Example**
 
@@ -75,7 +82,8 @@ def train(
     """
     from detectors.registry import DetectorError, make
     from models.training import Trainer
-    from streams.commands.model_tables import manifest_json, show_manifest
+    from streams.commands.model_tables import drift_json, manifest_json, show_drift, show_manifest
+    from streams.modelling.compare import drift_of_champion
     from streams.modelling.train import train_model
 
     wanted = settings_of(setting)
@@ -86,6 +94,18 @@ def train(
     known = labels_of(labels)
     panel = panel_of(file, time, by, column)
     store = opened(registry, app, config).registry
+    model = name or _plain_name(detector)
+    with failures():
+        drift = drift_of_champion(store, model, panel) if if_drifted else None
+    if drift and not drift.retrain:
+        if as_json:
+            typer.echo(json.dumps({"trained": False, "drift": drift_json(drift)}, indent=2))
+        else:
+            show_drift(drift)
+        tell(f"Not trained: the features are those that the champion of {model} learnt from")
+        return
+    for reason in drift.reasons if drift else ():
+        tell(f"Training anew: {reason}")
     with failures(), progress_bar("steps") as bars:
         bar = bars.add_task("Testing and training", total=3)
         with Trainer(timeout_s=timeout, memory_bytes_max=int(memory * 2**30)) as trainer:
@@ -93,7 +113,7 @@ def train(
                 store,
                 trainer,
                 panel,
-                name=name or _plain_name(detector),
+                name=model,
                 detector=detector,
                 settings=wanted,
                 holdout=holdout,

@@ -10,12 +10,13 @@ from detectors.fitting import restored, run_backtest
 from detectors.labels import Label
 from detectors.shadow import Shadow
 from models.backtest import Backtest
+from models.feature_drift import Drift, drift_of
 from models.manifest import Manifest
 from models.model_error import ModelError, ModelMissingError
 from models.promotion import Decision, Gate, decide
 from models.registry import Registry
 
-__all__ = ["DEFAULT_RATE", "Trial", "compare_models", "detector_of", "try_promotion"]
+__all__ = ["DEFAULT_RATE", "Trial", "compare_models", "detector_of", "drift_of_champion", "try_promotion"]
 
 DEFAULT_RATE = 0.1
 """False alarms per series and week that are asked for where a model's settings do not say."""
@@ -49,6 +50,14 @@ def detector_of(registry: Registry, name: str, version: str, trusted: Collection
     """
     stored = registry.load(name, version)
     return restored(stored.manifest.detector, stored.manifest.settings, stored.state, trusted=trusted)
+
+
+def drift_of_champion(registry: Registry, name: str, panel: Panel) -> Drift | None:
+    """How the features differ from those the champion learnt from; None where there is no champion."""
+    version = registry.pointer(name, "champion").version
+    if version is None:
+        return None
+    return drift_of(registry.manifest(name, version).sample, panel.features, panel.values)
 
 
 def compare_models(

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from detectors.labels import Label
 from streams.cli import app
@@ -146,6 +145,20 @@ def test_drift_is_shown(folder: Path) -> None:
     assert drift["retrain"]
     assert drift["features"]["rate"]["psi"] > 0.25
     assert "Train it again" in run("show", "traffic", "latest", "--data", moved, "--by", "service").stdout
+
+
+def test_drift_triggers_training(folder: Path) -> None:
+    week, same = table(folder / "week.csv"), table(folder / "same.csv", spikes=(1,))
+    moved = table(folder / "moved.csv", shift=30)
+    assert "Stored" in train(week, "--if-drifted", "--holdout", "0").stderr
+    run("promote", "traffic", "latest", "--force", "--data", week, "--by", "service", *TRUST)
+    calm = train(same, "--if-drifted", "--json")
+    assert "Not trained" in calm.stderr
+    assert json.loads(calm.stdout)["trained"] is False
+    assert len(answer("list")) == 1
+    anew = train(moved, "--if-drifted")
+    assert "Training anew: feature rate has shifted" in anew.stderr
+    assert len(answer("list")) == 2
 
 
 def test_old_versions_are_deleted_when_asked(folder: Path) -> None:

@@ -31,7 +31,7 @@ def place_origins(length: int, horizon: int, need: int) -> Rows:
     last = length - horizon
     if last - first < 3:
         last = max(length - 1, first)
-    stride = max(1, min(horizon // 4, max(1, (last - first) // 8)))
+    stride = max(1, min(horizon, (last - first) // (ORIGINS_MAX - 1)))
     count = min(ORIGINS_MAX, (last - first) // stride + 1)
     found = last - stride * np.arange(count)[::-1]
     origins: Rows = np.append(found[found < length], length).astype(np.int64)
@@ -51,28 +51,35 @@ def losses(forecasts: Numbers, actual: Numbers) -> Numbers:
     return found
 
 
-def weights_of(loss: Numbers) -> Numbers:
-    """Return weights [..., M] that sum to 1, from errors [..., M]."""
+def soft_weights(loss: Numbers, fall: float) -> Numbers:
+    """Return weights [..., M] that sum to 1, by errors [..., M]: 1/e where one is 1/fall larger."""
     best = loss.min(axis=-1, keepdims=True)
     relative = np.where(best > 0, loss / np.where(best > 0, best, 1.0), 1.0 + np.minimum(loss, 1.0) * 1e9)
-    found: Numbers = np.exp(-FALL * (relative - 1))
+    found: Numbers = np.exp(-fall * (relative - 1))
     found /= found.sum(axis=-1, keepdims=True)
     return found
 
 
-def combine(forecasts: Numbers, actual: Numbers) -> tuple[Numbers, Numbers]:
+def honest_weights(loss: Numbers, origins: Rows, horizon: int, fall: float) -> tuple[Numbers, Numbers]:
+    """Return the weights [M] by errors [M, O] at all origins, and those [O, M] that judge each origin.
+
+    An origin's own error does not count there, nor those of neighbours less than a horizon away: they saw the
+    same values.
+    """
+    apart = np.abs(origins[:, None] - origins[None, :]) >= horizon
+    judged: Numbers = np.full((len(origins), len(loss)), 1 / len(loss))
+    enough = apart.any(axis=0)
+    judged[enough] = soft_weights((loss @ apart[:, enough]).T, fall)
+    return soft_weights(loss.sum(axis=1), fall), judged
+
+
+def combine(forecasts: Numbers, actual: Numbers, origins: Rows) -> tuple[Numbers, Numbers]:
     """Return the weights [M] from all origins and the averaged backtest [O, H].
 
-    forecasts : Numbers [M, O, H]; actual : Numbers [O, H], NaN where nothing was measured
+    forecasts : Numbers [M, O, H]; actual : Numbers [O, H], NaN where nothing was measured; origins : Rows [O]
     """
-    loss = losses(forecasts, actual)
-    total = loss.sum(axis=1)
-    if forecasts.shape[1] < 3:
-        equal = np.full(len(forecasts), 1 / len(forecasts))
-        weights = weights_of(total) if loss.any() else equal
-        return weights, np.einsum("moh,m->oh", forecasts, equal)
-    others = weights_of((total[:, None] - loss).T)
-    return weights_of(total), np.einsum("moh,om->oh", forecasts, others)
+    weights, judged = honest_weights(losses(forecasts, actual), origins, actual.shape[1], FALL)
+    return weights, np.einsum("moh,om->oh", forecasts, judged)
 
 
 def has_truth(actual: Numbers) -> Mask:

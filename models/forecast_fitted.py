@@ -137,7 +137,7 @@ def fit(history: History, horizon: int, levels: tuple[float, ...]) -> Fitted:
     origins, actual = origins[np.append(with_truth, True)], actual[with_truth]
     found = fit_members(filled, ~np.isnan(history.measured), actual, origins, steps, seasons)
     forecasts = np.stack([bounded(forecast[:-1], lowest, highest) for _, forecast in found.values()])
-    weights, averaged = combine(forecasts, actual)
+    weights, averaged = combine(forecasts, actual, origins[:-1])
     averaged = bounded(averaged, lowest, highest)
     kept = weights >= WORTH * weights.max()
     names = [name for name, keep in zip(found, kept, strict=True) if keep]

@@ -36,7 +36,7 @@ GRID_STEPS_MAX = 10_000_000
 MAGNITUDE_MAX = 1e100
 """Larger values overflow when squared."""
 
-SPIKE_DEVIATIONS = 12.0
+SPIKE_DEVIATIONS = 25.0
 """A lone value this many typical deviations from the same place of neighbouring seasons is a spike."""
 
 

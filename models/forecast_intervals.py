@@ -22,13 +22,17 @@ from scipy import stats
 from models.arrays import Numbers, Rows
 from models.forecast_result import GRID
 
-WIDENING = 0.5
-"""Scores are widened by 1 + WIDENING / √(independent scores): weights and scales were chosen on them, too."""
+WIDENING = 0.15
+"""The quantile p is widened by 1 + WIDENING (2p - 1)² / √(independent scores): they gave the sizes, too."""
+
+CENTRE, TAILS = 0.88, 0.15
+"""The quantile p is scaled by CENTRE + TAILS (2p - 1)⁴: how large errors are today is itself uncertain, which
+makes tails heavier, and the middle narrower, than scores of known size have them."""
 
 PLACE_PRIOR = 8.0
 """So many errors of usual size are added to those at each place of the season."""
 
-TAIL_PRIOR = 10.0
+TAIL_PRIOR = 6.0
 """So many independent scores a t distribution counts as, against those that were measured."""
 
 T_QUANTILES: Numbers = stats.t.ppf(GRID, 4)
@@ -111,7 +115,8 @@ def score_quantiles(scores: Numbers, independent: float) -> Numbers:
     mean = float(folded.mean())
     share = independent / (independent + TAIL_PRIOR)
     mixed = share * measured + (1 - share) * mean * T_QUANTILES
-    mixed = mixed * (1 + WIDENING / np.sqrt(max(independent, 1.0)))
+    away = (2 * GRID - 1) ** 2
+    mixed *= (1 + WIDENING * away / np.sqrt(max(independent, 1.0))) * (CENTRE + TAILS * away**2)
     mixed = np.where(GRID < 0.5, np.minimum(mixed, 0.0), np.maximum(mixed, 0.0))
     found: Numbers = np.maximum.accumulate(np.where(GRID == 0.5, 0.0, mixed))
     return found

@@ -16,6 +16,7 @@ import numpy as np
 
 from models.arrays import Mask, Numbers, Rows
 from models.forecast_regression import (
+    HALF_LIFE_STEPS,
     Features,
     Layout,
     Regression,
@@ -27,8 +28,11 @@ from models.forecast_regression import (
 )
 from models.forecast_smoothing import Smoothing, fit_smoothing
 
-SEASONAL_RIDGE = 1e-3
-MOMENTUM_RIDGE = 0.1
+SEASONAL_RIDGE = 0.03
+MOMENTUM_RIDGE = 1.0
+HALF_LIFE_SEASONS = 20
+"""Age at which a training row of the seasonal regression counts half, if that is longer than usual."""
+
 MOMENTUM_STEPS_MAX = 30
 """The momentum regression looks at no more steps ahead: its training rows grow with them."""
 
@@ -189,22 +193,23 @@ def fit_members(
     logs = log_scale(history)
     scales = [LEVELS] if logs is None else [LEVELS, logs]
     length = int(origins[0])
-    layouts: list[tuple[str, Layout | None, Features, float, float]] = []
+    layouts: list[tuple[str, Layout | None, Features, dict[str, float]]] = []
     if seasons:
         second = seasons[1] if len(seasons) > 1 else None
         layout = seasonal_layout(len(history), horizon, seasons[0], second)
-        layouts.append(("seasonal regression", layout, seasonal_features, SEASONAL_RIDGE, 0.0))
+        half_life = max(HALF_LIFE_STEPS, HALF_LIFE_SEASONS * seasons[0])
+        learning = {"ridge": SEASONAL_RIDGE, "fall": 0.3, "half_life": half_life}
+        layouts.append(("seasonal regression", layout, seasonal_features, learning))
     if horizon <= MOMENTUM_STEPS_MAX:
         layout = momentum_layout(len(history), horizon, seasons)
-        layouts.append(("momentum regression", layout, momentum_features, MOMENTUM_RIDGE, 0.5))
+        learning = {"ridge": MOMENTUM_RIDGE, "fall": 0.5, "half_life": HALF_LIFE_STEPS}
+        layouts.append(("momentum regression", layout, momentum_features, learning))
     for scale in scales:
         scaled = scale.forward(history)
-        for name, layout, features, ridge, fall in layouts:
+        for name, layout, features, learning in layouts:
             if layout is None or layout.window > length:
                 continue
-            model, backtest = fit_regression(
-                scaled, measured, origins, horizon, layout, features, ridge=ridge, fall=fall
-            )
+            model, backtest = fit_regression(scaled, measured, origins, horizon, layout, features, **learning)
             members[name + scale.name] = (RegressionMember(model, scale), scale.back(backtest))
     scale = scales[-1]
     filters, backtest = fit_smoothing(

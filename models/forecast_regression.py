@@ -25,6 +25,12 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from models.arrays import Mask, Numbers, Rows
 
+PRIOR_WINDOWS = 5.0
+"""Windows' worth of evidence for the naive forecast: what keeps coefficients small in a short history."""
+
+HALF_LIFE_STEPS = 250
+"""Age at which a training row counts half, where a season is not a better measure."""
+
 ROWS_MAX = 24_000
 """Training rows (windows × steps ahead); longer histories are thinned evenly."""
 
@@ -167,6 +173,7 @@ def fit_regression(
     *,
     ridge: float,
     fall: float,
+    half_life: float,
 ) -> tuple[Regression, Numbers]:
     """Fit at every origin by what was known there.
 
@@ -175,6 +182,7 @@ def fit_regression(
     origins : Rows [O], rising; the history before row `origins[o]` is known there
     ridge : penalty as a share of each feature's own power
     fall : weight of a step ahead j is j ** -fall
+    half_life : age in steps at which a training row counts half
 
     Returns the regression of the last origin, and the forecasts [O, H] of all.
     """
@@ -194,7 +202,8 @@ def fit_regression(
         columns, naive = features(sliding_window_view(history, window)[first], layout)
         target_rows = first[:, None] + window + np.arange(block)[None, :]
         targets = history[target_rows] - naive
-        weights = measured[target_rows] * np.arange(1, block + 1, dtype=np.float64) ** -fall
+        weights = measured[target_rows] * 0.5 ** ((len(history) - target_rows) / half_life)
+        weights *= np.arange(1, block + 1, dtype=np.float64) ** -fall
         weighted = columns * weights[:, :, None]
         squares = np.cumsum(weighted.transpose(0, 2, 1) @ columns, axis=0)
         products = np.cumsum(np.einsum("njp,nj->np", weighted, targets), axis=0)
@@ -202,7 +211,8 @@ def fit_regression(
         known = np.searchsorted(first + window + block, origins, side="right") - 1
         squares, products = squares[np.maximum(known, 0)], products[np.maximum(known, 0)]
         power = np.einsum("opp->op", squares)
-        penalty = ridge * power + 1e-3 * power.mean(axis=1, keepdims=True) + 1e-12
+        prior = (ridge + PRIOR_WINDOWS / np.maximum(known + 1, 1))[:, None]
+        penalty = prior * power + 1e-3 * power.mean(axis=1, keepdims=True) + 1e-12
         coefficients = np.linalg.solve(
             squares + penalty[:, :, None] * np.eye(power.shape[1]), products[:, :, None]
         )[:, :, 0]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.arrays import Numbers, Rows
+from models.forecast_combine import honest_weights
 
 SHARPNESS = 100.0
 """A column whose backtest error is 1 % above the best has 1/e of its weight."""
@@ -184,10 +185,8 @@ def fit_smoothing(
         forecasts[row] = filters.columns_ahead(horizon)
         at = origin
     missed = np.abs(forecasts[:-1] - actual[:, :, None])
-    loss = np.nanmean(missed, axis=1).mean(axis=0) if len(actual) else np.ones(forecasts.shape[2])
-    best = loss.min()
-    weights = np.exp(-SHARPNESS * (loss / best - 1)) if best > 0 else (loss == best).astype(np.float64)
-    weights /= weights.sum()
-    averaged = forecasts @ weights
+    loss = np.where(np.isnan(missed), 0.0, missed).sum(axis=1).T
+    weights, judged = honest_weights(loss, origins[:-1], horizon, SHARPNESS)
+    averaged = np.einsum("ohg,og->oh", forecasts, np.concatenate([judged, weights[None, :]]))
     filters.keep(weights)
     return filters, averaged

@@ -1,0 +1,241 @@
+"""What has been learnt of many services' signals, an array for each thing, a row for each service.
+
+One call judges all services of a step; a row never depends on another, so services may come and go.
+
+Axes: T steps, S services, F signals (as many directions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.tail import GumbelTail
+from models.arrays import Mask, Numbers, Rows
+from models.forest import Forest
+from models.joint import Joint, along_directions, mean_distance
+from models.joint_scale import Scale, follow_level, in_spreads
+
+LEVEL_STEPS = 1440.0
+"""The level follows a part in so many steps: of minutes, a day's worth."""
+
+LEVEL_PULL_MAX = 2.0
+"""Spreads of a distance that pull the level: a step of 20 spreads is still far out ten days later."""
+
+FAST, SLOW = 0.5, 0.05
+"""Weights of a new step in the two averages whose mean is judged: one for bursts of a few steps, one for what
+lasts, which is odder than any of its steps."""
+
+FOREST_TREES = 64
+FOREST_ROWS_MAX = 100_000
+"""Rows that the forest is grown from, evenly taken from all services' histories."""
+
+ORDINARY = 0.5
+"""Score of a forest for a row that is neither odd nor central."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """Learnt constants, then what changes with every step.
+
+    center, spread, mean      : Numbers [S, F], see `Scale` and `Joint`
+    directions                : Numbers [S, F, F]
+    leading                   : Rows [S]
+    location, scale           : Numbers [S], of the tail
+    block_steps               : Rows [S]
+    level                     : Numbers [S, F], followed, in spreads
+    fast, slow                : Numbers [S], averages of the oddness
+    lasting                   : Mask [S], whether an anomaly lasts
+    quiet                     : Rows [S], normal steps in a row while it does
+    """
+
+    center: Numbers
+    spread: Numbers
+    mean: Numbers
+    directions: Numbers
+    leading: Rows
+    location: Numbers
+    scale: Numbers
+    block_steps: Rows
+    level: Numbers
+    fast: Numbers
+    slow: Numbers
+    lasting: Mask
+    quiet: Rows
+
+    def __len__(self) -> int:
+        return len(self.center)
+
+    @classmethod
+    def empty(cls, signals: int) -> Self:
+        """A bank of no service."""
+        flat, square = np.zeros((0, signals)), np.zeros((0, signals, signals))
+        none, count = np.zeros(0), np.zeros(0, np.int64)
+        return cls(
+            flat, flat, flat, square, count, none, none, count, flat, none, none,
+            np.zeros(0, np.bool_), count,
+        )  # fmt: skip
+
+    def rows(self, chosen: Rows) -> Self:
+        """Services by position, in that order."""
+        return replace(self, **{name: column[chosen] for name, column in self.arrays().items()})
+
+    def with_rows(self, chosen: Rows, other: Bank) -> Self:
+        """Services by position replaced by those of another bank, which may lie just behind the last."""
+        grown = max(len(self), int(chosen.max(initial=-1)) + 1) - len(self)
+        columns = {}
+        for name, column in self.arrays().items():
+            padding = np.zeros((grown, *column.shape[1:]), column.dtype)
+            columns[name] = np.concatenate([column, padding])
+            columns[name][chosen] = getattr(other, name)
+        return replace(self, **columns)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The columns by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """The bank whose `arrays` these are.
+
+        Raises ValueError where a column is missing or has another length or dtype.
+        """
+        empty = cls.empty(0)
+        missing = [name for name in empty.arrays() if name not in arrays]
+        if missing:
+            raise ValueError(f"no column {missing[0]!r} among {', '.join(sorted(arrays)) or 'none'}")
+        columns = {name: np.array(arrays[name], kind.dtype) for name, kind in empty.arrays().items()}
+        count, signals = columns["center"].shape if columns["center"].ndim == 2 else (-1, -1)
+        for name, kind in empty.arrays().items():
+            shape = (count, *([signals] * (kind.ndim - 1)))
+            if columns[name].shape != shape:
+                raise ValueError(f"column {name!r} of shape {shape} expected, got {columns[name].shape}")
+        return cls(**columns)
+
+
+class Measured(NamedTuple):
+    """What is seen of some steps of all services of a bank.
+
+    expected : Numbers [T, S, F], in the signals' units
+    offsets : Numbers [T, S, F], from what was expected, in spreads; 0 where a signal is missing
+    along   : Numbers [T, S, F], along the directions
+    oddness : Numbers [T, S], NaN where no signal was seen
+    raised  : Numbers [T, S], factor by which the forest raised the mean distance to the oddness
+    """
+
+    expected: Numbers
+    offsets: Numbers
+    along: Numbers
+    oddness: Numbers
+    raised: Numbers
+
+
+def measure(values: Numbers, bank: Bank, forest: Forest | None) -> tuple[Measured, Bank]:
+    """Measure values : Numbers [T, S, F] against the levels before each step, and follow them."""
+    distances = in_spreads(values, bank.center, bank.spread)
+    levels, level = follow_level(distances, bank.level, steps=LEVEL_STEPS, pull_max=LEVEL_PULL_MAX)
+    usual = levels + bank.mean
+    seen = np.isfinite(values).any(axis=-1)
+    offsets = np.where(np.isfinite(distances), distances - usual, 0.0)
+    along = along_directions(offsets, bank.directions)
+    raised = forest_factor(along, forest)
+    oddness = np.where(seen, mean_distance(along) * raised, np.nan)
+    expected = bank.center + bank.spread * usual
+    return Measured(expected, offsets, along, oddness, raised), replace(bank, level=level)
+
+
+def forest_factor(along: Numbers, forest: Forest | None) -> Numbers:
+    """Factor Numbers [T, S] about 1, larger where the distances combine oddly; 1 without a forest."""
+    if forest is None:
+        return np.ones(along.shape[:-1])
+    scores = forest.score(np.abs(along).reshape(-1, along.shape[-1]))
+    factor: Numbers = np.exp(scores - ORDINARY).reshape(along.shape[:-1])
+    return factor
+
+
+def smooth(oddness: Numbers, bank: Bank) -> tuple[Numbers, Bank]:
+    """The score that is judged, Numbers [T, S]: the mean of a fast and a slow average of the oddness.
+
+    NaN, where nothing was seen, stays, and leaves the averages as they are.
+    """
+    fast, slow = bank.fast, bank.slow
+    scores = np.full(oddness.shape, np.nan)
+    for step, row in enumerate(oddness):
+        seen = np.isfinite(row)
+        fast = np.where(seen, fast + FAST * (row - fast), fast)
+        slow = np.where(seen, slow + SLOW * (row - slow), slow)
+        scores[step] = np.where(seen, (fast + slow) / 2.0, np.nan)
+    return scores, replace(bank, fast=fast, slow=slow)
+
+
+def hold_alarms(scores: Numbers, bank: Bank, threshold: Numbers, *, quiet_steps: int) -> tuple[Mask, Bank]:
+    """Where an anomaly lasts: from a score above the threshold until scores have been low for a while.
+
+    An anomaly begins above `threshold` and ends once `quiet_steps` scores in a row lay below half of that, or
+    below the largest score that is usual in so many steps if that is more. Alarms are its steps above, Mask
+    [T, S].
+
+    threshold : Numbers [S]
+    """
+    low = np.minimum(np.maximum(threshold / 2.0, bank.location**2), threshold)
+    lasting, quiet = bank.lasting, bank.quiet
+    alarms = np.zeros(scores.shape, np.bool_)
+    for step, row in enumerate(scores):
+        seen = np.isfinite(row)
+        lasting = lasting | (seen & (row > threshold))
+        quiet = np.where(seen, np.where(row > low, 0, quiet + 1), quiet)
+        lasting = lasting & (quiet < quiet_steps)
+        alarms[step] = lasting & seen & (row > low)
+    return alarms, replace(bank, lasting=lasting, quiet=np.where(lasting, quiet, 0))
+
+
+def learn_places(values: Numbers) -> tuple[Bank, Numbers]:
+    """A bank of one service but for its tail, and its distances along the directions.
+
+    values : Numbers [T, F], steps at which something was seen
+
+    Returns the bank after the last step and Numbers [T, F].
+    """
+    scale = Scale.fit(values)
+    distances = in_spreads(values, scale.center, scale.spread)
+    levels, level = follow_level(
+        distances, np.zeros(values.shape[1]), steps=LEVEL_STEPS, pull_max=LEVEL_PULL_MAX
+    )
+    left = np.where(np.isfinite(distances), distances - levels, 0.0)
+    joint = Joint.fit(left)
+    along = along_directions((left - joint.mean)[:, None], joint.directions[None])[:, 0]
+    one, none = np.ones(1), np.zeros(1, np.int64)
+    bank = Bank(
+        scale.center[None], scale.spread[None], joint.mean[None], joint.directions[None],
+        np.array([joint.leading]), one, one, none + 1, level[None], one, one,
+        np.zeros(1, np.bool_), none,
+    )  # fmt: skip
+    return bank, along
+
+
+def learn_tail(bank: Bank, along: Numbers, forest: Forest | None) -> Bank:
+    """The bank of one service with the tail of its history's scores.
+
+    along : Numbers [T, F], as `learn_places` gives it
+    """
+    oddness = mean_distance(along) * forest_factor(along, forest)
+    start = replace(bank, fast=oddness[:1], slow=oddness[:1])
+    scores, bank = smooth(oddness[:, None], start)
+    tail = GumbelTail.fit(scores[:, 0])
+    return replace(
+        bank,
+        location=np.array([tail.location]),
+        scale=np.array([tail.scale]),
+        block_steps=np.array([tail.block_steps]),
+    )
+
+
+def grow_forest(along: list[Numbers], *, seed: int) -> Forest:
+    """A forest of all services' distances along their directions, each Numbers [T, F]."""
+    rows = np.abs(np.concatenate(along))
+    taken = np.linspace(0, len(rows) - 1, min(len(rows), FOREST_ROWS_MAX)).astype(np.int64)
+    return Forest.fit(rows[taken], trees=FOREST_TREES, seed=seed)

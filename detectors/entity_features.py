@@ -21,6 +21,9 @@ ORDINARY_REQUESTS = 4.0
 
 MINUTE_SECONDS = 60.0
 
+AMOUNT_HIGH = 7.0
+"""Logarithm of a thousand a minute."""
+
 SIGNS = ("path sign 0", "path sign 1", "path sign 2", "path sign 3")
 """Sums over requests of +1 or -1 by a hash of the path; their squares estimate how concentrated paths are."""
 
@@ -79,11 +82,13 @@ class Feature:
 
     name   : as explanations call it
     counts : the counts that it comes from, which share what it contributes
+    high   : what it may reach, from 0, if something is wrong
     """
 
     name: str
     counts: tuple[str, ...]
     values: Callable[[EntityCounts], Numbers | None]
+    high: float = 1.0
 
 
 def _amount(name: str) -> Feature:
@@ -91,7 +96,7 @@ def _amount(name: str) -> Feature:
         found = counts.of(name)
         return None if found is None else np.log1p(np.maximum(found, 0.0))
 
-    return Feature(f"{name} a minute" if name == REQUESTS else name, (name,), values)
+    return Feature(f"{name} a minute" if name == REQUESTS else name, (name,), values, AMOUNT_HIGH)
 
 
 def _share(name: str) -> Feature:
@@ -169,12 +174,12 @@ FEATURES: tuple[Feature, ...] = (
     *(_share(name) for name in SHARES),
     Feature("share of other methods", ("get", "post"), _other_methods),
     Feature("distinct paths a request", ("distinct path",), _variety),
-    Feature("path entropy", ("distinct path",), path_entropy),
-    Feature("bytes a minute", ("bytes",), _bytes),
-    Feature("bytes a request", ("bytes",), _bytes_each),
-    Feature("busy seconds", ("distinct second",), _pulse),
-    Feature("regularity", (REQUESTS,), _rhythm),
-    Feature("time since first seen", (REQUESTS,), _newness),
+    Feature("path entropy", ("distinct path",), path_entropy, 10.0),
+    Feature("bytes a minute", ("bytes",), _bytes, 20.0),
+    Feature("bytes a request", ("bytes",), _bytes_each, 16.0),
+    Feature("busy seconds", ("distinct second",), _pulse, 1.5),
+    Feature("regularity", (REQUESTS,), _rhythm, 4.0),
+    Feature("time since first seen", (REQUESTS,), _newness, 7.0),
     Feature("share at night", (REQUESTS,), _night),
 )
 

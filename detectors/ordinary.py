@@ -32,6 +32,12 @@ GROWTH = 2.0
 
 REGROW_MS = 6 * 3_600_000
 
+MARRED_SHARE = 0.1
+MARRED_FEATURES = 0.25
+"""So many rows beside the sample's are marred: ordinary ones of which such a share of the features is drawn
+anew from all that they may reach. No tree could split by what has always been the same, so none would notice it
+change."""
+
 TAIL_SHARE = 0.05
 """Share of the scores that the tail is fitted to."""
 
@@ -39,13 +45,15 @@ TAIL_SHARE = 0.05
 class Ordinary:
     """Rows of ordinary entities and what was learnt from them.
 
+    highs       : Numbers [K], what each feature may reach, from 0
     trees, seed : of the forest
     """
 
-    def __init__(self, features: int, *, trees: int, seed: int) -> None:
+    def __init__(self, highs: Numbers, *, trees: int, seed: int) -> None:
         self.trees = trees
         self.seed = seed
-        self.rows: Numbers = np.zeros((0, features))
+        self._highs = highs
+        self.rows: Numbers = np.zeros((0, len(highs)))
         self.seen = 0
         self.forest: Forest | None = None
         self._grown_rows = 0
@@ -78,12 +86,22 @@ class Ordinary:
             self._grow(now_ms)
 
     def _grow(self, now_ms: int) -> None:
-        self.forest = Forest.fit(self.rows, trees=self.trees, seed=self.seed)
+        self.forest = Forest.fit(
+            np.concatenate([self.rows, self._marred()]), trees=self.trees, seed=self.seed
+        )
         self._grown_rows, self._grown_ms = len(self.rows), now_ms
         scores = self.forest.score(self.rows)
         self._threshold = float(np.quantile(scores, 1 - TAIL_SHARE))
         beyond = scores[scores > self._threshold] - self._threshold
         self._scale = float(beyond.mean()) if len(beyond) else 0.0
+
+    def _marred(self) -> Numbers:
+        """Numbers [M, K], rows of the sample with some features drawn anew; missing ones stay missing."""
+        random = np.random.default_rng([self.seed, self.seen])
+        count = -(-len(self.rows) // round(1 / MARRED_SHARE))
+        rows = self.rows[random.integers(0, len(self.rows), count)]
+        drawn = random.random(rows.shape) * self._highs
+        return np.where((random.random(rows.shape) < MARRED_FEATURES) & ~np.isnan(rows), drawn, rows)
 
     def tail(self, rows: Numbers) -> Numbers:
         """Probability that an ordinary row is as odd : Numbers [N] of Numbers [N, K]; NaN until learnt."""

@@ -54,6 +54,8 @@ OTHER = "__other__"
 
 UNUSUAL = "unusual"
 
+_HIGHS = np.array([feature.high for feature in FEATURES])
+
 
 @dataclass(slots=True)
 class _Step:
@@ -128,7 +130,7 @@ class SecurityDetector:
         self._features: tuple[str, ...] = ()
         self._names: tuple[str, ...] = ()
         settings = self._settings
-        self._ordinary = Ordinary(len(FEATURES), trees=settings["trees"], seed=settings["seed"])
+        self._ordinary = Ordinary(_HIGHS, trees=settings["trees"], seed=settings["seed"])
         self._learnt_ms = 0
 
     def fit(self, panel: Panel) -> Self:
@@ -272,7 +274,7 @@ class SecurityDetector:
         if ordinary.forest is not None and "bytes" in counts:
             column = [feature.name for feature in FEATURES].index("bytes a minute")
             usual_bytes = float(np.expm1(np.quantile(ordinary.rows[:, column], 0.999)))
-        return Surroundings(share, usual_bytes)
+        return Surroundings(share, int(np.count_nonzero(memory.span[:, 0])), usual_bytes)
 
     def _write(self, verdicts: Verdicts, number: int, step: _Step) -> None:
         rows, names = step.rows, self._names

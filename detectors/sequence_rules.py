@@ -27,7 +27,14 @@ USUAL_TIMES = 4.0
 """So many times the share that is usual elsewhere is not usual any more."""
 
 SHARE_MAX = 0.6
-"""However much goes wrong elsewhere, a larger share than this is never taken for usual."""
+"""However much goes wrong elsewhere, a larger share than this is usual only in a crowd."""
+
+CROWD = 10
+CROWD_SHARE = 0.2
+"""So many entities, and such a share of those active, make a crowd: something broke for all of them."""
+
+NEW_MS = 600_000
+"""Since when an entity is known that is new; an attack from many addresses comes from new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +81,23 @@ class Surroundings:
 
     share  : share of requests with some count over the last ten minutes, by the count's name and for each
              entity
+    active : entities seen in the last ten minutes
     usual_bytes : bytes that one of a thousand entity-minutes exceeds; infinite until that is known
     """
 
     share: Callable[[str], Numbers]
+    active: int
     usual_bytes: float = np.inf
 
     def expected(self, name: str, requests: Numbers) -> Numbers:
         """Numbers [N], above how many of so many requests a count is not usual any more."""
         return np.minimum(USUAL_TIMES * self.share(name), SHARE_MAX) * requests
+
+    def alone(self, hit: Mask, counts: EntityCounts) -> Mask:
+        """`hit` without entities known for long, if so many do the same that the cause is elsewhere."""
+        known = hit & (counts.now_ms - counts.first_ms >= NEW_MS)
+        crowd = np.count_nonzero(known)
+        return hit & ~known if crowd >= max(CROWD, CROWD_SHARE * self.active) else hit
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +164,7 @@ def _logins(read: _Reader, usual: Surroundings, bounds: Bounds) -> list[Finding]
     # one user that fails in every step would be counted as often; several in one step are several
     many = (users >= bounds.users) & (read.peaks("distinct failed_user") >= 2) & (2 * users >= failed)
     unusual = failed > usual.expected("failed_logins", requests)
-    fails = (failed >= bounds.failed) & unusual
+    fails = usual.alone((failed >= bounds.failed) & unusual, read.counts)
     fast = (users_now >= 2 * bounds.users) & (failed_now <= 1.5 * users_now)
     spread = _spread(read, usual, bounds)
     stuffing = many & fails & fast | spread
@@ -199,7 +214,7 @@ def _spread(read: _Reader, usual: Surroundings, bounds: Bounds) -> Mask:
     """Clients that fail a few times each, many at once, and are new: one attack from many addresses."""
     failed, requests = read.span("failed_logins"), read.span("requests")
     counts = read.counts
-    new = counts.now_ms - counts.first_ms < 600_000
+    new = counts.now_ms - counts.first_ms < NEW_MS
     few = (failed >= 2) & (failed <= bounds.failed) & (2 * failed >= requests)
     few &= failed > usual.expected("failed_logins", requests)
     suspects: Mask = few & new
@@ -237,6 +252,7 @@ def _scanner(read: _Reader, usual: Surroundings, bounds: Bounds) -> Finding:
             parts.append(f"{probes_span[row]:.0f} requests that look for holes within 10 minutes")
         return "; ".join(parts)
 
+    now, slow = usual.alone(now, read.counts), usual.alone(slow, read.counts)
     strength = np.maximum.reduce(
         [
             np.where(now, missed / bounds.missed, 0),
@@ -268,7 +284,7 @@ def _rate_limit(read: _Reader, usual: Surroundings, bounds: Bounds) -> Finding:
     """Whoever is told to slow down (429) and goes on."""
     requests, limited = read.span("requests"), read.span("429")
     hit = (limited >= bounds.limited) & (limited >= bounds.limited_share * requests)
-    hit &= limited > usual.expected("429", requests)
+    hit = usual.alone(hit & (limited > usual.expected("429", requests)), read.counts)
 
     def reason(row: int) -> str:
         return (

@@ -9,7 +9,7 @@ import numpy as np
 
 from detectors.detector import SeriesName
 from detectors.log_rates import Episodes, LogRates, Members, ServiceRates
-from detectors.log_slots import LogSlots
+from detectors.log_slots import LogSlots, signature_of
 from detectors.tail_excess import TailExcess
 from models.arrays import Counts, EpochMs, Mask, Rows
 from models.drain_catalog import Review, TemplateCatalog
@@ -54,7 +54,7 @@ class LogMemory:
 
         Returns the slots that are new, Rows [N].
         """
-        signatures = [name[self.label] for name in series]
+        signatures = [signature_of(name, self.label) for name in series]
         nothing = np.zeros(len(series), np.int64)
         self.catalog.observe(signatures, nothing, nothing + time_ms)
         new = self.slots.add(series, self.catalog, self._merge)
@@ -63,7 +63,7 @@ class LogMemory:
 
     def count_lines(self, series: Sequence[SeriesName], lines: Counts, times_ms: EpochMs) -> None:
         """Lines Counts [S] of series, the last of each at EpochMs [S], into the catalogue."""
-        self.catalog.observe([name[self.label] for name in series], lines, times_ms)
+        self.catalog.observe([signature_of(name, self.label) for name in series], lines, times_ms)
 
     def review(self, reviews: Iterable[Review]) -> None:
         """Take decisions about templates over; raises ValueError for an id of no template."""

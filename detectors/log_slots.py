@@ -20,6 +20,18 @@ Merge: TypeAlias = Callable[[int, int], None]
 """Called with two slots, older and newer, that are one from now on."""
 
 
+def signature_of(name: SeriesName, label: int) -> str:
+    """The signature among a series' labels; a series without labels has the empty one.
+
+    Raises ValueError where there are labels, but not this one.
+    """
+    if not name:
+        return ""
+    if not -len(name) <= label < len(name):
+        raise ValueError(f"signature_label={label} names no label of {name!r}; the first is 0, the last -1")
+    return name[label]
+
+
 class LogSlots:
     """Members, slots and services by number, all in the order in which they came."""
 
@@ -51,7 +63,7 @@ class LogSlots:
         """Make members of series whose signatures the catalogue knows; returns the slots that are new."""
         for name in series:
             self._member_of[name] = len(self._member_of)
-            self.signatures.append(name[self._label])
+            self.signatures.append(signature_of(name, self._label))
         added = [
             self._service_of.setdefault(name, len(self._service_of)) for name in map(self._service, series)
         ]
@@ -84,7 +96,7 @@ class LogSlots:
         return new
 
     def _service(self, name: SeriesName) -> SeriesName:
-        place = self._label % len(name)
+        place = self._label % max(len(name), 1)
         return name[:place] + name[place + 1 :]
 
     def state(self) -> dict[str, Any]:
@@ -101,7 +113,7 @@ class LogSlots:
         slots = cls(label)
         for name in map(tuple, state["names"]):
             slots._member_of[name] = len(slots._member_of)
-            slots.signatures.append(name[label])
+            slots.signatures.append(signature_of(name, label))
             slots._service_of.setdefault(slots._service(name), len(slots._service_of))
         slots.member_service = slots.services(list(slots._member_of))
         slots.member_slot = np.array(state["member_slot"], np.int64)

@@ -37,6 +37,9 @@ HEARD_MIN = 20.0
 LONGER_SILENCE = 2.0
 """A silence that is no longer than this many times an earlier one is not odd."""
 
+LINES_MAX = 1e12
+"""Lines of a step that are counted; there are no more."""
+
 HALF = 0.5
 """Estimates of distinct values that differ by less are the same number."""
 
@@ -90,6 +93,11 @@ class LogFeatures:
         )
 
 
+def lines_of(values: Numbers) -> Numbers:
+    """Numbers of any shape as counts: what is missing, infinite or below 0 is none."""
+    return np.where((values > 0) & (values < np.inf), np.minimum(values, LINES_MAX), 0.0)
+
+
 @dataclass(slots=True)
 class LogStep:
     """What came in one step, and what `judge` says about it.
@@ -124,12 +132,12 @@ class LogStep:
     @classmethod
     def of(cls, time_ms: int, values: Numbers, features: LogFeatures, member: Rows, service: Rows) -> LogStep:
         """From Numbers [S, F]; counts below 0 are none."""
-        counts = np.maximum(np.nan_to_num(values[:, features.count], posinf=0.0), 0.0)
+        counts = lines_of(values[:, features.count])
         distinct = np.nan if features.values is None else values[:, features.values]
         return cls(
             time_ms=time_ms,
             counts=counts,
-            errors=np.maximum(np.nan_to_num(values[:, list(features.errors)], posinf=0.0), 0.0).sum(axis=1),
+            errors=lines_of(values[:, list(features.errors)]).sum(axis=1),
             values=np.where(counts > 0, distinct, np.nan),
             member=member,
             service=service,

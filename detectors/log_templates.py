@@ -34,7 +34,7 @@ import numpy as np
 
 from detectors.detector import Panel, State, Verdicts
 from detectors.log_memory import LogMemory
-from detectors.log_step import HOUR_MS, LogFeatures, LogSettings, LogStep, judge, learn
+from detectors.log_step import HOUR_MS, LogFeatures, LogSettings, LogStep, judge, learn, lines_of
 from detectors.log_verdicts import write
 from models.drain_catalog import Review, TemplateCatalog
 
@@ -132,7 +132,7 @@ class LogTemplateDetector:
         return verdicts
 
     def _count_lines(self, panel: Panel, features: LogFeatures) -> None:
-        counts = np.maximum(np.nan_to_num(panel.values[:, :, features.count], posinf=0.0), 0.0)
+        counts = lines_of(panel.values[:, :, features.count])
         seen = np.flatnonzero(counts.any(axis=0))
         last = len(panel) - 1 - (counts[::-1, seen] > 0).argmax(axis=0)
         series = [panel.series[column] for column in seen]

@@ -22,6 +22,9 @@ WILDCARD = "<*>"
 LINE_LENGTH_MAX = 2_000
 """Characters of a line that are looked at; templates are told by how a line begins."""
 
+SIGNATURE_LENGTH_MAX = 500
+"""Characters of a signature that are kept, since it is the name of a series."""
+
 KNOWN_COUNT_MAX = 50_000
 """Shapes whose signature is remembered; about 15 MB. Beyond that the memory starts afresh."""
 
@@ -90,6 +93,7 @@ _MASKS = (
     ),
     _mask('":', rf'"(?!(?:{_TELLING_KEYS})")([\w.\-◆]+)": ?"[^"\n]*"', r'"\1": "◆"'),
     _mask(" user ", r"\b(for|by|as|invalid|unknown) user [\w\-@$◆]+(?:\.[\w\-@$◆]+)*", r"\1 user ◆"),
+    _mask(" from ◆", r"\bfor [\w\-@$]+(?:\.[\w\-@$]+)* from (?=◆)", "for ◆ from "),
     # 1301 bytes (1.27 KB) is one size told twice, or once where it is small.
     _mask("(◆", rf"(?<=◆)((?: ?(?:{_SIZES}))?) \(◆ ?(?:{_SIZES})\)", r"\1"),
     _mask("◆", rf"[<~]?◆(?: ?(?:{_UNITS})|[CF])(?![\w◆])"),
@@ -105,10 +109,14 @@ _BLANKS = re.compile(rb" {2,}")
 
 def first_line(text: str) -> str:
     """What is looked at of a message: its first line that is not blank, cut between words if too long."""
-    line = text.lstrip().partition("\n")[0]
-    if len(line) <= LINE_LENGTH_MAX:
+    return _cut(text.lstrip().partition("\n")[0], LINE_LENGTH_MAX)
+
+
+def _cut(line: str, length_max: int) -> str:
+    """The line, cut between words where it is too long, and anywhere where it has but one."""
+    if len(line) <= length_max:
         return line
-    cut = line[:LINE_LENGTH_MAX]
+    cut = line[:length_max]
     return cut.rpartition(" ")[0] or cut
 
 
@@ -141,7 +149,7 @@ def _masked(shapes: Sequence[str]) -> list[str]:
             changed = mask.pattern.sub(mask.replacement, "\n".join([lines[row] for row in rows])).split("\n")
             for row, line in zip(rows, changed, strict=True):
                 lines[row] = line
-    return [line.replace(_M, WILDCARD) for line in lines]
+    return [_cut(line.replace(_M, WILDCARD), SIGNATURE_LENGTH_MAX) for line in lines]
 
 
 class LogMasks:

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models import log_masks
-from models.log_masks import LINE_LENGTH_MAX, LogMasks
+from models.log_masks import LINE_LENGTH_MAX, SIGNATURE_LENGTH_MAX, LogMasks
 
 
 def signature(line):
@@ -38,6 +38,7 @@ def signature(line):
         ('level=info msg="Started server" port=80', 'level=info msg="Started server" port=<*>'),
         ('{"event": "login", "user": "ann", "n": 3}', '{"event": "login", "user": "<*>", "n": <*>}'),
         ("Failed login for invalid user ann from", "Failed login for invalid user <*> from"),
+        ("Accepted key for root from 10.0.0.1", "Accepted key for <*> from <*>"),
         ("user deleted", "user deleted"),
         ("jk2_init() found child 6725", "jk<*>_init() found child <*>"),
         ("connection () at 5", "connection (<*>) at <*>"),
@@ -53,10 +54,11 @@ def test_masks_what_varies_and_keeps_what_the_program_wrote(line, expected):
     assert signature(line) == expected
 
 
-def test_cuts_long_lines_between_words():
+def test_cuts_long_lines_and_long_signatures_between_words():
     line = "word " * LINE_LENGTH_MAX
     assert signature(line) == signature(line[:LINE_LENGTH_MAX])
-    assert len(signature("é" * 3 * LINE_LENGTH_MAX)) == LINE_LENGTH_MAX
+    assert signature(line) == ("word " * (SIGNATURE_LENGTH_MAX // 5)).strip()
+    assert len(signature("é" * 3 * LINE_LENGTH_MAX)) == SIGNATURE_LENGTH_MAX
 
 
 WORDS = """user for session opened by failed from port at jk2_init() error: Foo.bar com.example.Service

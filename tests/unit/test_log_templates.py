@@ -285,3 +285,31 @@ def test_features_are_found_by_their_usual_names():
         judge = detector()
         judge.update(Panel(times, SERIES, (name,), counts[:, :, None]))
         assert sum(template.count for template in judge.catalog.templates()) == counts.sum()
+
+
+def test_series_without_labels_are_one_template_and_labels_that_are_missing_are_refused():
+    times = START + MINUTE * np.arange(1, 301)
+    values = np.random.default_rng(0).poisson(5.0, 300).astype(float)
+    values[250:] = 80
+    verdicts = detector().update(Panel.of_series(times, values))
+    assert alarms(verdicts) == [(250, 0, "surge")]
+    with pytest.raises(ValueError, match="signature_label=2"):
+        LogTemplateDetector(signature_label=2).update(panel(ordinary(5)))
+
+
+@given(
+    st.lists(
+        st.sampled_from([np.nan, np.inf, -np.inf, -5.0, 0.0, 0.5, 3.0, 1e9, 1e300]), min_size=1, max_size=40
+    ),
+    st.integers(0, 3),
+)
+@settings(max_examples=25, deadline=None)
+def test_no_numbers_break_it(values, warm_up_hours):
+    times = START + MINUTE * np.arange(1, 81)
+    repeated = np.resize(np.array(values), (80, 2, 1))
+    judge = LogTemplateDetector(warm_up_hours=warm_up_hours)
+    with np.errstate(all="raise", under="ignore"):
+        verdicts = judge.update(Panel(times, (("a", "x <*>"), ("a", "y <*>")), ("count",), repeated))
+    assert not (verdicts.tail < 0).any()
+    assert not (verdicts.tail > 1).any()
+    assert np.isfinite(verdicts.contributions).all()

@@ -30,12 +30,17 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from models.arrays import Numbers  # noqa: E402
-from models.capacity import PATH_COUNT, PathForecast  # noqa: E402
+from models.capacity import PathForecast  # noqa: E402
+from models.level_shift import STEPS_MIN  # noqa: E402
 from models.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far  # noqa: E402
 from models.reliability import brier_score, brier_skill, reliability_table  # noqa: E402
 from models.rolling_origin import backtest, crossing_cases, place_origins, season_steps  # noqa: E402
 from streams.forecasting.full_forecast import make_forecast  # noqa: E402
+from streams.forecasting.keeper import ForecastKeeper  # noqa: E402
+from streams.forecasting.level_memory import LevelMemory  # noqa: E402
+from streams.forecasting.resource import SeriesKey  # noqa: E402
 from streams.forecasting.series_file import Series, SeriesError, read_series, read_table  # noqa: E402
+from streams.forecasting.task import ForecastTask  # noqa: E402
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -193,6 +198,18 @@ def recent_highs(past: Numbers, horizon: int) -> Numbers:
     return highs[np.isfinite(highs)]
 
 
+def worker_paths(series: Series, origin: int, steps: int, seed: int) -> Numbers:
+    """Return the paths that a worker's planner would have, which knows its forecast of a few steps ago."""
+    memory, keeper = LevelMemory(), ForecastKeeper(models_max=0)
+    for end in (origin - STEPS_MIN, origin):
+        starts = series.even_starts[:end]
+        task = ForecastTask(
+            SeriesKey("quota"), starts, (series.values[:end],), series.step_ms, steps + STEPS_MIN, seed=seed
+        )
+        made = memory.moved(task, keeper.run(task))
+    return made.columns[0].paths[:, :steps].astype(np.float64)
+
+
 def quota_cases(series: Series, origin_count: int, seed: int) -> Cases:
     """Return cases of "will this day's sum exceed the quota", at origins spread over days and hours."""
     cases, day = Cases(), QuotaPeriod("day")
@@ -214,8 +231,7 @@ def quota_cases(series: Series, origin_count: int, seed: int) -> Cases:
         recent = days[-STRETCHES:]
         if len(recent) < 7:
             continue
-        made = make_forecast(past, series.even_starts[:origin], series.step_ms, steps, seed=seed).forecast
-        paths = made.paths(PATH_COUNT)
+        paths = worker_paths(series, origin, steps, seed)
         for quota in np.unique(np.quantile(recent, LEVELS)).tolist():
             if used > quota:
                 continue

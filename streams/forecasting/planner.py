@@ -18,10 +18,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from detectors.capacity_reading import CapacityReading
+from streams.forecasting.level_memory import LevelMemory
 from streams.forecasting.pool import Finished
 from streams.forecasting.readings import reading_of
 from streams.forecasting.resource import History, Present, Resource, SeriesKey
@@ -57,12 +58,14 @@ class _Entry:
 
     asked_ms : when it was last given to the pool
     seen_ms  : when the caller last named it
+    level    : of quotas, what was forecast before
     """
 
     made: ForecastMade | None = None
     asked_ms: int | None = None
     seen_ms: int = 0
     pending: bool = False
+    level: LevelMemory = field(default_factory=LevelMemory)
 
 
 class CapacityPlanner:
@@ -154,7 +157,8 @@ class CapacityPlanner:
             entry.pending = False
             made = self._made(finished)
             if made is not None:
-                entry.made = made
+                kind = self.resources[made.key.resource].kind
+                entry.made = entry.level.moved(finished.task, made) if kind == "quota" else made
                 renewed.append(finished.task.key)
         return renewed
 

@@ -89,7 +89,7 @@ def _gauge(resource: Resource, made: ForecastMade | None, present: Present, at_m
         current_limit=limit,
     )
     return _answered(
-        resource, present, made, crossing, used_ratio=used, evidence=said, horizon_ms=steps * made.step_ms
+        resource, present, made, crossing, used_ratio=used, evidence=said, horizon_ms=resource.horizon_ms
     )
 
 
@@ -157,7 +157,7 @@ def _budget(resource: Resource, made: ForecastMade | None, present: Present, at_
         used_ratio=1.0 - outlook.remaining,
         period=period,
         evidence={"target": resource.target, "remaining_ratio": outlook.remaining},
-        horizon_ms=steps * made.step_ms,
+        horizon_ms=ahead_ms,
     )
 
 

@@ -1,0 +1,72 @@
+"""When what came is beyond all that was forecast: a load that has doubled will mostly stay so for hours.
+
+A model that learns from weeks takes hours to believe that today is another day, and is sure of itself
+meanwhile. So each new forecast is compared with one of a few steps ago: if what came since lies outside
+nearly all of its paths, the part of the departure that the new one has not taken up goes on for a while.
+
+Axes: n paths, H steps ahead, K steps that have passed since the earlier forecast.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.arrays import Numbers
+
+STEPS_MIN = 3
+"""Fewer steps are a spike."""
+
+OUTSIDE = 0.01
+"""Share of the earlier paths at either end beyond which what came is no chance."""
+
+RATIO_MIN = 1.1
+"""Smaller departures are not worth more than the model's own adaptation."""
+
+RATIO_MAX = 4.0
+
+PERSISTENCE = (0.4, 1.0)
+"""How much of a departure goes on (as a power of its ratio), evenly spread over the paths."""
+
+LIFETIME_MS = 86_400_000
+"""Mean time until it is over, which it is at any time with the same chance. So of tomorrow nobody is sure."""
+
+
+def shift_ratio(earlier: Numbers, seen: Numbers, *, adapted: float = 1.0) -> float:
+    """The ratio to what was forecast that is not taken up yet; 1 where what came was no surprise.
+
+    earlier : Numbers [n, K], paths of the steps that have passed, not below zero
+    seen    : Numbers [K], what came in them; NaN is left out
+    adapted : ratio of the new forecast of the future to the earlier one: what is taken up already
+
+    >>> calm = np.full((100, 3), 10.0) + np.arange(100)[:, None] / 100
+    >>> shift_ratio(calm, np.array([20.0, 21.0, 22.0]), adapted=1.5) > 1.3
+    True
+    >>> shift_ratio(calm, np.array([10.0, 11.0, 10.0]))
+    1.0
+    """
+    known = np.isfinite(seen)
+    if known.sum() < STEPS_MIN:
+        return 1.0
+    sums, came = earlier[:, known].sum(axis=1), float(seen[known].sum())
+    below = float((sums < came).mean())
+    usual = float(np.median(sums))
+    if OUTSIDE <= below <= 1 - OUTSIDE or usual <= 0 or came <= 0 or not adapted > 0:
+        return 1.0
+    ratio = came / usual
+    if max(ratio, 1 / ratio) < RATIO_MIN:
+        return 1.0
+    rest = ratio / adapted
+    rest = max(rest, 1.0) if ratio > 1 else min(rest, 1.0)
+    return float(np.clip(rest, 1 / RATIO_MAX, RATIO_MAX))
+
+
+def shifted_paths(paths: Numbers, ratio: float, *, step_ms: int, seed: int = 0) -> Numbers:
+    """Paths on the moved level: Numbers [n, H], each with its own share of the departure, and its own end."""
+    if ratio == 1.0:
+        return paths
+    random = np.random.default_rng(seed)
+    power = random.uniform(*PERSISTENCE, size=(len(paths), 1))
+    ends = random.exponential(LIFETIME_MS / step_ms, size=(len(paths), 1))
+    lasts = np.arange(paths.shape[1]) < ends
+    moved: Numbers = np.where(lasts, paths * ratio**power, paths)
+    return moved

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -92,8 +93,17 @@ class AnomalyBook:
         """The firing alerts, ordered by fingerprint."""
         return sorted((live.alert for live in self._live.values()), key=lambda alert: alert.fingerprint)
 
-    def step(self, panel: Panel, verdicts: Verdicts, evidence_of: EvidenceOf) -> list[Transition]:
-        """Take in the verdicts of a panel of one step; returns what changed."""
+    def step(
+        self,
+        panel: Panel,
+        verdicts: Verdicts,
+        evidence_of: EvidenceOf,
+        reasons: Mapping[SeriesName, Sequence[str]] = MappingProxyType({}),
+    ) -> list[Transition]:
+        """Take in the verdicts of a panel of one step; returns what changed.
+
+        reasons : why a series was flagged, in words, where the detector has some
+        """
         assert len(panel) == 1
         at_ms = int(panel.times[0])
         alarm = verdicts.alarm[0] & (verdicts.severity[0] >= INFO)
@@ -102,7 +112,8 @@ class AnomalyBook:
             series, severity = panel.series[row], int(verdicts.severity[0, row])
             if any((series, worse) in self._live for worse in range(severity, len(SEVERITIES))):
                 continue
-            alert = self._begin(at_ms, panel, verdicts, row, evidence_of(series))
+            told = reasons.get(series, ())
+            alert = self._begin(at_ms, panel, verdicts, row, evidence_of(series), told)
             self._live[series, severity] = _Live(alert)
             moved.append(Transition(at_ms, "inactive", alert))
         return moved
@@ -124,12 +135,20 @@ class AnomalyBook:
         return moved
 
     def _begin(
-        self, at_ms: int, panel: Panel, verdicts: Verdicts, row: int, evidence: Mapping[str, Any]
+        self,
+        at_ms: int,
+        panel: Panel,
+        verdicts: Verdicts,
+        row: int,
+        evidence: Mapping[str, Any],
+        reasons: Sequence[str],
     ) -> Alert:
         series = panel.series[row]
         kind, severity = str(verdicts.kind[0, row]), SEVERITIES[int(verdicts.severity[0, row])]
         labels = self._naming.labels(series, kind, severity)
         found = explanation(panel, verdicts, row)
+        if reasons:
+            found["reasons"] = list(reasons)
         return Alert(
             fingerprint(labels),
             "firing",
@@ -208,18 +227,19 @@ def words(labels: Mapping[str, str], found: Mapping[str, Any]) -> dict[str, str]
         for name, value in labels.items()
         if name not in ("alertname", "detector", "kind", "severity")
     )
-    reasons = [
+    measured = [
         f"{each['feature']} {each['seen']:.4g}"
         + ("" if each["expected"] is None else f" (expected {each['expected']:.4g})")
         for each in found["contributions"]
         if each["seen"] is not None
     ]
-    because = f"; {', '.join(reasons)}" if reasons else ""
+    because = f"; {', '.join(measured)}" if measured else ""
+    reasons = "".join(f" {reason}." for reason in found.get("reasons", ()))
     return {
         "summary": f"{found['kind'] or 'anomaly'} of {who}",
         "description": (
             f"The {labels['detector']} detector finds this {_WORDS[found['direction']]} what is normal: "
-            f"{_odds(found['tail'])}{because}."
+            f"{_odds(found['tail'])}{because}.{reasons}"
         ),
     }
 

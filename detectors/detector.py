@@ -189,3 +189,11 @@ class Adopting(Detector, Protocol):
 
         Raises ValueError if it is not a state of this detector and version.
         """
+
+
+@runtime_checkable
+class Explaining(Detector, Protocol):
+    """A detector that has words for what it flags."""
+
+    reasons: Mapping[SeriesName, Sequence[str]]
+    """Of each series flagged in the last step: why, in words with numbers."""

@@ -22,7 +22,7 @@ import numpy as np
 
 from detectors.alert import Alert, Transition
 from detectors.anomaly_alert import KEEP_STEPS, AnomalyBook, EvidenceOf, Naming
-from detectors.detector import Adopting, Detector, Panel, SeriesName
+from detectors.detector import Adopting, Detector, Explaining, Panel, SeriesName
 from detectors.labels import Label
 from detectors.recalibration import Factors, factors_of, recalibrated
 from detectors.registry import make
@@ -220,7 +220,8 @@ class Judges:
         if factors:
             verdicts = recalibrated(verdicts, panel.series, factors, threshold=_alarm_tail(watcher.watch))
         watcher.series, watcher.tail = panel.series, verdicts.tail[0]
-        moved = watcher.book.step(panel, verdicts, evidence_of)
+        reasons = watcher.detector.reasons if isinstance(watcher.detector, Explaining) else {}
+        moved = watcher.book.step(panel, verdicts, evidence_of, reasons)
         for transition in moved:
             if transition.alert.state == "firing":
                 labels = transition.alert.labels

@@ -10,8 +10,8 @@ Axes: S slots of entities, N entities seen in one step, C counts.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ _PER_ENTITY = ("first_ms", "last_ms", "flagged_ms", "lifetime", "nights")
 class EntityMemory:
     """Slots of entities and the steps in which they were seen.
 
-    minute, span : Numbers [S, C], sums over the last minute and the last ten
+    minute, span : Numbers [S, C], sums over the last minute and the span, ten minutes
     squares      : Numbers [S], the first count squared, summed over the steps of the last ten minutes
     first_ms, last_ms : EpochMs [S], ends of the steps in which an entity was first and last seen
     flagged_ms        : EpochMs [S], when whoever judges last marked it
@@ -39,7 +39,8 @@ class EntityMemory:
                         nights
     """
 
-    def __init__(self, count: int, *, forget_ms: int, entity_count_max: int) -> None:
+    def __init__(self, count: int, *, forget_ms: int, entity_count_max: int, span_ms: int = SPAN_MS) -> None:
+        self.span_ms = span_ms
         self.forget_ms = forget_ms
         self.entity_count_max = entity_count_max
         self.refused = 0
@@ -109,7 +110,7 @@ class EntityMemory:
         1 for events at random, less for a pulse, more for bursts; at most the last ten minutes count.
         """
         since = np.minimum(
-            self.now_ms - np.minimum(self.first_ms[slots], self.now_ms), SPAN_MS - self.step_ms
+            self.now_ms - np.minimum(self.first_ms[slots], self.now_ms), self.span_ms - self.step_ms
         )
         steps = since // self.step_ms + 1
         mean = self.span[slots, 0] / steps
@@ -117,11 +118,16 @@ class EntityMemory:
         ratio: Numbers = np.divide(variance, mean, out=np.ones(len(slots)), where=mean > 0)
         return ratio
 
+    def live_counts(self, group_of: Callable[[SeriesName], SeriesName]) -> Counter[SeriesName]:
+        """How many entities of each group were seen within the span."""
+        since = self.now_ms - self.span_ms
+        return Counter(group_of(name) for name, slot in self._slots.items() if self.last_ms[slot] > since)
+
     def _expire(self) -> None:
         while self._minute_steps and self._minute_steps[0][0] <= self.now_ms - MINUTE_MS:
             _, rows, counts = self._minute_steps.popleft()
             self.minute[rows] -= counts
-        while self._span_steps and self._span_steps[0][0] <= self.now_ms - SPAN_MS:
+        while self._span_steps and self._span_steps[0][0] <= self.now_ms - self.span_ms:
             _, rows, counts = self._span_steps.popleft()
             self.span[rows] -= counts
             self.squares[rows] -= counts[:, 0] ** 2
@@ -140,7 +146,7 @@ class EntityMemory:
 
     def _forget(self) -> None:
         """Let go of who has been silent too long; a step in memory holds on to its entities."""
-        silent = max(self.forget_ms, SPAN_MS)
+        silent = max(self.forget_ms, self.span_ms)
         gone = [name for name, slot in self._slots.items() if self.last_ms[slot] <= self.now_ms - silent]
         freed = [self._slots.pop(name) for name in gone]
         self._free += freed

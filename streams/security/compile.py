@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from glob import glob
+
 from streams.config.addition import Addition
-from streams.config.models import Config
+from streams.config.columns import own_columns
+from streams.config.load import read_text
+from streams.config.models import Config, Source
 from streams.documents.problems import Findings, nearest
-from streams.security.rollups import entity_plan
+from streams.documents.tree import Document, read_documents
+from streams.openslo.indicator import conjoin
+from streams.security.rollups import entity_labels, entity_plan
+from streams.sigma.compile import SigmaPlan, SigmaSource, sigma_plan
+
+TEXT_COLUMNS = ("body", "message")
+"""Where keywords are sought, as far as a format makes such a column."""
 
 
 def entity_plans(config: Config, findings: Findings) -> dict[str, Addition]:
@@ -36,5 +46,46 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, Addition]:
                 )
             )
             continue
-        found[entry.source] = entity_plan(entry, entry.source, source.format, source.where, document, path)
+        made = entity_plan(entry, entry.source, source.format, source.where, document, path)
+        rules = _sigma(config, index, source, findings)
+        found[entry.source] = Addition(
+            made.derived,
+            (*made.rollups, *rules.rollups),
+            (*made.watches, *rules.watches),
+            (*made.uses, *rules.uses),
+        )
     return found
+
+
+def _sigma(config: Config, index: int, source: Source, findings: Findings) -> SigmaPlan:
+    """The Sigma rules of an entry; a pattern without files is a mistake."""
+    entry = config.detectors.security[index]
+    if not entry.sigma:
+        return SigmaPlan()
+    documents: list[Document] = []
+    base = config.path.parent
+    for pattern in entry.sigma:
+        files = sorted(base / name for name in glob(pattern, root_dir=base, recursive=True))
+        if not files:
+            findings.problems.append(
+                config.document.problem(
+                    ("detectors", "security", index, "sigma"),
+                    "files that exist",
+                    f"none for {pattern}",
+                    f"paths are relative to {base}",
+                )
+            )
+        for file in files:
+            text = read_text(file, findings)
+            documents += [] if text is None else read_documents(str(file), text, findings)
+    own = own_columns(source)
+    columns = entry.columns(source.format)
+    rules_for = SigmaSource(
+        name=entry.source,
+        where=conjoin(source.where, entry.where),
+        columns=columns,
+        labels=entity_labels(entry, columns),
+        numbers=frozenset(name for name, kind in own.items() if kind == "number"),
+        body=next((name for name in TEXT_COLUMNS if own.get(name) == "string"), None),
+    )
+    return sigma_plan(documents, rules_for, findings)

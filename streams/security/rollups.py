@@ -109,6 +109,12 @@ def _watch(rollup: Rollup, entry: SecurityEntry) -> Watch:
     )
 
 
+def entity_labels(entry: SecurityEntry, columns: Mapping[str, str]) -> dict[str, str]:
+    """Label that stands for each kind of entity itself, by its kind."""
+    suffix = "" if entry.pseudonymise is None else "_pseudonym"
+    return {name: f"{columns[name]}{suffix}" for name in ENTITIES if name in columns}
+
+
 def _entities(entry: SecurityEntry, columns: Mapping[str, str]) -> list[tuple[str, str, list[Derived]]]:
     """(label, column it comes from, columns to be made for it) of each kind of entity."""
     found: list[tuple[str, str, list[Derived]]] = []

@@ -1,0 +1,1 @@
+"""Sigma rules and their correlations, as conditions and rollups of a source."""

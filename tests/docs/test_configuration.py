@@ -17,12 +17,21 @@ from tests.docs.pages import code, section, table
 
 PAGE = "docs/configuration.md"
 
+FORMATS_OWN = ("client", "user", "api_key", "session", "path", "query", "method", "status", "bytes", "agent")
+
 IN_WORDS = {
     ("alerting", "tiers"): "by window",
+    ("detectors.logs[]", "error"): "by severity",
+    ("detectors.multivariate[]", "model"): "by name",
+    ("detectors.multivariate[]", "service"): "by name",
+    ("detectors.security[]", "failed_login"): "by status",
+    ("detectors.security[]", "login"): "by path",
+    ("detectors.traffic[]", "model"): "by name",
+    ("detectors.traffic[]", "service"): "by name",
     ("maintenance[]", "services"): "all",
     ("sources.<name>", "counters"): "by name",
     ("web", "url"): "by host and port",
-}
+} | {("detectors.security[]", column): "by format" for column in FORMATS_OWN}
 """Defaults that are found out only later, as the page calls them."""
 
 KEYED_BY = {"sources": "<name>", "fields": "<column>"}
@@ -83,7 +92,7 @@ def default_of(path: str, key: str, info: FieldInfo, model: type[BaseModel]) -> 
     if inner is not None and kind == "" and info.default is not None:
         return ""
     if info.validate_default:  # written as users write it, so it is read as theirs is
-        probe = {"topic": "a", "format": "json", "url": "http://a"}
+        probe = {"topic": "a", "format": "json", "url": "http://a", "source": "a"}
         given = {name: probe[name] for name, field in model.model_fields.items() if field.is_required()}
         return written(getattr(model.model_validate(given), key))
     return written(info.get_default(call_default_factory=True))

@@ -20,8 +20,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
+from detectors.alert import Transition
 from detectors.incident import SLO, Anomaly, Incident, Nearest, similarity, together
 
 GAP_MS = 300_000
@@ -201,6 +203,24 @@ class IncidentBook:
         self._history = {one["id"]: Incident.from_dict(one) for one in state["history"]}
         self._begun = dict(state["begun"])
         self._ended = dict(state["ended"])
+
+
+def incidents_of(transitions: Iterable[Transition]) -> list[Incident]:
+    """The incidents of a whole past, the oldest first: each as it was at the end.
+
+    transitions : of alerts and anomalies, in any order
+    """
+    book = IncidentBook()
+    last: dict[str, Incident] = {}
+    told = [moved for moved in transitions if moved.alert.state in ("firing", "resolved")]
+    for at_ms, together_told in groupby(sorted(told, key=_instant), key=_instant):
+        for incident in book.step(at_ms, [Anomaly.of_transition(moved) for moved in together_told]):
+            last[incident.id] = incident
+    return sorted(last.values(), key=_age)
+
+
+def _instant(moved: Transition) -> int:
+    return moved.at_ms
 
 
 def _same_cause(one: Incident, other: Incident) -> bool:

@@ -27,6 +27,7 @@ from streams.connection import client_arguments
 from streams.plan import BUCKET_MS, Plan
 from streams.runtime.aggregate_stage import AggregateStage
 from streams.runtime.broadcast import follow
+from streams.runtime.incident_feed import LOOKBACK_MS, IncidentFeed
 from streams.runtime.label_feed import LabelFeed
 from streams.runtime.log import KafkaLog, Partition
 from streams.runtime.model_feed import ModelFeed
@@ -82,6 +83,7 @@ class Engine:
             evidence={"config": config.digest()},
         )
         self.labels = LabelFeed(self.window.use_labels)
+        self.incidents = IncidentFeed()
         self.models = ModelFeed(
             self._registry, {watch.model for watch in self.plan.watches if watch.model}, self.window.use_model
         )
@@ -109,6 +111,7 @@ class Engine:
         app.task(self._watch_for_ever)
         if self.plan.watches:
             app.task(self._follow_labels)
+            app.task(self._follow_alerts)
         if self.plan.watches and self.config.models.url is not None:
             app.task(self._follow_models)
             app.task(self.models.run)
@@ -186,6 +189,15 @@ class Engine:
             caught_up=self.labels.caught_up,
         )
 
+    async def _follow_alerts(self) -> None:
+        await follow(
+            client_arguments(self.config),
+            self.topics.alerts,
+            self.incidents.handle,
+            since_ms=int(time.time() * 1000) - LOOKBACK_MS,
+            caught_up=self.incidents.caught_up,
+        )
+
     async def _follow_models(self) -> None:
         await follow(client_arguments(self.config), self.topics.models, self.models.handle)
 
@@ -202,6 +214,13 @@ class Engine:
             if not self.ready and stuck_s > REBALANCE_DEADLINE_S:
                 await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; starting anew"))
             await self._check_missing()
+            await self._group_incidents()
+
+    async def _group_incidents(self) -> None:
+        """Every worker knows the incidents; the owner of the first partition announces them."""
+        changed = self.incidents.step(self.window.event_time_ms())
+        if changed and self.ready and WATCHER in self.window.owned():
+            await self.window.announce_incidents(WATCHER, changed)
 
     def missing_alerts(self) -> list[Alert]:
         """Alerts about silent sources that this worker looks after."""

@@ -61,6 +61,7 @@ class Publisher:
             snapshot=self._snapshot,
             ready=lambda: self.engine.ready,
             state=lambda snapshot: state_json(snapshot, self._live_alerts()),
+            incidents=self.engine.incidents.to_dict,
         )
         host, port = self._config.web.host, self._config.web.port
         self._outlet.open()
@@ -111,6 +112,7 @@ class Publisher:
                 slos=slos,
                 detectors=detectors,
                 labels=self.engine.labels.precision(),
+                incidents=self.engine.incidents.counts(),
                 models={
                     (name, role): version for (name, role), version in self.engine.models.versions.items()
                 },

@@ -41,10 +41,10 @@ def replay(
     output_format: Annotated[OutputFormat, typer.Option(help="Format of the SLIs.")] = OutputFormat.PARQUET,
     as_json: JsonOutput = False,
 ) -> None:
-    """Count files as the worker would have counted them: SLIs, alerts and totals, always the same.
+    """Count files as the worker would have counted them: SLIs, alerts, anomalies and totals, always the same.
 
     A file of lines is one partition; a capture keeps its partitions, and its topic tells the source. DIR gets
-    slis.parquet, alerts.jsonl, dead-letters.jsonl and summary.json.
+    slis.parquet, alerts.jsonl, anomalies.jsonl, incidents.jsonl, dead-letters.jsonl and summary.json.
 
     **Example**
 
@@ -106,7 +106,10 @@ def _show(summary: dict[str, Any], output: Path, output_format: OutputFormat) ->
         f"{summary['events']:,} events, {summary['late']:,} late, {summary['dead']:,} dead; "
         f"alerts: {alerts['firing']} fired, {alerts['resolved']} resolved"
     )
-    typer.echo(f"Written to {output}: slis.{output_format}, alerts.jsonl, dead-letters.jsonl, summary.json")
+    typer.echo(
+        f"Written to {output}: slis.{output_format}, alerts.jsonl, anomalies.jsonl, incidents.jsonl, "
+        "dead-letters.jsonl, summary.json"
+    )
 
 
 def _warn(summary: dict[str, Any]) -> None:

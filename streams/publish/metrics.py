@@ -17,6 +17,7 @@ from prometheus_client import ProcessCollector
 from prometheus_client.core import Exemplar as ClientExemplar
 from prometheus_client.core import Metric
 
+from detectors.detector import SEVERITIES
 from streams.publish.detector_families import detector_families, label_families, model_families
 from streams.publish.exposition import chosen_format, written
 from streams.publish.family import EXEMPLAR_LENGTH_MAX, Block, Family, Kind, block_of
@@ -66,6 +67,9 @@ def families(snapshot: WorkerSnapshot) -> Iterator[Family]:
     yield from detector_families(snapshot.detectors)
     yield from model_families(snapshot.detectors, snapshot.models, snapshot.model_failures)
     yield from label_families(snapshot.labels)
+    incidents: dict[tuple[str, ...], int] = {(name,): 0 for name in SEVERITIES[1:]}
+    incidents |= {(severity,): count for severity, count in snapshot.incidents.items()}
+    yield _gauge("streamgauge_incidents", "Open incidents by their worst severity.", incidents, ("severity",))
     alerts = {(name, state): 0 for name in ALERTS for state in LIVE_STATES} | dict(snapshot.alerts)
     yield _gauge("streamgauge_alerts", "Live alerts by state.", alerts, ("alertname", "state"))
     yield _counter(

@@ -50,7 +50,9 @@ def _alert_row(alert: Alert) -> dict[str, Any]:
         "state": alert.state,
         "labels": dict(alert.labels),
         "summary": alert.annotations.get("summary", alert.alertname),
+        "description": alert.annotations.get("description", ""),
         "starts_at_ms": alert.starts_at_ms,
+        "evidence": dict(alert.evidence),
     }
 
 

@@ -25,6 +25,7 @@ def web_application(
     snapshot: SnapshotOf,
     ready: Callable[[], bool],
     state: Callable[[WorkerSnapshot], dict[str, Any]],
+    incidents: Callable[[], dict[str, Any]],
 ) -> web.Application:
     """Routes of a worker.
 
@@ -32,6 +33,7 @@ def web_application(
     /healthz     200 while the process serves
     /readyz      200 once partitions are owned and read, else 503
     /api/state   SLOs and alerts as JSON
+    /api/incidents   open and past incidents as JSON
     /            the live page
     """
 
@@ -53,6 +55,9 @@ def web_application(
         complete = await snapshot()
         return web.json_response(await asyncio.to_thread(lambda: state(complete())))
 
+    async def api_incidents(_request: web.Request) -> web.Response:
+        return web.json_response(incidents())
+
     async def page(_request: web.Request) -> web.Response:
         text = files("streams.publish").joinpath("page.html").read_text(encoding="utf-8")
         return web.Response(text=text, content_type="text/html")
@@ -64,6 +69,7 @@ def web_application(
             web.get("/healthz", health),
             web.get("/readyz", readiness),
             web.get("/api/state", api_state),
+            web.get("/api/incidents", api_incidents),
             web.get("/", page),
         ]
     )

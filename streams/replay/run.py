@@ -16,6 +16,7 @@ import orjson
 
 from detectors.alert import Transition
 from detectors.anomaly_alert import wants_attention
+from detectors.incidents import incidents_of
 from streams.aggregate.partition import Rejected
 from streams.config.compile import compile_plan
 from streams.config.models import Config
@@ -42,7 +43,8 @@ def replay_files(
     """Run `files` through the flow; write the results to `folder` and return the summary.
 
     A text file is one partition, the first file partition 0; a capture keeps its partitions.
-    Results: `slis.<format>`, `alerts.jsonl`, `anomalies.jsonl`, `dead-letters.jsonl`, `summary.json`.
+    Results: `slis.<format>`, `alerts.jsonl`, `anomalies.jsonl`, `incidents.jsonl`, `dead-letters.jsonl` and
+    `summary.json`.
 
     progress : told the bytes read since it was told last
 
@@ -75,6 +77,8 @@ def replay_files(
                     for rejected in flow.feed(source, partition, records):
                         dead_letters.write(_line(_dead_letter(source, topic, partition, rejected)))
         summary = summarize(plan, flow.finish(), transitions)
+    with (folder / "incidents.jsonl").open("wb") as incidents:
+        incidents.writelines(_line(incident.to_dict()) for incident in incidents_of(transitions))
     (folder / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
     return summary
 

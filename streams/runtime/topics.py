@@ -48,6 +48,11 @@ class Topics:
         return f"{self.app}-anomalies"
 
     @property
+    def incidents(self) -> str:
+        """Anomalies and alerts that belong together, JSON, compacted by incident."""
+        return f"{self.app}-incidents"
+
+    @property
     def labels(self) -> str:
         """What people say of anomalies, JSON, compacted by what a label is about; read by every worker."""
         return f"{self.app}-labels"
@@ -74,6 +79,7 @@ class Topics:
             self.slis: {"cleanup.policy": "delete"},
             self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
             self.anomalies: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
+            self.incidents: {"cleanup.policy": "compact"},
             self.labels: {"cleanup.policy": "compact"},
             self.models: {"cleanup.policy": "compact"},
             self.dead_letters: {"cleanup.policy": "delete"},

@@ -19,11 +19,13 @@ import numpy as np
 
 from detectors.alert import Alert, Transition
 from detectors.anomaly_alert import wants_attention
+from detectors.incident import Incident
 from detectors.labels import Label
 from models.manifest import Role
 from models.registry import StoredModel
 from streams.aggregate.partials import decode_frame
-from streams.plan import Plan
+from streams.aggregate.partition import NEVER
+from streams.plan import BUCKET_MS, Plan
 from streams.runtime.log import Log, Partition
 from streams.runtime.topics import Topics
 from streams.transport import Admission, Batch, Position
@@ -124,6 +126,11 @@ class WindowStage:
         else:
             self._models[name, role] = model
 
+    def event_time_ms(self) -> int:
+        """The newest end of a sealed bucket of all windows; 0 before any."""
+        sealed = (window.sealed for owned in self._owned.values() for window in owned.windows.values())
+        return max((bucket * BUCKET_MS for bucket in sealed if bucket != NEVER), default=0)
+
     async def on_batch(self, batch: Batch) -> None:
         """Take in frames, if they continue what this partition has, and seal what has become final."""
         owned = self._owned.get(batch.partition)
@@ -213,6 +220,15 @@ class WindowStage:
                 to, "/".join(map(str, moved.key)).encode(), msgspec.json.encode(moved.to_dict())
             )
             for moved in transitions
+        ]
+        await asyncio.gather(*sent)
+
+    async def announce_incidents(self, partition: int, incidents: Sequence[Incident]) -> None:
+        """Write to the incidents topic, by incident."""
+        to = Partition(self._topics.incidents, partition)
+        sent = [
+            await self._log.send(to, incident.id.encode(), msgspec.json.encode(incident.to_dict()))
+            for incident in incidents
         ]
         await asyncio.gather(*sent)
 

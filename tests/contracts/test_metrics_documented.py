@@ -58,7 +58,12 @@ def test_every_page_of_a_worker_is_listed() -> None:
     def unused(*_: object) -> object:
         raise AssertionError("no page is asked for here")
 
-    application = web_application(snapshot=unused, ready=unused, state=unused)  # type: ignore[arg-type]
+    application = web_application(
+        snapshot=unused,  # type: ignore[arg-type]
+        ready=unused,  # type: ignore[arg-type]
+        state=unused,  # type: ignore[arg-type]
+        incidents=unused,  # type: ignore[arg-type]
+    )
     served = {resource.canonical for resource in application.router.resources()}
     listed = {code(path)[0] for path, _ in table(section(PAGE, "Other pages of a worker"))}
     assert listed == served - {"/metrics"}

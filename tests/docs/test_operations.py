@@ -40,6 +40,11 @@ def test_probes_are_served() -> None:
     def unused(*_: object) -> object:
         raise AssertionError("no page is asked for here")
 
-    application = web_application(snapshot=unused, ready=unused, state=unused)  # type: ignore[arg-type]
+    application = web_application(
+        snapshot=unused,  # type: ignore[arg-type]
+        ready=unused,  # type: ignore[arg-type]
+        state=unused,  # type: ignore[arg-type]
+        incidents=unused,  # type: ignore[arg-type]
+    )
     served = {resource.canonical for resource in application.router.resources()}
     assert {code(path)[0] for _, path in table(section(PAGE, "A fleet of workers"))} <= served

@@ -65,7 +65,9 @@ def test_replay_prints_a_table_and_writes_the_files(log: str, tmp_path: Path) ->
     assert "20 events, 0 late, 0 dead" in done.stdout
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "alerts.jsonl",
+        "anomalies.jsonl",
         "dead-letters.jsonl",
+        "incidents.jsonl",
         "slis.parquet",
         "summary.json",
     ]

@@ -143,6 +143,13 @@ def test_a_replay_is_the_same_each_time(data_dir: Path, tmp_path: Path) -> None:
     for folder in ("one", "two"):
         replay(tmp_path / folder, str(log), "-c", "examples/access-log.yaml")
     names = sorted(file.name for file in (tmp_path / "one").iterdir())
-    assert names == ["alerts.jsonl", "dead-letters.jsonl", "slis.parquet", "summary.json"]
+    assert names == [
+        "alerts.jsonl",
+        "anomalies.jsonl",
+        "dead-letters.jsonl",
+        "incidents.jsonl",
+        "slis.parquet",
+        "summary.json",
+    ]
     for name in names:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name

@@ -163,7 +163,9 @@ def test_results_of_an_earlier_replay_are_replaced(config: Config, tmp_path: Pat
     replay_files([file], chosen, tmp_path / "out", table_format="jsonl")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "alerts.jsonl",
+        "anomalies.jsonl",
         "dead-letters.jsonl",
+        "incidents.jsonl",
         "slis.jsonl",
         "summary.json",
     ]

@@ -28,8 +28,11 @@ BANDS = ((0.025, 0.975), (0.1, 0.9), (0.25, 0.75))
 HISTORY_SHARE = 3
 """The history shown is so many times as long as the horizon; more of it would press the fan flat."""
 
-_SHADES = ("#dbe9f6", "#b5d2ec", "#8fbbe1")
-_INK, _MEDIAN, _LIMIT = "#333333", "#1f5f9e", "#c0392b"
+SHADES = ("#dbe9f6", "#b5d2ec", "#8fbbe1")
+INK, MEDIAN, LIMIT = "#333333", "#1f5f9e", "#c0392b"
+
+
+_LACKING = "plots need matplotlib: pip install 'streamgauge[notebooks]'"
 
 
 class PlotError(RuntimeError):
@@ -57,58 +60,66 @@ def fan_figure(
 
     Raises PlotError without matplotlib.
     """
-    try:
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise PlotError("plots need matplotlib: pip install 'streamgauge[notebooks]'") from error
-
+    figure, panels = new_figure(panels=1 if crossing is None else 2)
+    axes = panels[0]
     levels = sorted({edge for band in BANDS for edge in band} | {0.5})
     table = forecast.quantiles(np.array(levels))
     quantile = dict(zip(levels, table, strict=True))
     steps = table.shape[1]
-    ahead = _dates(times[-1] + step_ms * np.arange(1, steps + 1, dtype=np.int64))
+    ahead = dates(times[-1] + step_ms * np.arange(1, steps + 1, dtype=np.int64))
     shown = min(len(values), max(HISTORY_SHARE * steps, 10))
 
-    figure = Figure(figsize=(9, 5.2 if crossing is not None else 4), layout="constrained")
-    rows: Any = figure.subplots(
-        1 + (crossing is not None),
-        1,
-        sharex=True,
-        squeeze=False,
-        height_ratios=[3.2, 1][: 1 + (crossing is not None)],
-    )
-    axes = rows[0, 0]
-    for (low, high), shade in zip(BANDS, _SHADES, strict=True):
+    for (low, high), shade in zip(BANDS, SHADES, strict=True):
         axes.fill_between(
             ahead, quantile[low], quantile[high], color=shade, linewidth=0, label=f"{high - low:.0%}"
         )
-    axes.plot(_dates(times[-shown:]), values[-shown:], color=_INK, linewidth=0.9, label="observed")
-    axes.plot(ahead, quantile[0.5], color=_MEDIAN, linewidth=1.4, label="median")
+    axes.plot(dates(times[-shown:]), values[-shown:], color=INK, linewidth=0.9, label="observed")
+    axes.plot(ahead, quantile[0.5], color=MEDIAN, linewidth=1.4, label="median")
     if truth is not None:
-        axes.plot(ahead, truth, color=_INK, linewidth=0.9, linestyle=":", label="what came")
+        axes.plot(ahead, truth, color=INK, linewidth=0.9, linestyle=":", label="what came")
     if limit is not None:
         bound = np.broadcast_to(np.asarray(limit, np.float64), (steps,))
-        axes.plot(ahead, bound, color=_LIMIT, linewidth=1.2, linestyle="--", label="limit")
-    axes.axvline(_dates(times[-1:])[0], color=_INK, linewidth=0.6, alpha=0.5)
-    axes.set_title(title, loc="left", fontsize=11)
-    axes.legend(loc="upper left", ncols=7, fontsize=8, frameon=False)
-    axes.margins(x=0.01, y=0.12)
+        axes.plot(ahead, bound, color=LIMIT, linewidth=1.2, linestyle="--", label="limit")
+    axes.axvline(dates(times[-1:])[0], color=INK, linewidth=0.6, alpha=0.5)
     if crossing is not None:
-        below = rows[1, 0]
-        below.fill_between(ahead, crossing.by_step, color=_LIMIT, alpha=0.25, linewidth=0)
-        below.plot(ahead, crossing.by_step, color=_LIMIT, linewidth=1.2)
+        below = panels[1]
+        below.fill_between(ahead, crossing.by_step, color=LIMIT, alpha=0.25, linewidth=0)
+        below.plot(ahead, crossing.by_step, color=LIMIT, linewidth=1.2)
         below.set_ylim(0, 1.02)
         below.set_ylabel("P(limit reached)", fontsize=8)
-    for each in rows[:, 0]:
+    finish_axes(panels, title)
+    return figure
+
+
+def new_figure(*, panels: int) -> tuple[Figure, list[Any]]:
+    """A figure with a tall panel, and a low one below it if there are two.
+
+    Raises PlotError without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PlotError(_LACKING) from error
+    figure = Figure(figsize=(9, 5.2 if panels == 2 else 4), layout="constrained")
+    rows = figure.subplots(panels, 1, sharex=True, squeeze=False, height_ratios=[3.2, 1][:panels])
+    return figure, list(rows[:, 0])
+
+
+def finish_axes(panels: list[Any], title: str) -> None:
+    """Title, legend, grid and dates, alike in all figures."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    panels[0].set_title(title, loc="left", fontsize=11)
+    panels[0].legend(loc="upper left", ncols=7, fontsize=8, frameon=False)
+    panels[0].margins(x=0.01, y=0.12)
+    for each in panels:
         each.grid(alpha=0.25, linewidth=0.5)
         each.tick_params(labelsize=8)
         for side in ("top", "right"):
             each.spines[side].set_visible(False)
     locator = AutoDateLocator()
-    rows[-1, 0].xaxis.set_major_locator(locator)
-    rows[-1, 0].xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    return figure
+    panels[-1].xaxis.set_major_locator(locator)
+    panels[-1].xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def check_plot_path(path: Path) -> None:
@@ -120,7 +131,7 @@ def check_plot_path(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise PlotError("plots need matplotlib: pip install 'streamgauge[notebooks]'") from error
+        raise PlotError(_LACKING) from error
 
 
 def save_fan_plot(path: Path, figure: Figure) -> None:
@@ -135,11 +146,12 @@ def save_fan_plot(path: Path, figure: Figure) -> None:
     # Without these an SVG holds the time and random ids.
     metadata = {"Date": None} if kind == ".svg" else {"CreationDate": None} if kind == ".pdf" else {}
     try:
-        with rc_context({"svg.hashsalt": "streamgauge"}):
+        with rc_context({"svg.hashsalt": "streamgauge", "svg.fonttype": "none"}):
             figure.savefig(path, dpi=120, metadata=metadata)
     except OSError as error:
         raise PlotError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def _dates(times: EpochMs) -> Any:
+def dates(times: EpochMs) -> Any:
+    """Times as matplotlib takes them."""
     return times.astype("datetime64[ms]")

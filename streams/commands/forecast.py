@@ -12,7 +12,9 @@ import typer
 from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
 
 if TYPE_CHECKING:
-    from streams.forecasting.forecast_report import Question
+    from matplotlib.figure import Figure
+
+    from streams.forecasting.forecast_report import Answers, Question
     from streams.forecasting.series_file import Aggregate, Series
 
 
@@ -113,7 +115,7 @@ def forecast(
 
         streamgauge forecast disk.csv --column used --limit-column size --horizon 30d --json | jq .limit
     """
-    from models.fan_plot import PlotError, check_plot_path, fan_figure, save_fan_plot
+    from models.fan_plot import PlotError, check_plot_path, save_fan_plot
     from streams.forecasting.forecast_report import ask, report
 
     if limit is not None and limit_column is not None:
@@ -140,16 +142,7 @@ def forecast(
         for note in reported["notes"]:
             tell(f"note: {note}")
         if plot is not None:
-            title = f"{series.name}: {answers.forecast.model_name}"
-            figure = fan_figure(
-                series.starts,
-                series.values,
-                series.step_ms,
-                answers.forecast,
-                title=title,
-                limit=answers.bound,
-                crossing=answers.crossing,
-            )
+            figure = _figure(series, answers)
             save_fan_plot(plot, figure)
     except (PlotError, ValueError) as error:
         fail(str(error))
@@ -159,6 +152,27 @@ def forecast(
         _show(reported)
         if plot is not None:
             typer.echo(f"Drawn to {plot}")
+
+
+def _figure(series: Series, answers: Answers) -> Figure:
+    """The fan of values, or of a quota's sums where only that is asked for."""
+    from models.fan_plot import fan_figure
+    from models.quota_plot import quota_figure
+
+    title = f"{series.name}: {answers.forecast.model_name}"
+    if answers.outlooks and answers.crossing is None:
+        return quota_figure(
+            series.starts, series.values, series.step_ms, answers.paths, answers.outlooks[0], title=title
+        )
+    return fan_figure(
+        series.starts,
+        series.values,
+        series.step_ms,
+        answers.forecast,
+        title=title,
+        limit=answers.bound,
+        crossing=answers.crossing,
+    )
 
 
 def question_of(

@@ -72,6 +72,7 @@ class Question:
 class Answers:
     """A forecast and what follows from it.
 
+    paths    : Numbers [n, H], possible futures, as sums are taken from
     refusal  : why the full models gave none; empty if they did
     bound    : the limit of the steps to come, if there is one
     crossing : None without a limit
@@ -80,6 +81,7 @@ class Answers:
     """
 
     forecast: PathForecast
+    paths: Numbers
     refusal: str
     steps: int
     bound: float | Numbers | None
@@ -117,7 +119,7 @@ def ask(series: Series, question: Question) -> Answers:
             now_ms=series.end_ms,
             step_ms=series.step_ms,
         )
-    return Answers(made.forecast, made.refusal, steps, bound, crossing, outlooks, known)
+    return Answers(made.forecast, paths, made.refusal, steps, bound, crossing, outlooks, known)
 
 
 def _limit(

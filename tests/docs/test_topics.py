@@ -5,27 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
 
+from detectors.alert import Transition
+from detectors.incidents import incidents_of
 from streams.config.compile import compile_plan
 from streams.config.load import load_config
 from streams.decode.batch import Records
 from streams.flow import LocalFlow
-from streams.plan import Plan
+from streams.plan import Plan, Watch
 from streams.runtime.aggregate_stage import AggregateStage
 from streams.runtime.log import Partition
 from streams.runtime.topics import Topics
 from streams.runtime.window_stage import encode_report
 from streams.transport import Batch
 from tests.docs.pages import ROOT, blocks, code, section, table
+from tests.unit.levels import NAME
 
 PAGE = ROOT / "docs" / "topics.md"
 
 START_MS = 1_779_000_000_000
+DAY_MS = 86_400_000
 
 
 def test_every_topic_is_told_with_its_settings() -> None:
@@ -49,6 +54,14 @@ def requests(count: int) -> Records:
         for row, at in enumerate(times.tolist())
     ]
     return Records([value.encode() for value in values], np.arange(count), times)
+
+
+def a_busy_minute() -> Records:
+    """A request a second for two hours, and twenty a second in one minute of it."""
+    times = np.sort(np.concatenate([1000 * np.arange(7200), 3_600_000 + 50 * np.arange(1200)])) + START_MS
+    common = {"service": "shop-api", "route": "/cart", "status": 200, "duration_ms": 38, "trace_id": "4bf9"}
+    values = [json.dumps({"ts": at, **common}).encode() for at in times.tolist()]
+    return Records(values, np.arange(len(values)), times)
 
 
 def shape(value: Any) -> Any:
@@ -88,6 +101,29 @@ def test_alerts_and_slis_have_the_shapes_that_are_told(plan: Plan) -> None:
     told["group_by"] = told["groups"][0]["labels"] = []  # the example's SLOs have no groups
     assert list(report) == list(told)
     assert shape(report) == shape(told)
+
+
+def test_anomalies_and_incidents_have_the_shapes_that_are_told(plan: Plan) -> None:
+    watch = Watch(
+        "traffic:requests", "requests", "requests", NAME, "TrafficAnomaly", kept_ms=DAY_MS, service="service"
+    )
+    found: list[Transition] = []
+    flow = LocalFlow(
+        replace(plan, watches=(watch,)), on_anomaly=found.append, evidence={"config": "5f1d0a7c9b3e2468"}
+    )
+    flow.feed("requests", 0, a_busy_minute())
+    flow.finish()
+
+    firing = json.loads(msgspec.json.encode(found[0].to_dict()))
+    told = example("anomalies")
+    assert list(firing) == list(told)
+    assert shape(firing) == shape(told)
+    assert [moved.alert.state for moved in found] == ["firing", "resolved"]
+
+    (incident,) = incidents_of(found)
+    told = example("incidents")
+    assert list(incident.to_dict()) == list(told)
+    assert shape(json.loads(msgspec.json.encode(incident.to_dict()))) == shape(told)
 
 
 class Sent:

@@ -18,6 +18,9 @@ from models.registry import Registry, StoredModel
 
 logger = logging.getLogger(__name__)
 
+REFUSED = "refused"
+"""Why a model could not be used that was loaded whole: the detector does not take it."""
+
 OnModel: TypeAlias = Callable[[str, Role, StoredModel | None], None]
 """Told the name of a model, its role, and the model; None where the role is empty."""
 
@@ -38,7 +41,7 @@ class ModelFeed:
         self.versions: dict[tuple[str, Role], str] = {}
         """Version in each role of each model; absent where there is none."""
         self.failures: Counter[tuple[str, str]] = Counter()
-        """(model, sort of error) to failures."""
+        """(model, reason) to failures."""
 
     def handle(self, _key: bytes | None, value: bytes | None) -> None:
         """Take in a record of the models topic."""
@@ -47,7 +50,7 @@ class ModelFeed:
         try:
             told = Announcement.from_bytes(value)
         except ModelError as error:
-            self.failures["", type(error).__name__] += 1
+            self.failures["", error.reason] += 1
             logger.error("A record of the models topic is no announcement: %s", error)
             return
         if told.name in self._names:
@@ -94,5 +97,5 @@ class ModelFeed:
         return self._registry
 
     def _failed(self, name: str, role: Role, error: Exception) -> None:
-        self.failures[name, type(error).__name__] += 1
+        self.failures[name, getattr(error, "reason", REFUSED)] += 1
         logger.error("Model %s as %s cannot be used, what there was goes on: %s", name, role, error)

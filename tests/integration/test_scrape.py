@@ -52,7 +52,7 @@ def full_snapshot() -> WorkerSnapshot:
             )
         ],
         models={("traffic", "champion"): "000001-0123456789ab"},
-        model_failures={("traffic", "ModelHashError"): 1},
+        model_failures={("traffic", "hash"): 1},
         labels={"traffic": Precision(real=3, noise=1)},
         alerts={("ErrorBudgetBurn", "firing"): 1},
         deliveries={("alertmanager", "sent"): 3},

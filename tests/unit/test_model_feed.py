@@ -79,13 +79,13 @@ async def test_a_broken_model_leaves_the_one_before_in_charge(running: Running, 
     running.feed.handle(b"x", None)
     await running.until(3)
     assert running.told == [("traffic", "champion", 1)]
-    assert running.feed.failures[("traffic", "ModelHashError")] == 1
-    assert running.feed.failures[("", "ManifestError")] == 1
+    assert running.feed.failures[("traffic", "hash")] == 1
+    assert running.feed.failures[("", "manifest")] == 1
     first = running.feed.versions[("traffic", "champion")]
     assert first.startswith("000001")
 
     running.refuse = True
     running.announce(running.registry.appoint("traffic", "champion", running.put(3)))
     await running.until(4)
-    assert running.feed.failures[("traffic", "ValueError")] == 1
+    assert running.feed.failures[("traffic", "refused")] == 1
     assert running.feed.versions[("traffic", "champion")] == first

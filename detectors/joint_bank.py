@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.tail import GumbelTail
-from models.arrays import Mask, Numbers, Rows
+from detectors.tail import GumbelTail, as_score
+from models.arrays import EpochMs, Mask, Numbers, Rows
+from models.day_profile import SLOTS, fit_profile, slot_of_day, usual_at
 from models.forest import Forest
 from models.joint import Joint, along_directions, mean_distance
 from models.joint_scale import Scale, follow_level, in_spreads
@@ -44,8 +45,9 @@ class Bank:
 
     center, spread, mean      : Numbers [S, F], see `Scale` and `Joint`
     directions                : Numbers [S, F, F]
+    profile                   : Numbers [S, D, F], usual by time of day, in spreads
     leading                   : Rows [S]
-    location, scale           : Numbers [S], of the tail
+    location, scale           : Numbers [S], of `GumbelTail`
     block_steps               : Rows [S]
     level                     : Numbers [S, F], followed, in spreads
     fast, slow                : Numbers [S], averages of the oddness
@@ -57,6 +59,7 @@ class Bank:
     spread: Numbers
     mean: Numbers
     directions: Numbers
+    profile: Numbers
     leading: Rows
     location: Numbers
     scale: Numbers
@@ -74,9 +77,10 @@ class Bank:
     def empty(cls, signals: int) -> Self:
         """A bank of no service."""
         flat, square = np.zeros((0, signals)), np.zeros((0, signals, signals))
+        profile = np.zeros((0, SLOTS, signals))
         none, count = np.zeros(0), np.zeros(0, np.int64)
         return cls(
-            flat, flat, flat, square, count, none, none, count, flat, none, none,
+            flat, flat, flat, square, profile, count, none, none, count, flat, none, none,
             np.zeros(0, np.bool_), count,
         )  # fmt: skip
 
@@ -109,9 +113,9 @@ class Bank:
         if missing:
             raise ValueError(f"no column {missing[0]!r} among {', '.join(sorted(arrays)) or 'none'}")
         columns = {name: np.array(arrays[name], kind.dtype) for name, kind in empty.arrays().items()}
-        count, signals = columns["center"].shape if columns["center"].ndim == 2 else (-1, -1)
-        for name, kind in empty.arrays().items():
-            shape = (count, *([signals] * (kind.ndim - 1)))
+        count, signals = columns["center"].shape if columns["center"].ndim == 2 else (0, 0)
+        for name, kind in cls.empty(signals).arrays().items():
+            shape = (count, *kind.shape[1:])
             if columns[name].shape != shape:
                 raise ValueError(f"column {name!r} of shape {shape} expected, got {columns[name].shape}")
         return cls(**columns)
@@ -134,11 +138,11 @@ class Measured(NamedTuple):
     raised: Numbers
 
 
-def measure(values: Numbers, bank: Bank, forest: Forest | None) -> tuple[Measured, Bank]:
+def measure(times: EpochMs, values: Numbers, bank: Bank, forest: Forest | None) -> tuple[Measured, Bank]:
     """Measure values : Numbers [T, S, F] against the levels before each step, and follow them."""
     distances = in_spreads(values, bank.center, bank.spread)
     levels, level = follow_level(distances, bank.level, steps=LEVEL_STEPS, pull_max=LEVEL_PULL_MAX)
-    usual = levels + bank.mean
+    usual = levels + usual_at(times, bank.profile) + bank.mean
     seen = np.isfinite(values).any(axis=-1)
     offsets = np.where(np.isfinite(distances), distances - usual, 0.0)
     along = along_directions(offsets, bank.directions)
@@ -181,7 +185,7 @@ def hold_alarms(scores: Numbers, bank: Bank, threshold: Numbers, *, quiet_steps:
 
     threshold : Numbers [S]
     """
-    low = np.minimum(np.maximum(threshold / 2.0, bank.location**2), threshold)
+    low = np.minimum(np.maximum(threshold / 2.0, as_score(bank.location)), threshold)
     lasting, quiet = bank.lasting, bank.quiet
     alarms = np.zeros(scores.shape, np.bool_)
     for step, row in enumerate(scores):
@@ -193,9 +197,10 @@ def hold_alarms(scores: Numbers, bank: Bank, threshold: Numbers, *, quiet_steps:
     return alarms, replace(bank, lasting=lasting, quiet=np.where(lasting, quiet, 0))
 
 
-def learn_places(values: Numbers) -> tuple[Bank, Numbers]:
+def learn_places(times: EpochMs, values: Numbers) -> tuple[Bank, Numbers]:
     """A bank of one service but for its tail, and its distances along the directions.
 
+    times  : EpochMs [T]
     values : Numbers [T, F], steps at which something was seen
 
     Returns the bank after the last step and Numbers [T, F].
@@ -206,12 +211,14 @@ def learn_places(values: Numbers) -> tuple[Bank, Numbers]:
         distances, np.zeros(values.shape[1]), steps=LEVEL_STEPS, pull_max=LEVEL_PULL_MAX
     )
     left = np.where(np.isfinite(distances), distances - levels, 0.0)
+    profile = fit_profile(times, left)
+    left = left - profile[slot_of_day(times)]
     joint = Joint.fit(left)
     along = along_directions((left - joint.mean)[:, None], joint.directions[None])[:, 0]
     one, none = np.ones(1), np.zeros(1, np.int64)
     bank = Bank(
         scale.center[None], scale.spread[None], joint.mean[None], joint.directions[None],
-        np.array([joint.leading]), one, one, none + 1, level[None], one, one,
+        profile[None], np.array([joint.leading]), one, one, none + 1, level[None], one, one,
         np.zeros(1, np.bool_), none,
     )  # fmt: skip
     return bank, along

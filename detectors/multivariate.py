@@ -9,20 +9,21 @@ Guarantees:
 - `update` judges a step with what was known before it; splitting a panel changes nothing, nor does the order
   of its series, but for the seeding of the forest.
 - A service is judged once `learn_steps` of its steps were seen, and learnt anew at twice and four times as
-  many (with `fit`, from all history that is given). Its level is followed all the time, the rest is not.
+  many; with `fit`, from all history that is given. From three days on, that tells what is usual at each time
+  of the day. Only the level is followed all the time.
 - Services that have not been seen for `FORGET_MS` are forgotten.
 
 Each signal counts as a series where the rate of false alarms is concerned: a service of F signals may alarm
 F times as often as one, that is as often as F detectors of one signal each.
 
-Cost: F² + 8F numbers a service once learnt; until then its rows.
+Cost: F² + 56F numbers a service once learnt; until then its rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -38,7 +39,7 @@ from detectors.joint_bank import (
     smooth,
 )
 from detectors.tail import BLOCKS_MIN, score_at_rate, step_tail
-from models.arrays import Mask, Numbers, Rows
+from models.arrays import EpochMs, Mask, Numbers, Rows
 from models.forest import Forest
 from models.joint import breaks_apart, signal_shares
 from models.joint_scale import usable
@@ -108,7 +109,7 @@ class MultivariateDetector:
         self._last_ms: int | None = None
         self._bank = Bank.empty(0)
         self._place: dict[SeriesName, int] = {}
-        self._young: dict[SeriesName, Numbers] = {}
+        self._young: dict[SeriesName, _History] = {}
         self._seen_ms: dict[SeriesName, int] = {}
         self._forest: Forest | None = None
 
@@ -116,10 +117,12 @@ class MultivariateDetector:
         """Learn each service from its whole history; what is shorter than `learn_steps` is kept for later."""
         self._clear()
         self._look_at(panel)
-        rows = {name: _seen_rows(panel.values[:, place]) for place, name in enumerate(panel.series)}
-        self._learn({name: found for name, found in rows.items() if len(found) >= self._learn_steps})
+        seen = {name: _History.of(panel, column) for column, name in enumerate(panel.series)}
+        self._learn({name: found for name, found in seen.items() if len(found.times) >= self._learn_steps})
         self._young = {
-            name: found for name, found in rows.items() if 0 < len(found) < self._learn_steps * RELEARN[-1]
+            name: found
+            for name, found in seen.items()
+            if 0 < len(found.times) < self._learn_steps * RELEARN[-1]
         }
         self._forget(panel)
         return self
@@ -147,7 +150,7 @@ class MultivariateDetector:
             self._remember(part)
             self._learn({name: self._young[name] for name in due})
             for name in due:
-                if len(self._young[name]) >= self._learn_steps * RELEARN[-1]:
+                if len(self._young[name].times) >= self._learn_steps * RELEARN[-1]:
                     del self._young[name]
             start = stop
         self._forget(panel)
@@ -164,7 +167,10 @@ class MultivariateDetector:
             "last_ms": self._last_ms,
             "series": [list(name) for name in names],
             "bank": self._bank.rows(np.array([self._place[name] for name in names], np.int64)).arrays(),
-            "young": [{"series": list(name), "rows": rows.copy()} for name, rows in self._young.items()],
+            "young": [
+                {"series": list(name), "times": young.times, "values": young.values}
+                for name, young in self._young.items()
+            ],
             "seen": [{"series": list(name), "at_ms": at_ms} for name, at_ms in self._seen_ms.items()],
             "forest": None if self._forest is None else self._forest.arrays(),
         }
@@ -186,7 +192,10 @@ class MultivariateDetector:
         self._bank = Bank.from_arrays(state["bank"])
         self._place = {tuple(name): place for place, name in enumerate(state["series"])}
         self._young = {
-            tuple(entry["series"]): np.array(entry["rows"], np.float64) for entry in state["young"]
+            tuple(entry["series"]): _History(
+                np.array(entry["times"], np.int64), np.array(entry["values"], np.float64)
+            )
+            for entry in state["young"]
         }
         self._seen_ms = {tuple(entry["series"]): int(entry["at_ms"]) for entry in state["seen"]}
         self._forest = None if state["forest"] is None else Forest.from_arrays(state["forest"])
@@ -214,7 +223,7 @@ class MultivariateDetector:
             return verdicts
         places = np.array([self._place[panel.series[column]] for column in columns], np.int64)
         bank = self._bank.rows(places)
-        measured, bank = measure(usable(panel.values[:, columns]), bank, self._forest)
+        measured, bank = measure(panel.times, usable(panel.values[:, columns]), bank, self._forest)
         scores, bank = smooth(measured.oddness, bank)
         alarms, bank = hold_alarms(scores, bank, self._threshold(bank), quiet_steps=self._quiet_steps)
         tail = step_tail(scores, bank.location, bank.scale, bank.block_steps)
@@ -240,7 +249,7 @@ class MultivariateDetector:
         for column, name in enumerate(panel.series):
             if name in self._place and name not in self._young:
                 continue
-            known = len(self._young.get(name, ()))
+            known = len(self._young[name].times) if name in self._young else 0
             wanted = next(
                 count for count in (self._learn_steps * factor for factor in (1, *RELEARN)) if count > known
             )
@@ -253,18 +262,18 @@ class MultivariateDetector:
     def _remember(self, panel: Panel) -> None:
         """Keep the rows of services that are still to be learnt, and when each was seen last."""
         for column, name in enumerate(panel.series):
-            rows = _seen_rows(panel.values[:, column])
-            if not len(rows):
+            if name in self._place and name not in self._young:
                 continue
-            if name not in self._place or name in self._young:
+            found = _History.of(panel, column)
+            if len(found.times):
                 before = self._young.get(name)
-                self._young[name] = rows if before is None else np.concatenate([before, rows])
+                self._young[name] = found if before is None else before.then(found)
 
-    def _learn(self, histories: Mapping[SeriesName, Numbers]) -> None:
-        """Learn services anew, each from Numbers [T, F]; the forest only where there is none."""
+    def _learn(self, histories: Mapping[SeriesName, _History]) -> None:
+        """Learn services anew; the forest only where there is none."""
         if not histories:
             return
-        learnt = {name: learn_places(rows) for name, rows in histories.items()}
+        learnt = {name: learn_places(seen.times, seen.values) for name, seen in histories.items()}
         if self._forest is None:
             self._forest = grow_forest([along for _, along in learnt.values()], seed=self._seed)
         for name, (bank, along) in learnt.items():
@@ -306,9 +315,22 @@ def _explain(verdicts: Verdicts, columns: Rows, odd: Mask, measured: Measured, b
     verdicts.kind[:, columns] = np.where(odd, word, "").astype(np.object_)
 
 
-def _seen_rows(values: Numbers) -> Numbers:
-    """Steps of Numbers [T, F] at which any signal was seen."""
-    return usable(values[np.isfinite(values).any(axis=1)])
+class _History(NamedTuple):
+    """Steps at which any signal of a service was seen: EpochMs [T], Numbers [T, F]."""
+
+    times: EpochMs
+    values: Numbers
+
+    @classmethod
+    def of(cls, panel: Panel, column: int) -> Self:
+        values = panel.values[:, column]
+        seen = np.isfinite(values).any(axis=1)
+        return cls(panel.times[seen], usable(values[seen]))
+
+    def then(self, later: _History) -> _History:
+        return _History(
+            np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values])
+        )
 
 
 def _without(entries: Mapping[SeriesName, Any], gone: Iterable[SeriesName]) -> dict[SeriesName, Any]:

@@ -1,9 +1,9 @@
 """The tail of a score: how likely a normal step scores as high, read from the largest of each hour or so.
 
 The largest of many normal scores follows a Gumbel distribution, whatever their own distribution is, if its
-tail falls about exponentially. That of distances falls more slowly, that of their square roots does not, so
-the roots are taken. Two quartiles of the blocks' largest fix the distribution. So up to a quarter of the
-blocks may hold anomalies, as history that nobody has labelled does, and the tail is that of the others.
+tail falls about exponentially. That of distances falls more slowly, that of their power `POWER` hardly does.
+Two quartiles of the blocks' largest fix the distribution. So up to a quarter of the blocks may hold
+anomalies, as history that nobody has labelled does, and the tail is that of the others.
 
 Measured on servers' metrics (`benchmarks/multivariate.py`): for configured rates of 0.05 to 0.5 a week and
 series, real rates are at most twice those; far lower rates need heavier tails than two quartiles can tell.
@@ -29,6 +29,8 @@ BLOCKS_MIN = 8
 
 LOWER, UPPER = 0.25, 0.75
 
+POWER = 2.0 / 3.0
+
 SCALE_SHARE_MIN = 0.02
 """Least scale as a share of the location: scores that never varied would else make any change impossible."""
 
@@ -37,7 +39,7 @@ SCALE_SHARE_MIN = 0.02
 class GumbelTail:
     """Distribution of the largest of `block_steps` normal scores.
 
-    location, scale : of the square root of the score; scale above 0
+    location, scale : of the score's power `POWER`; scale above 0
     """
 
     location: float
@@ -58,7 +60,7 @@ class GumbelTail:
             )
         block = max(1, min(block_steps, len(scores) // BLOCKS_MIN))
         count = len(scores) // block
-        largest = np.sqrt(scores[len(scores) - count * block :].reshape(count, block).max(axis=1))
+        largest = scores[len(scores) - count * block :].reshape(count, block).max(axis=1) ** POWER
         low, high = np.quantile(largest, [LOWER, UPPER])
         scale = (high - low) / (_reduced(UPPER) - _reduced(LOWER))
         location = low - scale * _reduced(LOWER)
@@ -71,7 +73,7 @@ def step_tail(scores: Numbers, location: Numbers, scale: Numbers, block_steps: R
     scores : Numbers [T, S] from 0; NaN stays. The others are Numbers [S] and Rows [S].
     """
     # Of n independent steps, all stay below x with the n-th power of one step's probability.
-    rarity = np.exp(np.minimum((location - np.sqrt(scores)) / scale, 700.0)) / block_steps
+    rarity = np.exp(np.minimum((location - scores**POWER) / scale, 700.0)) / block_steps
     tail: Numbers = -np.expm1(-rarity)
     return tail
 
@@ -81,9 +83,13 @@ def score_at_rate(
 ) -> Numbers:
     """The score that normal blocks exceed `alarms` times in `steps` steps, on average: Numbers [S]."""
     share = np.clip(alarms * block_steps / steps, 1e-300, 0.5)
-    root = location - scale * np.log(-np.log1p(-share))
-    result: Numbers = np.maximum(root, 0.0) ** 2
-    return result
+    return as_score(location - scale * np.log(-np.log1p(-share)))
+
+
+def as_score(powers: Numbers) -> Numbers:
+    """Scores whose powers these are; locations among them are about the largest usual score of a block."""
+    scores: Numbers = np.maximum(powers, 0.0) ** (1.0 / POWER)
+    return scores
 
 
 def _reduced(probability: float) -> float:

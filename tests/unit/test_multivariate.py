@@ -239,3 +239,23 @@ def test_a_real_server_is_ranked_better_than_by_its_largest_distance(data_dir: P
     spread = train.std(axis=0) + 1e-3
     plain = (np.abs(test - train.mean(axis=0)) / spread).max(axis=1)
     assert average_precision_score(label, -np.log(tail)) > average_precision_score(label, plain)
+
+
+def test_what_is_usual_by_day_is_odd_by_night() -> None:
+    quarter = 15 * MINUTE
+    steps, day = 20 * 96, 96
+    random = np.random.default_rng(0)
+    load = 100 + 50 * np.sin(2 * np.pi * np.arange(steps + day) / day)[:, None] + random.normal(size=(1, 1))
+    values = (load * [1.0, 0.5] + random.normal(size=(steps + day, 2)))[:, None]
+    times = np.arange(steps + day) * quarter
+    history = Panel(times[:steps], (("shop",),), ("requests", "cpu"), values[:steps])
+    stream = values[steps:].copy()
+    # The load of noon in the deepest night: all signals as ever together, and each within its range.
+    stream[70:76] = values[22:28]
+    verdicts = (
+        MultivariateDetector().fit(history).update(replace(history, times=times[steps:], values=stream))
+    )
+    assert not verdicts.alarm[:70].any()
+    assert verdicts.alarm[71:76, 0].all()
+    assert (verdicts.expected[70:76, 0, 0] < 70).all()
+    assert set(verdicts.kind[71:76, 0]) == {"joint rise"}

@@ -23,7 +23,7 @@ PRIOR_REQUESTS = 200.0
 
 PRIOR_SHARE = 0.02
 
-USUAL_TIMES = 4.0
+USUAL_TIMES = 3.0
 """So many times the share that is usual elsewhere is not usual any more."""
 
 SHARE_MAX = 0.6
@@ -42,7 +42,7 @@ class Bounds:
     """What an entity must reach. Networks, which are many clients, get a multiple (`scaled`).
 
     missed, missed_span : distinct paths answered with 4xx in a minute, in ten
-    missed_share        : of its requests, at least
+    missed_share        : answers 4xx, as a share of its requests
     probes, probes_span : requests for what only intruders look for
     failed              : failed logins in ten minutes
     attempts            : logins in ten minutes that the status does not tell from failed ones
@@ -230,20 +230,21 @@ def _scanner(read: _Reader, usual: Surroundings, bounds: Bounds) -> Finding:
     requests, requests_span = read.minute("requests"), read.span("requests")
     missed, missed_span = read.minute(name), read.span(name)
     probes, probes_span = read.minute("probes"), read.span("probes")
-    now = (missed >= bounds.missed) & (missed >= bounds.missed_share * requests)
-    now &= missed > usual.expected("4xx", requests)
+    refused, refused_span = read.minute("4xx"), read.span("4xx")
+    now = (missed >= bounds.missed) & (refused >= bounds.missed_share * requests)
+    now &= refused > usual.expected("4xx", requests)
     # a page that asks for the same missing file again and again has one in every step
-    slow = (missed_span >= bounds.missed_span) & (missed_span >= bounds.missed_share * requests_span)
-    slow &= (missed_span > usual.expected("4xx", requests_span)) & (read.peaks(name) >= bounds.missed / 3)
+    slow = (missed_span >= bounds.missed_span) & (refused_span >= bounds.missed_share * requests_span)
+    slow &= refused_span > usual.expected("4xx", requests_span)
+    slow &= read.peaks(name) >= bounds.missed / 3
     probing = (probes >= bounds.probes) | (probes_span >= bounds.probes_span)
     probing &= probes_span > usual.expected("probes", requests_span)
 
     def reason(row: int) -> str:
         parts = []
         if now[row] or (slow[row] and missed[row] > 0):
-            errors = read.minute("4xx")[row]
             parts.append(
-                f"{missed[row]:.0f} distinct paths that are not there and {errors:.0f} answers 4xx "
+                f"{missed[row]:.0f} distinct paths that are not there and {refused[row]:.0f} answers 4xx "
                 f"to {requests[row]:.0f} requests within a minute"
             )
         if slow[row]:

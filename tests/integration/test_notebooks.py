@@ -48,3 +48,16 @@ def test_the_made_up_incident_is_seen() -> None:
     assert slis["budget left"].iloc[-1] < 0
     assert slis["SLI 5 m"].min() < 0.95, "reports that were kept show the incident, not the end of the day"
     assert slis["SLI 5 m"].iloc[100] > 0.99
+
+
+def test_the_hunt_finds_both_attackers_soon_and_nobody_else() -> None:
+    seen, _ = made("security_hunt")
+    suspects, begun = seen["suspects"], seen["BEGUN"]
+    assert set(suspects.index) == set(begun), "only attackers"
+    for client, since in begun.items():
+        assert 0 <= (suspects.loc[client, "at"] - since).total_seconds() <= 60
+    assert suspects.loc[seen["SCANNER"], "kind"] == "scanner"
+    assert suspects.loc[seen["GUESSER"], "kind"] == "brute force"
+    assert suspects["reasons"].str.contains(r"\d+ (?:distinct paths|failed logins)").all()
+    assert seen["asked"].loc[seen["SCANNER"], "paths"] == 400
+    assert set(seen["flagged"]["client"]) == set(begun), "the table tells the same as the stream"

@@ -61,3 +61,24 @@ def test_the_hunt_finds_both_attackers_soon_and_nobody_else() -> None:
     assert suspects["reasons"].str.contains(r"\d+ (?:distinct paths|failed logins)").all()
     assert seen["asked"].loc[seen["SCANNER"], "paths"] == 400
     assert set(seen["flagged"]["client"]) == set(begun), "the table tells the same as the stream"
+
+
+def test_reviewed_templates_are_watched_and_each_made_up_event_is_found_once() -> None:
+    seen, _ = made("log_templates")
+    templates = seen["templates"]
+    assert len(templates) == 6, "as many as texts were made up"
+    assert templates["count"].sum() == len(seen["lines"])
+    assert list(templates.loc[templates["ignored"], "name"]) == ["health check"]
+    found = seen["anomalies"].reset_index()
+    texts = dict(zip(found["kind"], found["template"].map(templates["text"]), strict=True))
+    assert len(found) == 3
+    assert texts["new template"].startswith("ERROR payment")
+    assert texts["surge"].startswith("cache miss")
+    assert texts["vanished template"].startswith("backup")
+    begun = found.set_index("kind")["begun"]
+    for kind, since, minutes in (
+        ("new template", "NEW_AT", 10),
+        ("surge", "SURGE_AT", 10),
+        ("vanished template", "GONE_AT", 60),
+    ):
+        assert 0 < (begun[kind] - seen[since]).total_seconds() <= 60 * minutes

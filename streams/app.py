@@ -27,6 +27,7 @@ from streams.connection import client_arguments
 from streams.plan import BUCKET_MS, Plan
 from streams.runtime.aggregate_stage import AggregateStage
 from streams.runtime.broadcast import follow
+from streams.runtime.capacity_stage import CapacityStage
 from streams.runtime.incident_feed import LOOKBACK_MS, IncidentFeed
 from streams.runtime.label_feed import LabelFeed
 from streams.runtime.log import KafkaLog, Partition
@@ -42,6 +43,9 @@ FLUSH_EVERY_S = 1.0
 """How often partials are sent; with the fetch wait it decides how fresh the metrics are."""
 
 FLUSH_REST_S = 0.1
+
+FORECAST_EVERY_S = 0.5
+"""How often forecasts are asked for and taken over; what there is to do is decided by event time."""
 
 WATCHER = 0
 """Partition of the partials whose owner looks after silent sources; each partition hears of all."""
@@ -82,6 +86,7 @@ class Engine:
             on_active=on_active,
             evidence={"config": config.digest()},
         )
+        self.capacity = CapacityStage(self.plan.capacity, self.topics, self.log, self.window)
         self.labels = LabelFeed(self.window.use_labels)
         self.incidents = IncidentFeed()
         self.models = ModelFeed(
@@ -112,6 +117,8 @@ class Engine:
         if self.plan.watches:
             app.task(self._follow_labels)
             app.task(self._follow_alerts)
+        if self.plan.capacity:
+            app.task(self._forecast_for_ever)
         if self.plan.watches and self.config.models.url is not None:
             app.task(self._follow_models)
             app.task(self.models.run)
@@ -140,6 +147,7 @@ class Engine:
         self.ready = False
         self.aggregate.clear()
         self.window.clear()
+        self.capacity.clear()
         self._on_dropped()
 
     async def _on_assigned(self, _app: Any, **_: Any) -> None:
@@ -157,10 +165,11 @@ class Engine:
         for tp, offset in starts.items():
             if tp.topic == self.topics.partials:
                 self.window.start(tp.partition, offset, blocks.get(tp.partition, []))
+                self.capacity.start(tp.partition, blocks.get(tp.partition, []))
             else:
                 self.aggregate.start(Partition(tp.topic, tp.partition), offset)
         self._missing.load(self.window.stored_alerts(blocks.get(WATCHER, [])))
-        self._on_active(self.missing_alerts())
+        self._on_active([*self.missing_alerts(), *self.capacity.active()])
         self.ready = True
         logger.info("Reading %d partitions", len(starts))
 
@@ -180,6 +189,16 @@ class Engine:
                 await self.window.commit_all()
                 await self.aggregate.heal_stalls()
                 await self.window.heal_stalls()
+
+    async def _forecast_for_ever(self) -> None:
+        self.capacity.open()
+        try:
+            while not self.app.should_stop:
+                await asyncio.sleep(FORECAST_EVERY_S)
+                if self.ready:
+                    await self.capacity.step()
+        finally:
+            self.capacity.close()
 
     async def _follow_labels(self) -> None:
         await follow(

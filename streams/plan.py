@@ -16,6 +16,7 @@ from detectors.slo import Calendar, Slo
 from models.arrays import EpochMs, Numbers
 from streams.decode.batch import Column, Layout, Strings
 from streams.expression import Expression
+from streams.forecasting.resource import CapacityPlan
 
 BUCKET_MS = 10_000
 """Width of an event-time bucket, the finest resolution kept."""
@@ -165,3 +166,4 @@ class Plan:
     sources: Mapping[str, SourcePlan] = field(default_factory=dict)
     slos: tuple[Slo, ...] = ()
     watches: tuple[Watch, ...] = ()
+    capacity: tuple[CapacityPlan, ...] = ()

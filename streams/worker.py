@@ -85,7 +85,7 @@ class Publisher:
             for window in by_source.values()
             for alert in window.active_alerts()
         ]
-        return burning + self.engine.missing_alerts()
+        return [*burning, *self.engine.missing_alerts(), *self.engine.capacity.active()]
 
     async def _snapshot(self) -> Callable[[], WorkerSnapshot]:
         """Copy the live state, a window at a time; what is returned completes the copy, in any thread."""
@@ -99,6 +99,7 @@ class Publisher:
                 slos += slo_snapshots(window)
                 detectors += detector_snapshots(window)
                 await asyncio.sleep(0)
+        forecasts = self.engine.capacity.snapshot()
         sources = list(source_snapshots(self.engine.aggregate, owned))
         alerts: Counter[tuple[str, str]] = Counter()
         for alert in self._live_alerts():
@@ -111,6 +112,7 @@ class Publisher:
                 rollups=[live.finished() for live in rollups],
                 slos=slos,
                 detectors=detectors,
+                forecasts=forecasts,
                 labels=self.engine.labels.precision(),
                 incidents=self.engine.incidents.counts(),
                 models={

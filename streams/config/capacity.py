@@ -1,7 +1,7 @@
 """`capacity` of a configuration: limited resources whose exhaustion is forecast.
 
-An entry names a source and a number column; the worker adds it up (quotas) or takes its highest value
-(gauges, lags) in each step and series. An error budget names an SLO in their place.
+An entry names a source and a number column; the worker adds it up (quotas) or takes its mean (gauges, lags)
+in each step and series. An error budget names an SLO in their place.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ class CapacityEntry(Model):
     time_zone: TimeZone = "UTC"
     warn: Share = 0.8
     probability: Share = 0.8
-    horizon: PositiveDuration = Key(default="7d", validate_default=True)
+    horizon: PositiveDuration = timedelta(days=7)
     step: PositiveDuration
-    refresh: PositiveDuration = Key(default="1h", validate_default=True)
+    refresh: PositiveDuration = timedelta(hours=1)
     severity: Annotated[str, Key(min_length=1)] = "ticket"
     slo: str | None = None
     objective: str = ""

@@ -19,6 +19,7 @@ from streams.decode.registry import make_decoder
 from streams.documents.problems import ConfigError, Findings
 from streams.documents.tree import Document
 from streams.expression import compile_expression, quote_column
+from streams.forecasting.compile import capacity_plans
 from streams.log_templates.compile import log_plans
 from streams.openslo.indicator import Use
 from streams.openslo.read import Library, read_objects
@@ -47,10 +48,12 @@ def build_plan(config: Config, findings: Findings) -> Plan | None:
     resolved = resolve_slos(library, _context(config), findings)
     _find_shared_topics(config, findings)
     additions = (entity_plans(config, findings), log_plans(config, findings))
+    capacity = capacity_plans(config, [one.slo for one in resolved], findings)
     sources = {}
     for name, source in config.sources.items():
         mine = [one for one in resolved if one.slo.source == name]
         mine_too = [by_source[name] for by_source in additions if name in by_source]
+        mine_too += [addition for of, addition in capacity.additions if of == name]
         sources[name] = _source_plan(name, source, mine, mine_too, config, findings)
     watches = (
         *watches_of(config, findings),
@@ -58,7 +61,7 @@ def build_plan(config: Config, findings: Findings) -> Plan | None:
     )
     if len(findings.problems) > before:
         return None
-    return Plan(config.app, sources, tuple(one.slo for one in resolved), watches)
+    return Plan(config.app, sources, tuple(one.slo for one in resolved), watches, capacity.plans)
 
 
 def _find_shared_topics(config: Config, findings: Findings) -> None:

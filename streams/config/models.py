@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, PrivateAttr, SecretStr, field_validator, model_validator
 from pydantic import Field as Key
 
+from streams.config.capacity import CapacityEntries
 from streams.config.detectors import Detectors
 from streams.config.values import (
     Addresses,
@@ -346,6 +347,7 @@ class Config(Model):
     alerting: Alerting = Alerting()
     detectors: Detectors = Detectors()
     models: Models = Models()
+    capacity: CapacityEntries = ()
     maintenance: tuple[MaintenanceEntry, ...] = ()
     sinks: Sinks = Sinks()
     web: Web = Web()

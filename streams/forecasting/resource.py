@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from detectors.capacity import CapacityRule
 from detectors.capacity_reading import Kind
 from models.arrays import EpochMs, Numbers
 from models.quota import QuotaPeriod
@@ -126,3 +127,21 @@ class Present:
     limit: float | None = None
     window: History | None = None
     labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityPlan:
+    """One resource, and where its numbers are.
+
+    rollup : that counts it: [sum of amounts] of a quota; [sum, number] of levels, of the limit too where it
+             is a series; the SLO's own rollup for an error budget
+    level  : of the rings, whose slots make its steps
+    scale  : what a level is divided by before it is summed
+    """
+
+    resource: Resource
+    rule: CapacityRule
+    source: str
+    rollup: str
+    level: int
+    scale: float = 1.0

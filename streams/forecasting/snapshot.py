@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from detectors.capacity_reading import CapacityReading
 from streams.forecasting.planner import CapacityPlanner
 from streams.forecasting.task import QUANTILES
-from streams.publish.forecast_families import ForecastSnapshot, PublishedForecast, series_name
+from streams.publish.forecast_families import series_name
+from streams.publish.forecast_snapshot import ForecastSnapshot, PublishedForecast
 
 
 def forecast_snapshot(

@@ -6,8 +6,7 @@ rather than NaN. A time beyond the horizon is `+Inf`: it has not happened by the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,44 +14,12 @@ from detectors.capacity_reading import EXHAUSTION_QUANTILES, CapacityReading
 from detectors.names import label_names, span_name
 from models.arrays import Numbers
 from streams.publish.family import Block, Family, LabelRows, block_of
+from streams.publish.forecast_snapshot import ForecastSnapshot, PublishedForecast
 
 HORIZONS_MS = (3_600_000, 6 * 3_600_000, 86_400_000, 7 * 86_400_000, 30 * 86_400_000)
 """How far ahead values are published: an hour, six, a day, a week, a month, as far as a forecast reaches."""
 
 _OWN_LABELS = ("resource", "quantile", "horizon")
-
-
-@dataclass(frozen=True, slots=True)
-class PublishedForecast:
-    """The newest forecast of one series.
-
-    series    : its name, such as `pool` or `pool/db-1`
-    quantiles : Numbers [Q, H] at `levels`, of the steps from now on
-    coverage  : by level of the interval
-    """
-
-    series: str
-    step_ms: int
-    levels: tuple[float, ...]
-    quantiles: Numbers
-    mase: float
-    coverage: Mapping[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class ForecastSnapshot:
-    """What a worker knows of its limited resources.
-
-    outcomes : forecasts made so far, by what became of them (`CapacityPlanner.outcomes`)
-    seconds  : of computing, all together
-    left_out : series beyond the limit of series
-    """
-
-    readings: Sequence[CapacityReading] = ()
-    forecasts: Sequence[PublishedForecast] = ()
-    outcomes: Mapping[str, int] = field(default_factory=dict)
-    seconds: float = 0.0
-    left_out: int = 0
 
 
 def forecast_families(snapshot: ForecastSnapshot) -> Iterator[Family]:

@@ -21,6 +21,7 @@ from detectors.detector import SEVERITIES
 from streams.publish.detector_families import detector_families, label_families, model_families
 from streams.publish.exposition import chosen_format, written
 from streams.publish.family import EXEMPLAR_LENGTH_MAX, Block, Family, Kind, block_of
+from streams.publish.forecast_families import forecast_families
 from streams.publish.rollup_families import rollup_families
 from streams.publish.slo_families import slo_families
 from streams.publish.snapshot import WorkerSnapshot
@@ -67,6 +68,7 @@ def families(snapshot: WorkerSnapshot) -> Iterator[Family]:
     yield from detector_families(snapshot.detectors)
     yield from model_families(snapshot.detectors, snapshot.models, snapshot.model_failures)
     yield from label_families(snapshot.labels)
+    yield from forecast_families(snapshot.forecasts)
     incidents: dict[tuple[str, ...], int] = {(name,): 0 for name in SEVERITIES[1:]}
     incidents |= {(severity,): count for severity, count in snapshot.incidents.items()}
     yield _gauge("streamgauge_incidents", "Open incidents by their worst severity.", incidents, ("severity",))

@@ -16,6 +16,7 @@ from detectors.labels import Precision
 from detectors.slo import Slo
 from models.arrays import Counts, Numbers, Rows
 from streams.plan import Rollup
+from streams.publish.forecast_snapshot import ForecastSnapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class DetectorSnapshot:
 class WorkerSnapshot:
     """Everything that one worker publishes.
 
+    forecasts  : of limited resources
     labels     : what people have said of each detector's anomalies
     models     : (model, role) to the version in it
     model_failures : (model, reason) to models that could not be used
@@ -154,6 +156,7 @@ class WorkerSnapshot:
     rollups: Sequence[RollupSnapshot] = ()
     slos: Sequence[SloSnapshot] = ()
     detectors: Sequence[DetectorSnapshot] = ()
+    forecasts: ForecastSnapshot = field(default_factory=ForecastSnapshot)
     labels: Mapping[str, Precision] = field(default_factory=dict)
     models: Mapping[tuple[str, str], str] = field(default_factory=dict)
     model_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)

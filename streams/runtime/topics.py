@@ -48,6 +48,11 @@ class Topics:
         return f"{self.app}-anomalies"
 
     @property
+    def forecasts(self) -> str:
+        """Forecasts of limited resources and what they say, JSON, by resource and series."""
+        return f"{self.app}-forecasts"
+
+    @property
     def incidents(self) -> str:
         """Anomalies and alerts that belong together, JSON, compacted by incident."""
         return f"{self.app}-incidents"
@@ -79,6 +84,7 @@ class Topics:
             self.slis: {"cleanup.policy": "delete"},
             self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
             self.anomalies: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
+            self.forecasts: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
             self.incidents: {"cleanup.policy": "compact"},
             self.labels: {"cleanup.policy": "compact"},
             self.models: {"cleanup.policy": "compact"},

@@ -234,8 +234,11 @@ class WindowStage:
 
     async def store_alerts(self, partition: int, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Keep alerts that belong to no source's window beside the blocks, in a block of no source."""
+        await self.store(partition, Block(NO_SOURCE, 0, 0, (), msgspec.json.encode(alerts)))
+
+    async def store(self, partition: int, block: Block) -> None:
+        """Keep a block, and return once it is durable."""
         to = Partition(self._topics.blocks, partition)
-        block = Block(NO_SOURCE, 0, 0, (), msgspec.json.encode(alerts))
         await asyncio.gather(*[await self._log.send(to, key, value) for key, value in encode_block(block)])
 
     @staticmethod

@@ -181,6 +181,23 @@ class Rings:
         series = np.flatnonzero(counts.any(axis=1))
         return series, counts[series]
 
+    def whole_slots(self, level: int) -> range:
+        """Numbers of the slots of a level that are complete and still held."""
+        if self.end is None:
+            return range(0)
+        spec = self.levels[level]
+        last = self.end // spec.width
+        return range(max((self.end - 1) // spec.width - spec.slot_count + 1, 0), last)
+
+    def slot_counts(self, level: int, slots: range) -> Counts:
+        """Counts [N, S, C] of some slots of a level, which are held."""
+        spec = self.levels[level]
+        places = np.arange(slots.start, slots.stop) % spec.slot_count
+        parts = [chunk.slots[level][places].astype(np.int64) for chunk in self._chunks]
+        if not parts:
+            return np.zeros((len(places), 0, self.counter_count), dtype=np.int64)
+        return self._joined(parts)
+
     def between(self, start: int, end: int) -> Counts:
         """Sum of the slots whose middle lies in the buckets [start, end) : Counts [S, C].
 

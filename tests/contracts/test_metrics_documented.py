@@ -14,8 +14,8 @@ from tests.integration.test_scrape import full_snapshot
 from tests.unit.test_metrics import SLO, slo_snapshot
 
 PAGE = "docs/metrics.md"
-SECTIONS = ("Promises", "Sources' own series", "Detectors", "Reading", "Alerts", "Process")
-GROUPS = {"route", "http_route"}
+SECTIONS = ("Promises", "Sources' own series", "Detectors", "Capacity", "Reading", "Alerts", "Process")
+GROUPS = {"route", "http_route", "db"}
 """Labels of the snapshot's series, which the page writes as `…`."""
 
 ROWS = {

@@ -21,6 +21,8 @@ FORMATS_OWN = ("client", "user", "api_key", "session", "path", "query", "method"
 
 IN_WORDS = {
     ("alerting", "tiers"): "by window",
+    ("capacity[]", "kind"): "by key",
+    ("capacity[]", "step"): "by kind",
     ("detectors.logs[]", "error"): "by severity",
     ("detectors.multivariate[]", "model"): "by name",
     ("detectors.multivariate[]", "service"): "by name",

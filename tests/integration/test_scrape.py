@@ -17,6 +17,7 @@ from streams.publish.snapshot import DetectorSnapshot, Exemplar, WorkerSnapshot
 from tests.services.http import get_json
 from tests.services.process import wait_until
 from tests.services.prometheus import Prometheus, promtool_check_metrics, scrape_config
+from tests.unit.test_forecast_families import planned
 from tests.unit.test_metrics import MINUTE, ROLLUP, SOURCE, rollup_snapshot, sketch_of, slo_snapshot
 
 
@@ -51,6 +52,7 @@ def full_snapshot() -> WorkerSnapshot:
                 shadow=(2, 3, 1),
             )
         ],
+        forecasts=planned(),
         models={("traffic", "champion"): "000001-0123456789ab"},
         model_failures={("traffic", "hash"): 1},
         labels={"traffic": Precision(real=3, noise=1)},

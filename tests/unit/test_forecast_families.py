@@ -13,7 +13,8 @@ from streams.forecasting.planner import CapacityPlanner
 from streams.forecasting.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
 from streams.forecasting.snapshot import forecast_snapshot
 from streams.publish.exposition import OPEN_METRICS, TEXT, written
-from streams.publish.forecast_families import ForecastSnapshot, forecast_families
+from streams.publish.forecast_families import forecast_families
+from streams.publish.forecast_snapshot import ForecastSnapshot
 from tests.unit.test_planner import InlinePool
 
 Samples = dict[str, dict[tuple[tuple[str, str], ...], float]]

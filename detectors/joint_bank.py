@@ -14,12 +14,12 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.tail import GumbelTail, as_score
+from detectors.tail import as_score
 from models.arrays import EpochMs, Mask, Numbers, Rows
-from models.day_profile import SLOTS, fit_profile, slot_of_day, usual_at
+from models.day_profile import SLOTS, usual_at
 from models.forest import Forest
-from models.joint import Joint, along_directions, mean_distance
-from models.joint_scale import Scale, follow_level, in_spreads
+from models.joint import along_directions, mean_distance
+from models.joint_scale import follow_level, in_spreads
 
 LEVEL_STEPS = 1440.0
 """The level follows a part in so many steps: of minutes, a day's worth."""
@@ -30,10 +30,6 @@ LEVEL_PULL_MAX = 2.0
 FAST, SLOW = 0.5, 0.05
 """Weights of a new step in the two averages whose mean is judged: one for bursts of a few steps, one for what
 lasts, which is odder than any of its steps."""
-
-FOREST_TREES = 64
-FOREST_ROWS_MAX = 100_000
-"""Rows that the forest is grown from, evenly taken from all services' histories."""
 
 ORDINARY = 0.5
 """Score of a forest for a row that is neither odd nor central."""
@@ -195,54 +191,3 @@ def hold_alarms(scores: Numbers, bank: Bank, threshold: Numbers, *, quiet_steps:
         lasting = lasting & (quiet < quiet_steps)
         alarms[step] = lasting & seen & (row > low)
     return alarms, replace(bank, lasting=lasting, quiet=np.where(lasting, quiet, 0))
-
-
-def learn_places(times: EpochMs, values: Numbers) -> tuple[Bank, Numbers]:
-    """A bank of one service but for its tail, and its distances along the directions.
-
-    times  : EpochMs [T]
-    values : Numbers [T, F], steps at which something was seen
-
-    Returns the bank after the last step and Numbers [T, F].
-    """
-    scale = Scale.fit(values)
-    distances = in_spreads(values, scale.center, scale.spread)
-    levels, level = follow_level(
-        distances, np.zeros(values.shape[1]), steps=LEVEL_STEPS, pull_max=LEVEL_PULL_MAX
-    )
-    left = np.where(np.isfinite(distances), distances - levels, 0.0)
-    profile = fit_profile(times, left)
-    left = left - profile[slot_of_day(times)]
-    joint = Joint.fit(left)
-    along = along_directions((left - joint.mean)[:, None], joint.directions[None])[:, 0]
-    one, none = np.ones(1), np.zeros(1, np.int64)
-    bank = Bank(
-        scale.center[None], scale.spread[None], joint.mean[None], joint.directions[None],
-        profile[None], np.array([joint.leading]), one, one, none + 1, level[None], one, one,
-        np.zeros(1, np.bool_), none,
-    )  # fmt: skip
-    return bank, along
-
-
-def learn_tail(bank: Bank, along: Numbers, forest: Forest | None) -> Bank:
-    """The bank of one service with the tail of its history's scores.
-
-    along : Numbers [T, F], as `learn_places` gives it
-    """
-    oddness = mean_distance(along) * forest_factor(along, forest)
-    start = replace(bank, fast=oddness[:1], slow=oddness[:1])
-    scores, bank = smooth(oddness[:, None], start)
-    tail = GumbelTail.fit(scores[:, 0])
-    return replace(
-        bank,
-        location=np.array([tail.location]),
-        scale=np.array([tail.scale]),
-        block_steps=np.array([tail.block_steps]),
-    )
-
-
-def grow_forest(along: list[Numbers], *, seed: int) -> Forest:
-    """A forest of all services' distances along their directions, each Numbers [T, F]."""
-    rows = np.abs(np.concatenate(along))
-    taken = np.linspace(0, len(rows) - 1, min(len(rows), FOREST_ROWS_MAX)).astype(np.int64)
-    return Forest.fit(rows[taken], trees=FOREST_TREES, seed=seed)

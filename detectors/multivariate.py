@@ -22,8 +22,7 @@ Cost: F² + 56F numbers a service once learnt; until then its rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -31,15 +30,13 @@ from detectors.detector import SEVERITIES, TICKET, Panel, SeriesName, State, Ver
 from detectors.joint_bank import (
     Bank,
     Measured,
-    grow_forest,
     hold_alarms,
-    learn_places,
-    learn_tail,
     measure,
     smooth,
 )
+from detectors.joint_lessons import History, learn_services
 from detectors.tail import BLOCKS_MIN, score_at_rate, step_tail
-from models.arrays import EpochMs, Mask, Numbers, Rows
+from models.arrays import Mask, Numbers, Rows
 from models.forest import Forest
 from models.joint import breaks_apart, signal_shares
 from models.joint_scale import usable
@@ -109,7 +106,7 @@ class MultivariateDetector:
         self._last_ms: int | None = None
         self._bank = Bank.empty(0)
         self._place: dict[SeriesName, int] = {}
-        self._young: dict[SeriesName, _History] = {}
+        self._young: dict[SeriesName, History] = {}
         self._seen_ms: dict[SeriesName, int] = {}
         self._forest: Forest | None = None
 
@@ -117,7 +114,7 @@ class MultivariateDetector:
         """Learn each service from its whole history; what is shorter than `learn_steps` is kept for later."""
         self._clear()
         self._look_at(panel)
-        seen = {name: _History.of(panel, column) for column, name in enumerate(panel.series)}
+        seen = {name: History.of(panel, column) for column, name in enumerate(panel.series)}
         self._learn({name: found for name, found in seen.items() if len(found.times) >= self._learn_steps})
         self._young = {
             name: found
@@ -192,7 +189,7 @@ class MultivariateDetector:
         self._bank = Bank.from_arrays(state["bank"])
         self._place = {tuple(name): place for place, name in enumerate(state["series"])}
         self._young = {
-            tuple(entry["series"]): _History(
+            tuple(entry["series"]): History(
                 np.array(entry["times"], np.int64), np.array(entry["values"], np.float64)
             )
             for entry in state["young"]
@@ -264,33 +261,28 @@ class MultivariateDetector:
         for column, name in enumerate(panel.series):
             if name in self._place and name not in self._young:
                 continue
-            found = _History.of(panel, column)
+            found = History.of(panel, column)
             if len(found.times):
                 before = self._young.get(name)
                 self._young[name] = found if before is None else before.then(found)
 
-    def _learn(self, histories: Mapping[SeriesName, _History]) -> None:
+    def _learn(self, histories: Mapping[SeriesName, History]) -> None:
         """Learn services anew; the forest only where there is none."""
         if not histories:
             return
-        learnt = {name: learn_places(seen.times, seen.values) for name, seen in histories.items()}
-        if self._forest is None:
-            self._forest = grow_forest([along for _, along in learnt.values()], seed=self._seed)
-        for name, (bank, along) in learnt.items():
-            place = self._place.setdefault(name, len(self._place))
-            whole = learn_tail(bank, along, self._forest)
-            if place < len(self._bank):
-                # What lasts goes on lasting: a new lesson is no news of the service.
-                lasting, quiet = self._bank.lasting[[place]], self._bank.quiet[[place]]
-                whole = replace(whole, lasting=lasting, quiet=quiet)
-            self._bank = self._bank.with_rows(np.array([place]), whole)
+        places = np.array([self._place.setdefault(name, len(self._place)) for name in histories], np.int64)
+        learnt, self._forest = learn_services(list(histories.values()), self._forest, seed=self._seed)
+        # What lasts goes on lasting: a new lesson is no news of the service.
+        known = np.flatnonzero(places < len(self._bank))
+        before = self._bank.rows(places[known])
+        learnt.lasting[known], learnt.quiet[known] = before.lasting, before.quiet
+        self._bank = self._bank.with_rows(places, learnt)
 
     def _forget(self, panel: Panel) -> None:
         """Note when services were seen, and drop those that have not been for `FORGET_MS`."""
-        for column, name in enumerate(panel.series):
-            seen = np.flatnonzero(np.isfinite(panel.values[:, column]).any(axis=1))
-            if len(seen):
-                self._seen_ms[name] = int(panel.times[seen[-1]])
+        seen: Mask = np.asarray(np.isfinite(panel.values).any(axis=2))
+        for column in np.flatnonzero(seen.any(axis=0)).tolist():
+            self._seen_ms[panel.series[column]] = int(panel.times[seen[:, column]][-1])
         if self._last_ms is None:
             return
         gone = {name for name, at_ms in self._seen_ms.items() if at_ms < self._last_ms - FORGET_MS}
@@ -313,24 +305,6 @@ def _explain(verdicts: Verdicts, columns: Rows, odd: Mask, measured: Measured, b
     apart = breaks_apart(measured.along, bank.leading) > 1.0
     word = np.where(apart, "correlation break", np.where(direction < 0, "joint drop", "joint rise"))
     verdicts.kind[:, columns] = np.where(odd, word, "").astype(np.object_)
-
-
-class _History(NamedTuple):
-    """Steps at which any signal of a service was seen: EpochMs [T], Numbers [T, F]."""
-
-    times: EpochMs
-    values: Numbers
-
-    @classmethod
-    def of(cls, panel: Panel, column: int) -> Self:
-        values = panel.values[:, column]
-        seen = np.isfinite(values).any(axis=1)
-        return cls(panel.times[seen], usable(values[seen]))
-
-    def then(self, later: _History) -> _History:
-        return _History(
-            np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values])
-        )
 
 
 def _without(entries: Mapping[SeriesName, Any], gone: Iterable[SeriesName]) -> dict[SeriesName, Any]:

@@ -15,6 +15,9 @@ from models.arrays import Numbers, Rows
 from models.capacity import PATH_COUNT, SampledForecast
 
 _DAY_MS = 86_400_000
+FEW = 12
+"""With fewer values the differences seen say too little of those to come, so the level itself is unsure."""
+
 _LARGEST = 1e100
 """Values are kept below it, so that sums and squares stay finite."""
 
@@ -53,10 +56,18 @@ def simple_forecast(
         paths = (last + walked).reshape(count, seasons * season)[:, :horizon]
     else:
         paths = np.tile(last, (count, seasons))[:, :horizon]
+    paths = paths + _unsure(known) * random.standard_normal((count, 1))
     if np.nanmin(known) >= 0:
         paths = np.maximum(paths, 0.0)
     name = "last value" if season == 1 else f"seasonal naive ({season} steps)"
     return SampledForecast(np.ascontiguousarray(np.clip(paths, -_LARGEST, _LARGEST)), name)
+
+
+def _unsure(known: Numbers) -> float:
+    """How far off the level may be since hardly anything was seen: half of it for one value, falling to 0."""
+    seen = known[np.isfinite(known)]
+    lacking = max(1.0 - len(seen) / FEW, 0.0)
+    return float(lacking * 0.5 * np.abs(seen).mean() / len(seen) ** 0.5)
 
 
 def _drift(differences: Numbers) -> float:

@@ -30,7 +30,7 @@ from streams.forecasting.series_file import read_series, read_table
 FILE: Path | None = None
 COLUMN = "used"
 LIMIT = 75.0
-QUOTA = 1_280.0
+QUOTA = 1_250.0
 HORIZON_HOURS = 7 * 24
 
 
@@ -56,7 +56,7 @@ print(f"{len(series):,} steps of {series.step_ms / 3.6e6:g} h, {np.isnan(series.
 # %% [markdown]
 # ## A week ahead
 #
-# `forecast_frame` takes and gives a DataFrame; `forecast` gives sample paths too, which answers are taken from.
+# `forecast_frame` takes and gives a DataFrame; `forecast` gives sample paths too, for questions of any kind.
 
 # %%
 table = forecast_frame(frame.dropna(), 24, time="time", value=COLUMN) if FILE is None else pd.DataFrame()

@@ -58,6 +58,16 @@ def test_any_series_gives_finite_paths_or_says_why(values: np.ndarray, step_ms: 
         assert found.paths(7).min() >= 0
 
 
+def test_one_value_is_no_certainty_and_more_are_more() -> None:
+    spreads = [
+        simple_forecast(np.full(count, 100.0), step_ms=HOUR_MS, horizon=3).paths(1000).std()
+        for count in (1, 2, 4, 8, 12)
+    ]
+    assert spreads == sorted(spreads, reverse=True)
+    assert 40 < spreads[0] < 60
+    assert spreads[-1] == 0.0
+
+
 def test_sampled_forecasts_hold_paths_only() -> None:
     with pytest.raises(ValueError, match="not finite"):
         SampledForecast(np.array([[np.nan]]), "x")

@@ -9,6 +9,7 @@ Times are starts of steps. Times without a zone are UTC.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -313,7 +314,15 @@ def _read_times(frame: pd.DataFrame, name: str) -> tuple[EpochMs, Mask]:
         if np.nanmax(np.abs(numbers)) < 1e8:  # counted from wherever the file begins; epochs are larger
             readable = np.isfinite(numbers)
             return (np.where(readable, numbers, 0) * unit_ms).astype(np.int64), readable
-    return parse_times(column.astype(object).where(column.notna(), None).tolist())
+    times, readable = parse_times(column.astype(object).where(column.notna(), None).tolist())
+    if readable.mean() < REGULAR_SHARE and _is_time_name(name):
+        # Spreadsheets write times in ways of their own ("3/14/2026 1:05 PM").
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            found = pd.DatetimeIndex(pd.to_datetime(column, errors="coerce", utc=True)).as_unit("ms")
+        if found.notna().mean() > readable.mean():
+            return np.where(found.isna(), 0, found.asi8).astype(np.int64), np.asarray(found.notna())
+    return times, readable
 
 
 def _own_step(times: EpochMs) -> int | None:

@@ -120,6 +120,13 @@ def test_rows_counted_in_minutes_and_rows_without_times() -> None:
     assert read_series(bare, step_ms=HOUR_MS).values.tolist() == [1, 2]
 
 
+def test_times_as_spreadsheets_write_them() -> None:
+    stamps = ["3/14/2026 11:00 AM", "3/14/2026 12:00 PM", "3/14/2026 1:00 PM"]
+    series = read_series(pd.DataFrame({"Date": stamps, "y": [1.0, 2.0, 3.0]}))
+    assert series.step_ms == HOUR_MS
+    assert str(series.starts[-1].astype("datetime64[ms]")).startswith("2026-03-14T13:00")
+
+
 def test_a_limit_may_be_a_column_and_goes_on_through_gaps() -> None:
     frame = hourly([1.0, 2.0, 3.0]).assign(size=[10.0, np.nan, 20.0])
     series = read_series(frame, "y", limit_column="size")

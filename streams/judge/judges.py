@@ -105,6 +105,8 @@ class Judges:
             rollups[watcher.watch.rollup].keep(watcher.watch.step_ms // BUCKET_MS)
         self.labels: Sequence[Label] = ()
         """What people have said of anomalies, which makes thresholds stricter."""
+        self.on_panel: Callable[[Watch, Panel], None] | None = None
+        """Told each step that a detector is shown, but not again after a restart."""
         self._learnt_at: int | None = None
         self._learnt_count = 0
         self._retired: list[Transition] = []
@@ -121,6 +123,8 @@ class Judges:
             if (bucket + 1) * BUCKET_MS % watcher.watch.step_ms or watcher.failures:
                 continue
             panel = self._panel(watcher, bucket + 1)
+            if self.on_panel is not None:
+                self.on_panel(watcher.watch, panel)
             told: dict[SeriesName, Mapping[str, Any]] = {}
             factors = self._factors(watcher.watch, bucket)
             moved += self._judge(watcher, panel, factors, self._noting(watcher, told))

@@ -19,11 +19,14 @@ from aiokafka import TopicPartition
 
 from detectors.alert import Alert, Transition
 from detectors.telemetry_missing import TelemetryMissing
+from models.manifest import Announcement
 from models.registry import Registry
 from streams.config.compile import compile_plan
 from streams.config.models import Config
 from streams.config.values import milliseconds
 from streams.connection import client_arguments
+from streams.judge.retraining import Retraining
+from streams.modelling.compacted import announce
 from streams.plan import BUCKET_MS, Plan
 from streams.runtime.aggregate_stage import AggregateStage
 from streams.runtime.broadcast import follow
@@ -92,6 +95,8 @@ class Engine:
         self.models = ModelFeed(
             self._registry, {watch.model for watch in self.plan.watches if watch.model}, self.window.use_model
         )
+        retrained = self.plan.watches if config.models.retrain == "drift" else ()
+        self.retraining = Retraining(retrained, self._registry, self._announce_model)
         self.ready = False
         """Whether this worker owns partitions and reads them."""
         self._epoch = 0
@@ -122,6 +127,7 @@ class Engine:
         if self.plan.watches and self.config.models.url is not None:
             app.task(self._follow_models)
             app.task(self.models.run)
+            app.task(self.retraining.run)
 
     def _agent(self, topic: str, handle: Callable[[Any], Any]) -> None:
         # no acks: Faust would track and commit offsets, which are ours
@@ -168,6 +174,8 @@ class Engine:
                 self.capacity.start(tp.partition, blocks.get(tp.partition, []))
             else:
                 self.aggregate.start(Partition(tp.topic, tp.partition), offset)
+        for window in self.window.owned().get(WATCHER, {}).values():
+            self.retraining.follow(window.judges)
         self._missing.load(self.window.stored_alerts(blocks.get(WATCHER, [])))
         self._on_active([*self.missing_alerts(), *self.capacity.active()])
         self.ready = True
@@ -219,6 +227,9 @@ class Engine:
 
     async def _follow_models(self) -> None:
         await follow(client_arguments(self.config), self.topics.models, self.models.handle)
+
+    async def _announce_model(self, announcement: Announcement) -> None:
+        await announce(self.config, announcement)
 
     def _registry(self) -> Registry:
         url = self.config.models.url

@@ -119,6 +119,7 @@ class Publisher:
                     (name, role): version for (name, role), version in self.engine.models.versions.items()
                 },
                 model_failures=self.engine.models.failures.copy(),
+                retrainings=self.engine.retraining.outcomes.copy(),
                 alerts=alerts,
                 deliveries=self._outlet.outcomes(),
             )

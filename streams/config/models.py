@@ -330,10 +330,18 @@ class Web(Model):
 class Models(Model):
     """Trained models of detectors.
 
-    url : of the registry, a folder relative to the configuration or any address that fsspec knows
+    url     : of the registry, a folder relative to the configuration or any address that fsspec knows
+    retrain : `drift` trains a shadow where features have shifted since training
     """
 
     url: str | None = None
+    retrain: Literal["drift", "never"] = "never"
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> Models:
+        if self.retrain != "never" and self.url is None:
+            reject_key("url", "the registry that new models are put into")
+        return self
 
 
 class Config(Model):

@@ -1,9 +1,9 @@
-"""Models trained anew where features have shifted, on what a worker has shown its detectors, off the hot path.
+"""Models trained anew where features have shifted, off the hot path, on what detectors were shown.
 
-The worker that owns the first partition of the partials keeps a week of a sample of each model's series. Once a
-day of event time it compares them with what the champion, and the shadow if there is one, were trained on. If
-all of them are outdated, or there is none, it trains a model in a process of its own and announces it as
-*shadow*: a person promotes it, through the gate.
+The worker that owns the first partition of the partials keeps a week of a sample of each model's series.
+Once a day of event time it compares them with what the champion, and the shadow if there is one, were
+trained on. If all of them are outdated, or there is none, it trains a model in a process of its own and
+announces it as *shadow*: a person promotes it, through the gate.
 
 Guarantee: nothing that fails here stops or delays anything else; it is counted, said, and tried again a day
 later. The sample lives in memory: after a start or a takeover it takes a week to be whole again.

@@ -62,6 +62,7 @@ def model_families(
     detectors: Sequence[DetectorSnapshot],
     models: Mapping[tuple[str, str], str],
     failures: Mapping[tuple[str, str], int],
+    retrainings: Mapping[tuple[str, str], int],
 ) -> Iterator[Family]:
     """Trained models: which are in use, what was wrong with others, and how those on trial differ."""
     yield Family(
@@ -81,6 +82,12 @@ def model_families(
         "counter",
         "Models that could not be used; what there was before goes on.",
         [block_of(failures.items(), ("model", "reason"), "_total")],
+    )
+    yield Family(
+        "streamgauge_retraining",
+        "counter",
+        "Daily looks at whether a model is outdated, by what came of them.",
+        [block_of(retrainings.items(), ("model", "outcome"), "_total")],
     )
     flagged: Counter[tuple[str, ...]] = Counter()
     for each in detectors:

@@ -66,7 +66,9 @@ def families(snapshot: WorkerSnapshot) -> Iterator[Family]:
     yield from rollup_families(snapshot.rollups)
     yield from slo_families(snapshot.slos)
     yield from detector_families(snapshot.detectors)
-    yield from model_families(snapshot.detectors, snapshot.models, snapshot.model_failures)
+    yield from model_families(
+        snapshot.detectors, snapshot.models, snapshot.model_failures, snapshot.retrainings
+    )
     yield from label_families(snapshot.labels)
     yield from forecast_families(snapshot.forecasts)
     incidents: dict[tuple[str, ...], int] = {(name,): 0 for name in SEVERITIES[1:]}

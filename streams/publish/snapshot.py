@@ -146,6 +146,7 @@ class WorkerSnapshot:
     labels     : what people have said of each detector's anomalies
     models     : (model, role) to the version in it
     model_failures : (model, reason) to models that could not be used
+    retrainings : (model, outcome) to looks at whether it is to be trained anew
     incidents  : severity to open incidents
     alerts     : (alertname, state) to live alerts
     deliveries : (sink, outcome) to alerts, from the sinks' own counters
@@ -160,6 +161,7 @@ class WorkerSnapshot:
     labels: Mapping[str, Precision] = field(default_factory=dict)
     models: Mapping[tuple[str, str], str] = field(default_factory=dict)
     model_failures: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    retrainings: Mapping[tuple[str, str], int] = field(default_factory=dict)
     incidents: Mapping[str, int] = field(default_factory=dict)
     alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     deliveries: Mapping[tuple[str, str], int] = field(default_factory=dict)

@@ -55,6 +55,7 @@ def full_snapshot() -> WorkerSnapshot:
         forecasts=planned(),
         models={("traffic", "champion"): "000001-0123456789ab"},
         model_failures={("traffic", "hash"): 1},
+        retrainings={("traffic", "trained"): 1},
         labels={"traffic": Precision(real=3, noise=1)},
         alerts={("ErrorBudgetBurn", "firing"): 1},
         deliveries={("alertmanager", "sent"): 3},

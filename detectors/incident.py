@@ -119,7 +119,7 @@ class Incident:
     services     : all that its anomalies are about, sorted; `service` is the first anomaly's
     last_ms      : when an anomaly of it last began or ended
     live         : keys of anomalies that have not ended, sorted
-    anomalies    : its first ones, in order of time and key; `count` tells how many there were
+    anomalies    : its first ones as they began, in order of time and key; `count` tells how many there were
     about        : weights of kinds and features, see `Anomaly.about`
     shared       : labels that its anomalies had, as (name, value), sorted
     severity     : the worst of its anomalies'

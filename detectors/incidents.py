@@ -9,8 +9,10 @@ An anomaly joins an open incident if all of this holds:
 Incidents that an anomaly belongs to at once turn out to be one: the younger are merged into the oldest.
 
 Guarantees:
-- The book is a function of its steps: no clock, no randomness. The order of anomalies within a step is
-  irrelevant, and one that is announced again changes nothing. `load(state())` goes on as the original would.
+- The book is a function of the anomalies: no clock, no randomness. Beginnings and ends are taken in their
+  own order of time, however they are spread over steps, in whatever order within one; announced again, they
+  change nothing. So reading the same announcements anew groups them as before, as long as none comes in a
+  step after that of a later one. `load(state())` goes on as the original would.
 - Memory is bounded: `OPEN_MAX` open incidents, `HISTORY_MAX` past ones, `ANOMALIES_MAX` anomalies kept of
   each, and keys of `REMEMBER_MS`.
 - An incident closes once nothing of it lasts and nothing has joined it for `quiet_ms`.
@@ -18,7 +20,7 @@ Guarantees:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
@@ -83,37 +85,40 @@ class IncidentBook:
 
         Steps come in order of time. An anomaly is announced when it begins, and again when it ends.
         """
-        told = sorted(anomalies, key=lambda one: (one.at_ms, one.key, one.ends_at_ms is not None))
         changed: set[str] = set()
         gone: list[Incident] = []
-        for anomaly in told:
-            if anomaly.key not in self._begun:
-                self._begun[anomaly.key] = at_ms
-                changed |= self._join(at_ms, anomaly, gone)
-        for anomaly in told:
-            if anomaly.ends_at_ms is not None and anomaly.key not in self._ended:
-                self._ended[anomaly.key] = at_ms
-                changed |= self._end(anomaly)
+        for event_ms, begins, anomaly in sorted(_events(anomalies), key=_order):
+            if anomaly.key in (self._begun if begins else self._ended):
+                continue
+            gone += self._close(event_ms)
+            if begins:
+                self._begun[anomaly.key] = event_ms
+                changed.add(self._join(anomaly, gone))
+            else:
+                self._ended[anomaly.key] = event_ms
+                changed |= self._end(anomaly, event_ms)
         gone += self._close(at_ms)
         self._forget(at_ms)
-        for name in sorted(changed & self._open.keys()):
-            self._open[name] = replace(self._open[name], nearest=self._nearest(self._open[name]))
         return sorted([*gone, *(self._open[name] for name in changed & self._open.keys())], key=_age)
 
-    def _join(self, at_ms: int, anomaly: Anomaly, gone: list[Incident]) -> set[str]:
-        """Put a new anomaly where it belongs; returns the ids of what it changed."""
-        alone = Incident.of(anomaly)
+    def _join(self, anomaly: Anomaly, gone: list[Incident]) -> str:
+        """Put a new anomaly where it belongs; returns the id of that. Others that end by it go to `gone`."""
+        alone = Incident.of(replace(anomaly, ends_at_ms=None))
         akin = sorted((one for one in self._open.values() if self._belong(one, alone)), key=_age)
         whole = together([*akin, alone], anomalies_max=ANOMALIES_MAX)
         if akin:
             # An anomaly told late may have begun before the incident; the name stays.
             whole = replace(whole, id=akin[0].id, service=akin[0].service)
-            whole = replace(whole, starts_at_ms=min(one.starts_at_ms for one in (*akin, alone)))
         for younger in akin[1:]:
             del self._open[younger.id]
-            gone.append(replace(younger, state="merged", live=(), ends_at_ms=at_ms, merged_into=akin[0].id))
-        self._open[whole.id] = whole
-        return {whole.id}
+            gone.append(
+                replace(younger, state="merged", live=(), ends_at_ms=anomaly.at_ms, merged_into=whole.id)
+            )
+        self._open[whole.id] = replace(whole, nearest=self._nearest(whole))
+        if len(self._open) > OPEN_MAX:
+            oldest = min(self._open.values(), key=lambda one: (one.last_ms, one.id))
+            gone.append(self._closed(oldest, anomaly.at_ms))
+        return whole.id
 
     def _belong(self, incident: Incident, anomaly: Incident) -> bool:
         return (
@@ -141,35 +146,32 @@ class IncidentBook:
             found |= self._reach.get(service, frozenset())
         return found
 
-    def _end(self, anomaly: Anomaly) -> set[str]:
+    def _end(self, anomaly: Anomaly, at_ms: int) -> set[str]:
         for name, incident in self._open.items():
             if anomaly.key in incident.live:
-                assert anomaly.ends_at_ms is not None
-                live = tuple(key for key in incident.live if key != anomaly.key)
-                last_ms = max(incident.last_ms, anomaly.ends_at_ms)
-                self._open[name] = replace(incident, live=live, last_ms=last_ms)
+                self._open[name] = replace(
+                    incident,
+                    live=tuple(key for key in incident.live if key != anomaly.key),
+                    last_ms=max(incident.last_ms, at_ms),
+                )
                 return {name}
         return set()
 
     def _close(self, at_ms: int) -> list[Incident]:
-        """Close what is over, and the oldest where there are too many."""
-        over = [one for one in self.open() if not one.live and one.last_ms + self._quiet_ms <= at_ms]
-        kept = len(self._open) - len(over)
-        if kept > OPEN_MAX:
-            still = [one for one in self.open() if one not in over]
-            over += sorted(still, key=lambda one: (one.last_ms, one.id))[: kept - OPEN_MAX]
-        closed = []
-        for incident in over:
-            del self._open[incident.id]
-            ended = replace(
-                incident, state="closed", live=(), ends_at_ms=at_ms, nearest=self._nearest(incident)
-            )
-            closed.append(ended)
-        for ended in closed:
-            self._history[ended.id] = ended
+        """Close what has been quiet up to now for long enough, in the order of its end."""
+        over = [one for one in self._open.values() if not one.live and one.last_ms + self._quiet_ms <= at_ms]
+        over.sort(key=lambda one: (one.last_ms, one.id))
+        return [self._closed(one, one.last_ms + self._quiet_ms) for one in over]
+
+    def _closed(self, incident: Incident, at_ms: int) -> Incident:
+        """Move an open incident to the past."""
+        del self._open[incident.id]
+        ended = replace(incident, state="closed", live=(), ends_at_ms=at_ms)
+        self._history.pop(ended.id, None)
+        self._history[ended.id] = ended
         while len(self._history) > HISTORY_MAX:
             del self._history[next(iter(self._history))]
-        return closed
+        return ended
 
     def _nearest(self, incident: Incident) -> Nearest | None:
         """The past incident most like this one, the latest of equals; None if none is like it."""
@@ -228,6 +230,20 @@ def _same_cause(one: Incident, other: Incident) -> bool:
     if SLO in one.detectors or SLO in other.detectors:
         return True
     return bool(one.about.keys() & other.about.keys()) or bool(set(one.shared) & set(other.shared))
+
+
+def _events(anomalies: Iterable[Anomaly]) -> Iterator[tuple[int, bool, Anomaly]]:
+    """When an anomaly began, and when it ended, if it has: the time, whether it began, and the anomaly."""
+    for anomaly in anomalies:
+        yield anomaly.at_ms, True, anomaly
+        if anomaly.ends_at_ms is not None:
+            yield max(anomaly.at_ms, anomaly.ends_at_ms), False, anomaly
+
+
+def _order(event: tuple[int, bool, Anomaly]) -> tuple[int, bool, str]:
+    """By time; at one time, beginnings come first."""
+    at_ms, begins, anomaly = event
+    return (at_ms, not begins, anomaly.key)
 
 
 def _age(incident: Incident) -> tuple[int, str]:

@@ -91,6 +91,25 @@ def test_a_restored_book_goes_on_as_if_never_stopped(steps: list[list[Anomaly]],
 
 
 @settings(max_examples=60)
+@given(st.lists(ANOMALIES, max_size=12, unique_by=lambda one: one.key), st.lists(st.integers(0, 12)))
+def test_how_announcements_are_spread_over_steps_is_irrelevant(
+    anomalies: list[Anomaly], minutes: list[int]
+) -> None:
+    told = [(one.at_ms, replace(one, ends_at_ms=None)) for one in anomalies]
+    told += [(one.ends_at_ms, one) for one in anomalies if one.ends_at_ms is not None]
+    whole, parts = (
+        IncidentBook(upstreams=UPSTREAMS, quiet_ms=GAP_MS),
+        IncidentBook(upstreams=UPSTREAMS, quiet_ms=GAP_MS),
+    )
+    whole.step(13 * MINUTE, [one for _, one in told])
+    before = -1
+    for at_ms in (*sorted(minute * MINUTE for minute in minutes), 13 * MINUTE):
+        parts.step(at_ms, [one for when, one in told if before < when <= at_ms])
+        before = at_ms
+    assert parts.state() == whole.state()
+
+
+@settings(max_examples=60)
 @given(STEPS)
 def test_each_anomaly_is_in_one_incident_and_no_two_open_ones_have_an_id(
     steps: list[list[Anomaly]],

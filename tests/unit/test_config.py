@@ -177,6 +177,13 @@ def test_documents_that_are_no_configuration(tmp_path: Path, yaml: str, expected
     assert mistakes(tmp_path, yaml)[0].startswith(expected)
 
 
+def test_models_trained_anew_need_a_place(tmp_path: Path) -> None:
+    assert load(tmp_path, SOURCE + "models: {url: models, retrain: drift}").models.retrain == "drift"
+    assert mistakes(tmp_path, SOURCE + "models: {retrain: drift}") == [
+        "4: models.url: expected the registry that new models are put into"
+    ]
+
+
 def test_yaml_is_not_unfolded_without_end(tmp_path: Path) -> None:
     levels = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]\n" for n in range(1, 9))
     told = mistakes(tmp_path, f"l0: &l0 [{', '.join('a' * 10)}]\n{levels}" + SOURCE)

@@ -180,7 +180,7 @@ def test_documents_that_are_no_configuration(tmp_path: Path, yaml: str, expected
 def test_models_trained_anew_need_a_place(tmp_path: Path) -> None:
     assert load(tmp_path, SOURCE + "models: {url: models, retrain: drift}").models.retrain == "drift"
     assert mistakes(tmp_path, SOURCE + "models: {retrain: drift}") == [
-        "4: models.url: expected the registry that new models are put into"
+        "4: models.url: expected the registry that new models are put into, found nothing"
     ]
 
 

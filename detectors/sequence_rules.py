@@ -44,7 +44,8 @@ class Bounds:
     missed, missed_span : distinct paths answered with 4xx in a minute, in ten
     missed_share        : answers 4xx, as a share of its requests
     probes, probes_span : requests for what only intruders look for
-    failed              : failed logins in ten minutes
+    failed              : failed logins in ten minutes, or in one where no login was seen, only refusals
+    refused             : refusals in ten minutes where no login was seen
     attempts            : logins in ten minutes that the status does not tell from failed ones
     users               : users tried in ten minutes; a fast attempt reaches it in one
     stuffing_clients    : clients that fail a few times each, at once
@@ -59,6 +60,7 @@ class Bounds:
     probes: float = 5
     probes_span: float = 10
     failed: float = 10
+    refused: float = 30
     attempts: float = 30
     users: float = 8
     stuffing_clients: float = 20
@@ -164,7 +166,10 @@ def _logins(read: _Reader, usual: Surroundings, bounds: Bounds) -> list[Finding]
     # one user that fails in every step would be counted as often; several in one step are several
     many = (users >= bounds.users) & (read.peaks("distinct failed_user") >= 2) & (2 * users >= failed)
     unusual = failed > usual.expected("failed_logins", requests)
-    fails = usual.alone((failed >= bounds.failed) & unusual, read.counts)
+    # whoever is refused without logging in may only have a key that has expired, and asks again now and then
+    enough = (failed >= bounds.failed) & ((attempts > 0) | many)
+    enough |= (failed_now >= bounds.failed) | (failed >= bounds.refused)
+    fails = usual.alone(enough & unusual, read.counts)
     fast = (users_now >= 2 * bounds.users) & (failed_now <= 1.5 * users_now)
     spread = _spread(read, usual, bounds)
     stuffing = many & fails & fast | spread

@@ -157,6 +157,12 @@ def test_where_everybody_fails_nobody_is_an_attacker() -> None:
     assert play(detector, 12, broken, first=61) == {}
 
 
+def test_a_key_that_has_expired_is_no_attack() -> None:
+    refused: Row = {"requests": 1, "get": 1, "4xx": 1, "401": 1, "failed_logins": 1, "distinct path": 1}
+    assert play(SecurityDetector(), 90, lambda step: {"key": refused} if step % 3 == 0 else {}) == {}
+    assert set(play(SecurityDetector(), 12, lambda _: {"key": {**refused, "failed_logins": 2}})) == {"key"}
+
+
 def test_many_new_clients_that_fail_a_few_times_are_one_attack() -> None:
     def spread(step: int) -> dict[str, Row]:
         return {f"bot {n}": failing(users=1, failed=1) for n in range(30)} if step in (40, 42, 44) else {}

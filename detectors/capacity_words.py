@@ -26,6 +26,10 @@ def warning_words(reading: CapacityReading, warn: float) -> dict[str, str]:
 def exhaustion_words(reading: CapacityReading, at_ms: int) -> dict[str, str]:
     """Annotations of QuotaWillExhaust and CapacityExhaustion."""
     name, what = _name(reading), _what(reading)
+    if reading.kind == "lag" and not math.isfinite(reading.expected_seconds):
+        within = _span(reading.horizon_ms / 1000)
+        summary = f"{what} {name} does not catch up within {within} ({_percent(reading.probability)} sure)"
+        return {"summary": summary, "description": _accuracy(reading)}
     if reading.expected_seconds == 0:
         summary = f"{what} {name} {_reached(reading)}"
         when = ""

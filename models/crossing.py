@@ -8,12 +8,15 @@ Axes: n paths, H steps ahead.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
 from models.arrays import Numbers
+
+_ROUNDING = 1e-9
 
 COMMON_SHARE = 0.25
 """Share of a path's errors that all its steps have in common, beyond the correlation of neighbours.
@@ -47,10 +50,12 @@ class Crossing:
 
     def range_seconds(self, low: float = 0.05, high: float = 0.95) -> tuple[float, float]:
         """Quantiles of the time among the paths that reach it: "if it happens, then between"."""
-        reached = self.seconds[np.isfinite(self.seconds)]
+        reached = np.sort(self.seconds[np.isfinite(self.seconds)])
         if not len(reached):
             return float("inf"), float("inf")
-        first, last = np.quantile(reached, [low, high]).tolist()
+        # As np.quantile, at a tenth of its cost: a worker asks it of each series every minute.
+        places = np.array([low, high]) * (len(reached) - 1)
+        first, last = np.interp(places, np.arange(len(reached)), reached).tolist()
         return first, last
 
     def quantile_seconds(self, q: float) -> float:
@@ -61,7 +66,8 @@ class Crossing:
         """
         if not 0 < q < 1:
             raise ValueError(f"a quantile between 0 and 1 expected, got {q}")
-        return float(np.quantile(self.seconds, q, method="inverted_cdf"))
+        place = max(math.ceil(q * len(self.seconds) - _ROUNDING), 1) - 1
+        return float(np.sort(self.seconds)[place])
 
 
 def tied_paths(paths: Numbers, *, share: float = COMMON_SHARE, seed: int = 0) -> Numbers:
@@ -128,6 +134,7 @@ def first_crossing(
         if current >= now if above else current <= now:
             return Crossing(np.zeros(len(paths)), np.ones(paths.shape[1]))
     happens = reached.any(axis=1)
-    seconds = np.where(happens, (reached.argmax(axis=1) + 1) * (step_ms / 1000.0), np.inf)
-    by_step = np.logical_or.accumulate(reached, axis=1).mean(axis=0)
+    step = reached.argmax(axis=1)
+    seconds = np.where(happens, (step + 1) * (step_ms / 1000.0), np.inf)
+    by_step = np.bincount(step[happens], minlength=paths.shape[1]).cumsum() / len(paths)
     return Crossing(seconds, by_step)

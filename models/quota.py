@@ -209,9 +209,12 @@ def _passing(
     bound = quota * (1.0 + _ROUNDING)
     if used > bound:
         return Crossing(np.zeros(len(sums)), np.ones(sums.shape[1]))
-    over = sums > bound
     seconds = np.full(len(sums), np.inf)
-    rows = np.flatnonzero(over.any(axis=1))
+    if not sums.shape[1]:
+        return Crossing(seconds, np.empty(0))
+    # Sums only grow, so the last says whether and the count of those below when.
+    rows = np.flatnonzero(sums[:, -1] > bound)
+    over = sums > bound
     if len(rows):
         step = over[rows].argmax(axis=1)
         amount = amounts[rows, step]

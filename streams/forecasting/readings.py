@@ -23,7 +23,8 @@ from models.quota import quota_outlook, steps_until
 from streams.forecasting.resource import History, Present, Resource
 from streams.forecasting.task import PATHS, QUANTILES, ForecastColumn, ForecastMade
 
-LAG_HORIZON_STEPS_MAX = 2_000
+LAG_STEPS_MAX = 360
+"""Six hours of minutes: further ahead, recent changes of a lag say nothing."""
 
 
 def reading_of(
@@ -166,7 +167,7 @@ def _lag(resource: Resource, present: Present, at_ms: int) -> CapacityReading:
     window: History | None = present.window
     if window is None or not np.isfinite(window.values).any():
         return _unknown(resource, present)
-    steps = max(min(resource.horizon_ms // resource.step_ms, LAG_HORIZON_STEPS_MAX), 1)
+    steps = max(min(resource.horizon_ms // resource.step_ms, LAG_STEPS_MAX), 1)
     seed = int(window.starts[-1]) // resource.step_ms % (1 << 31)
     futures = lag_forecast(window.values, horizon=steps, seed=seed, count=PATHS)
     now = present.current if math.isfinite(present.current) else float(futures.sampled[0, 0])

@@ -140,6 +140,13 @@ def test_it_names_the_model_its_past_accuracy_and_when() -> None:
     json.dumps(exhaustion.to_dict(), allow_nan=False)
 
 
+def test_a_lag_without_a_limit_is_told_as_one_that_does_not_catch_up() -> None:
+    lag = CapacityReading("orders", "lag", probability=0.97, horizon_ms=6 * 3_600_000, model="recent changes")
+    (moved,) = CapacityAlerts().step(NOON, [lag])
+    assert moved.alert.annotations["summary"] == "Lag orders does not catch up within 6 h 0 min (97% sure)"
+    assert "recent changes" in moved.alert.annotations["description"]
+
+
 ratios = st.sampled_from([math.nan, 0.1, 0.5, 0.74, 0.77, 0.8, 1.2])
 steps = st.lists(
     st.tuples(st.integers(1, 12 * 60), st.sampled_from(["a", "b", "pool"]), ratios, ratios), max_size=25

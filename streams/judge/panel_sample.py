@@ -7,13 +7,14 @@ not of the worker or of who came first.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.detector import Panel, SeriesName
-from models.arrays import EpochMs, Mask, Rows
+from models.arrays import EpochMs, Mask, Numbers, Rows
 from streams.aggregate.series import encode_labels, series_hash
 
 DAY_MS = 86_400_000
@@ -103,18 +104,27 @@ class PanelSample:
         day.seen[step] = True
         day.values[step, columns] = panel.values[0, rows]
 
+    def copied(self) -> PanelSample:
+        """The same as it is now, for another thread; plain copies of arrays, some 30 ms for 60 MB."""
+        other = copy.copy(self)
+        other._days = {number: _Day(day.seen.copy(), day.values.copy()) for number, day in self._days.items()}
+        other._hashes, other._columns = self._hashes.copy(), self._columns.copy()
+        other._last_seen = self._last_seen.copy()
+        return other
+
     def panel(self) -> Panel:
-        """The steps of the last week; values are a copy, float32."""
+        """The steps of the last week."""
         series = self.series
         columns = [self._columns[name] for name in series]
         after_ms = self.last_ms - SPAN_DAYS * DAY_MS
         times: list[EpochMs] = [np.zeros(0, np.int64)]
-        values: list[NDArray[np.float32]] = [np.zeros((0, len(series), len(self._features)), np.float32)]
+        values: list[Numbers] = [np.zeros((0, len(series), len(self._features)))]
         for number in sorted(self._days):
             at_ms = self._times(number)
             kept = at_ms > after_ms
             times.append(at_ms[kept])
-            values.append(self._days[number].values[self._steps(number)[kept]][:, columns])
+            day = self._days[number].values[self._steps(number)[kept]]
+            values.append(day[:, columns].astype(np.float64))
         return Panel(np.concatenate(times), series, self._features, np.concatenate(values))
 
     def _steps(self, number: int) -> Rows:

@@ -16,9 +16,6 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractContextManager
-from dataclasses import replace
-
-import numpy as np
 
 from detectors.detector import Adopting, Panel
 from detectors.registry import make
@@ -105,26 +102,26 @@ class Retraining:
             if name not in self._watches:
                 continue
             try:
-                outcome = await self._check(self._watches[name], self._samples[name].panel())
+                outcome = await self._check(self._watches[name], self._samples[name].copied())
             except Exception:
                 # a storage, a detector of others, the broker: whatever it is, judging goes on
                 logger.exception("Model %s could not be trained anew; what there was goes on", name)
                 outcome = FAILED
             self.outcomes[name, outcome] += 1
 
-    async def _check(self, watch: Watch, panel: Panel) -> str:
+    async def _check(self, watch: Watch, sample: PanelSample) -> str:
         # Closing the trainer ends a training at once, also where this task is cancelled.
         with self._trainer() as trainer:
-            announcement = await asyncio.to_thread(self._retrained, watch, panel, trainer)
+            announcement = await asyncio.to_thread(self._retrained, watch, sample, trainer)
         if announcement is None:
             return UNCHANGED
         await self._announce(announcement)
         logger.info("Model %s %s is trained, as shadow", watch.model, announcement.version)
         return TRAINED
 
-    def _retrained(self, watch: Watch, panel: Panel, trainer: Trainer) -> Announcement | None:
+    def _retrained(self, watch: Watch, sample: PanelSample, trainer: Trainer) -> Announcement | None:
         """Train if it is needed; None if a model still fits."""
-        panel = replace(panel, values=panel.values.astype(np.float64))
+        panel = sample.panel()
         registry = self._registry()
         drifts = _drifts(registry, watch.model, panel)
         if drifts and not all(drift.retrain for drift in drifts):

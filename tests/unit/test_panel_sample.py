@@ -96,3 +96,14 @@ def test_repeats_change_nothing() -> None:
 def test_fewer_series_where_they_would_take_too_much() -> None:
     assert sample(series_max=100, bytes_max=10 * 8 * DAY_STEPS * 2 * 4).series_max == 10
     assert sample(series_max=100, bytes_max=1).series_max == 1
+
+
+def test_a_copy_stays_as_it_is() -> None:
+    found = sample(series_max=1)
+    names = sorted("ab", key=lambda name: key((name,)))
+    found.add(panel(0, {names[1]: 1.0}))
+    kept = found.copied()
+    found.add(panel(1, {names[0]: 2.0}))
+    assert found.series == ((names[0],),)
+    assert kept.series == ((names[1],),)
+    assert kept.panel().values[:, 0, 0].tolist() == [1.0]

@@ -18,7 +18,7 @@ from models.arrays import Numbers
 NORMAL = (1.2815515655446004, 1.959963984540054)
 """Half widths of the 80 % and the 95 % interval of a normal distribution."""
 
-ETS_STEPS_MAX = 6_000
+ETS_STEPS_MAX = 3_000
 """History that ETS sees: its fit takes time in proportion."""
 
 PUBLISHED: dict[str, dict[str, dict[str, float]]] = {

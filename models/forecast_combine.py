@@ -14,11 +14,14 @@ import numpy as np
 
 from models.arrays import Mask, Numbers, Rows
 
-FALL = 3.0
-"""A member with 1/3 more error than the best has 1/e of its weight."""
+FALL = 4.0
+"""A member with 1/4 more error than the best has 1/e of its weight."""
 
 ORIGINS_MAX = 26
 """Backtest origins; more cost time in proportion and overlap more."""
+
+APART_MIN = 4
+"""Origins that must be left to judge another by, if its neighbours are not to count."""
 
 
 def place_origins(length: int, horizon: int, need: int) -> Rows:
@@ -46,8 +49,8 @@ def what_followed(values: Numbers, origins: Rows, horizon: int) -> Numbers:
 
 
 def losses(forecasts: Numbers, actual: Numbers) -> Numbers:
-    """Return summed absolute errors [M, O] of forecasts [M, O, H]; steps without truth count nothing."""
-    found: Numbers = np.nansum(np.abs(forecasts - actual), axis=2)
+    """Return summed absolute errors [..., O] of forecasts [..., O, H]; steps without truth count nothing."""
+    found: Numbers = np.nansum(np.abs(forecasts - actual), axis=-1)
     return found
 
 
@@ -64,12 +67,14 @@ def honest_weights(loss: Numbers, origins: Rows, horizon: int, fall: float) -> t
     """Return the weights [M] by errors [M, O] at all origins, and those [O, M] that judge each origin.
 
     An origin's own error does not count there, nor those of neighbours less than a horizon away: they saw the
-    same values.
+    same values. (In a history too short for that, neighbours do count.)
     """
     apart = np.abs(origins[:, None] - origins[None, :]) >= horizon
+    few = apart.sum(axis=0) < APART_MIN
+    apart[:, few] = ~np.eye(len(origins), dtype=bool)[:, few]
     judged: Numbers = np.full((len(origins), len(loss)), 1 / len(loss))
-    enough = apart.any(axis=0)
-    judged[enough] = soft_weights((loss @ apart[:, enough]).T, fall)
+    if len(origins) > 1:
+        judged = soft_weights((loss @ apart).T, fall)
     return soft_weights(loss.sum(axis=1), fall), judged
 
 

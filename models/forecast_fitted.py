@@ -30,7 +30,7 @@ from models.forecast_result import ForecastError
 WORTH = 0.01
 """Members with less weight are left out of the running forecast."""
 
-ROOM = 3.0
+ROOM = 1.0
 """A member's forecast may leave the range of the history by so many times its width, no further."""
 
 PLACES_MAX = 200

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from models.arrays import Mask, Numbers, Rows
+from models.forecast_ets import Ets, fit_ets
 from models.forecast_regression import (
     HALF_LIFE_STEPS,
     Features,
@@ -113,6 +114,20 @@ class SmoothingMember:
 
 
 @dataclass(frozen=True, slots=True)
+class EtsMember:
+    """Exponential smoothing of statsmodels."""
+
+    model: Ets
+
+    def advance(self, new: Numbers) -> None:
+        """The states are filtered from the history when they are wanted."""
+
+    def ahead(self, history: Numbers, horizon: int) -> Numbers:
+        """Return the forecast [H]."""
+        return self.model.ahead(history, horizon)
+
+
+@dataclass(frozen=True, slots=True)
 class NaiveMember:
     """A rule that looks at the history alone."""
 
@@ -158,8 +173,8 @@ def naive_rules(seasons: tuple[int, ...]) -> dict[str, Callable[[Numbers, int], 
     if not seasons:
         return {"last value": last_season(1), "drift": drift, "mean": mean_of_recent}
     rules = {f"last {season} steps": last_season(season) for season in seasons[:2]}
-    longest = seasons[:2][-1]
-    rules[f"mean of three times {longest} steps"] = last_season(longest, 3)
+    for season in seasons[:2]:
+        rules[f"mean of three times {season} steps"] = last_season(season, 3)
     if seasons[0] < 8 or len(seasons) == 1:
         rules["last value"] = last_season(1)
     return rules
@@ -200,6 +215,9 @@ def fit_members(
         half_life = max(HALF_LIFE_STEPS, HALF_LIFE_SEASONS * seasons[0])
         learning = {"ridge": SEASONAL_RIDGE, "fall": 0.3, "half_life": half_life}
         layouts.append(("seasonal regression", layout, seasonal_features, learning))
+        if second is not None:
+            layout = seasonal_layout(len(history), horizon, seasons[0], None)
+            layouts.append(("short seasonal regression", layout, seasonal_features, learning))
     if horizon <= MOMENTUM_STEPS_MAX:
         layout = momentum_layout(len(history), horizon, seasons)
         learning = {"ridge": MOMENTUM_RIDGE, "fall": 0.5, "half_life": HALF_LIFE_STEPS}
@@ -211,9 +229,12 @@ def fit_members(
                 continue
             model, backtest = fit_regression(scaled, measured, origins, horizon, layout, features, **learning)
             members[name + scale.name] = (RegressionMember(model, scale), scale.back(backtest))
+    ets = fit_ets(history, origins, horizon, min(seasons, default=1))
+    if ets is not None:
+        members["exponential smoothing"] = (EtsMember(ets[0]), ets[1])
     scale = scales[-1]
     filters, backtest = fit_smoothing(
         scale.forward(history), scale.forward(actual), origins, horizon, seasons
     )
-    members["smoothing" + scale.name] = (SmoothingMember(filters, scale), scale.back(backtest))
+    members["smoothing grid" + scale.name] = (SmoothingMember(filters, scale), scale.back(backtest))
     return members

@@ -27,6 +27,9 @@ KEPT_SHARE = 0.01
 MEMORIES = (0.0, 0.6, 0.9, 0.97)
 """How much of an error is left a step later."""
 
+GAINS_MAX = 1.45
+"""Columns that take more than this of a surprise in all answer noise with growing swings."""
+
 
 @dataclass(slots=True)
 class Grid:
@@ -69,8 +72,11 @@ def make_grid(season_count: int) -> Grid:
                 first=(0.001, 0.1, 0.3, 0.7),
             ),
             _product(
-                level=(0.02, 0.1), trend=(0.01, 0.1), damping=(0.98, 1.0), memory=(0.0, 0.9),
-                first=(0.05, 0.4),
+                level=(0.02, 0.1), trend=(0.01, 0.1), damping=(0.98, 0.998), memory=(0.0, 0.9),
+                first=(0.05, 0.3),
+            ),
+            _product(
+                level=(0.4, 0.9), trend=(0.1, 0.3), damping=(0.9,), memory=(0.0,), first=(0.001, 0.1)
             ),
         ]  # fmt: skip
     if season_count > 1:
@@ -85,7 +91,7 @@ def make_grid(season_count: int) -> Grid:
         return np.concatenate([f.get(name, np.zeros(len(f["level"]))) for f in families])
 
     names = ("first", "second")[:season_count]
-    return Grid(
+    grid = Grid(
         column("level"),
         column("trend"),
         column("damping"),
@@ -93,6 +99,10 @@ def make_grid(season_count: int) -> Grid:
         [column(name) for name in names],
         [np.concatenate([np.full(len(f["level"]), float(name in f)) for f in families]) for name in names],
     )
+    gains: Numbers = grid.level * (1 + grid.memory)
+    for season in grid.seasons:
+        gains = gains + season
+    return grid.take(np.flatnonzero(gains <= GAINS_MAX))
 
 
 class Smoothing:

@@ -15,7 +15,6 @@ Axes: T steps, S series, F features of the panel, N entities seen in a step, C c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -24,6 +23,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from detectors.detector import INFO, Panel, SeriesName, State, Verdicts
+from detectors.entity_explanation import count_shares, expected_counts, unusual_reason
 from detectors.entity_features import FEATURES, REQUESTS, EntityCounts, count_name, feature_matrix
 from detectors.entity_memory import MINUTE_MS, EntityMemory
 from detectors.ordinary import Ordinary
@@ -167,12 +167,7 @@ class SecurityDetector:
                 self._write(verdicts, number, step)
                 self._learn(step)
                 self.reasons = {
-                    panel.series[int(step.rows[row])]: tuple(
-                        f"{finding.kind}: {finding.reason(row)}"
-                        for finding in step.findings
-                        if finding.hit[row]
-                    )
-                    or (f"{UNUSUAL}: {self._unusual_reason(step, row)}",)
+                    panel.series[int(step.rows[row])]: self._reasons(step, row)
                     for row in np.flatnonzero(_flagged(step)).tolist()
                 }
         return verdicts
@@ -280,12 +275,13 @@ class SecurityDetector:
         rows, names = step.rows, self._names
         verdicts.tail[number, rows] = step.tail
         if self._ordinary.forest is not None:
-            verdicts.expected[number, rows] = self._expected(names)
+            part = self._memory.step_ms / MINUTE_MS
+            verdicts.expected[number, rows] = expected_counts(self._ordinary.forest, names, part)
         place = {name: column for column, name in enumerate(names)}
         for row in np.flatnonzero(step.unusual).tolist():
             verdicts.severity[number, rows[row]] = INFO
             verdicts.kind[number, rows[row]] = UNUSUAL
-        self._explain_unusual(verdicts, number, place, step)
+        self._explain_unusual(verdicts, number, step)
         for finding in reversed(step.findings):  # the gravest last, so that it stands
             hit = rows[finding.hit]
             if not len(hit):
@@ -302,54 +298,27 @@ class SecurityDetector:
             )
         verdicts.alarm[number, rows] = _flagged(step)
 
-    def _explain_unusual(
-        self, verdicts: Verdicts, number: int, place: Mapping[str, int], step: _Step
-    ) -> None:
-        """What the forest holds against unusual entities, shared among the counts each feature comes from."""
+    def _explain_unusual(self, verdicts: Verdicts, number: int, step: _Step) -> None:
         hit = np.flatnonzero(step.unusual)
         if not len(hit):
             return
         forest = self._ordinary.forest
         assert forest is not None
-        matrix = step.matrix[hit]
-        signs = np.where(matrix < self._ordinary.median, -1.0, 1.0)
-        for parts, sign, row in zip(
-            forest.contributions(matrix), signs, step.rows[hit].tolist(), strict=True
-        ):
-            for feature, part, direction in zip(FEATURES, parts.tolist(), sign.tolist(), strict=True):
-                used = [place[name] for name in feature.counts if name in place]
-                for column in used:
-                    verdicts.contributions[number, row, column] += max(part, 0.0) * direction / len(used)
-            top = int(np.argmax(np.abs(verdicts.contributions[number, row])))
-            verdicts.direction[number, row] = int(np.sign(verdicts.contributions[number, row, top]))
+        shares = count_shares(forest, step.matrix[hit], self._names)
+        rows = step.rows[hit]
+        verdicts.contributions[number, rows] = shares
+        top = np.argmax(np.abs(shares), axis=1)
+        verdicts.direction[number, rows] = np.sign(shares[np.arange(len(hit)), top])
 
-    def _unusual_reason(self, step: _Step, row: int) -> str:
-        """The three features that count most, against what is usual."""
+    def _reasons(self, step: _Step, row: int) -> tuple[str, ...]:
+        found = tuple(
+            f"{finding.kind}: {finding.reason(row)}" for finding in step.findings if finding.hit[row]
+        )
+        if found:
+            return found
         forest = self._ordinary.forest
-        assert forest is not None
-        values, median = step.matrix[row], self._ordinary.median
-        parts = forest.contributions(values[None])[0]
-        top = [column for column in np.argsort(-parts, kind="stable")[:3].tolist() if parts[column] > 0]
-        return ", ".join(
-            f"{FEATURES[column].name} {'above' if values[column] >= median[column] else 'below'} usual"
-            f" ({values[column]:.2g} against {median[column]:.2g})"
-            for column in top
-        )
-
-    def _expected(self, names: tuple[str, ...]) -> Numbers:
-        """Numbers [F], what an ordinary entity has in a step; NaN where the sample does not tell."""
-        amounts = {
-            feature.counts[0]: column
-            for column, feature in enumerate(FEATURES)
-            if feature.name in (f"{REQUESTS} a minute", "bytes a minute")
-            or feature.name.startswith("distinct ")
-            if feature.name != "distinct paths a request"
-        }
-        part = self._memory.step_ms / MINUTE_MS
-        median = self._ordinary.median
-        return np.array(
-            [np.expm1(median[amounts[name]]) * part if name in amounts else np.nan for name in names]
-        )
+        assert forest is not None, "without one nobody is unusual"
+        return (f"{UNUSUAL}: {unusual_reason(forest, step.matrix[row])}",)
 
     def _learn(self, step: _Step) -> None:
         flagged = _flagged(step)
@@ -397,6 +366,15 @@ class SecurityDetector:
             self._learnt_ms = int(state["learnt_ms"])
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"a state of {self.name} that is not whole: {error}") from error
+
+    def adopt(self, state: State) -> None:
+        """Take over what another detector has learnt of ordinary entities; what is known of each one stays.
+
+        Raises ValueError if it is not a state of this detector and version.
+        """
+        other = SecurityDetector(**self._settings)
+        other.restore(state)
+        self._ordinary = other._ordinary
 
 
 def _flagged(step: _Step) -> Mask:

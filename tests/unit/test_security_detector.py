@@ -248,3 +248,17 @@ def test_says_what_is_lacking() -> None:
         detector.restore({"detector": "traffic"})
     with pytest.raises(ValueError, match="no time zone 'Moon'"):
         SecurityDetector(timezone="Moon")
+
+
+def test_adopts_what_another_has_learnt() -> None:
+    teacher, pupil = SecurityDetector(unusual_requests=20), SecurityDetector(unusual_requests=20)
+    play(teacher, 120, nothing, clients=120)
+    pupil.adopt(teacher.state())
+    odd: Row = {"requests": 50, "5xx": 40, "bytes": 40, "distinct path": 1, "distinct second": 1}
+    found = pupil.update(panel(200, {"odd": odd, "even": {"requests": 4, "get": 4, "bytes": 36_000}}))
+    assert found.kind[0].tolist() == ["unusual", ""]
+    assert found.direction[0, 0] == 1
+    (reason,) = pupil.reasons[("odd",)]
+    assert "share of 5xx 0.74 (usual 0)" in reason
+    with pytest.raises(ValueError, match="not a state of security"):
+        pupil.adopt({"detector": "traffic"})

@@ -48,7 +48,7 @@ START_MS = 1_700_000_000_000 // 300_000 * 300_000
 
 @dataclass(frozen=True)
 class Ranking:
-    """How well scores order the rows of one server, and the seconds it took."""
+    """How well scores order the rows of one server, NaN where all have one label, and the seconds it took."""
 
     roc_auc: float
     average_precision: float
@@ -56,6 +56,8 @@ class Ranking:
 
     @classmethod
     def of(cls, label: Mask, scores: Numbers, seconds: float) -> Ranking:
+        if label.all() or not label.any():
+            return cls(np.nan, np.nan, seconds)
         return cls(
             float(roc_auc_score(label, scores)), float(average_precision_score(label, scores)), seconds
         )
@@ -122,11 +124,12 @@ def report(servers: list[Server], step_ms: int) -> dict[str, Any]:
     return found
 
 
-def ranking(rankings: list[Ranking]) -> dict[str, float]:
-    """Means, and the sum of the seconds."""
+def ranking(rankings: list[Ranking]) -> dict[str, float | None]:
+    """Means over the servers that have both labels, None where none has, and the sum of the seconds."""
+    ordered = [one for one in rankings if np.isfinite(one.roc_auc)]
     return {
-        "roc_auc": round(float(np.mean([one.roc_auc for one in rankings])), 4),
-        "average_precision": round(float(np.mean([one.average_precision for one in rankings])), 4),
+        "roc_auc": share(sum(one.roc_auc for one in ordered), len(ordered)),
+        "average_precision": share(sum(one.average_precision for one in ordered), len(ordered)),
         "seconds": round(sum(one.seconds for one in rankings), 2),
     }
 

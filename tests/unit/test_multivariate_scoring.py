@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.multivariate import judge, report
 from benchmarks.multivariate_scoring import causes_hit, read_causes, runs, tally
 
 ROWS = st.lists(st.booleans(), max_size=40)
@@ -54,3 +55,24 @@ def test_causes_are_hit_by_one_of_the_largest_contributions(tmp_path: Path) -> N
     contributions = np.array([[1.0, 0.0, -5.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
     assert causes_hit(causes, contributions, top=1) == [True, False]
     assert read_causes(tmp_path / "none.txt") == []
+
+
+def test_a_server_is_learnt_judged_and_reported(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = random.normal(size=(2000, 3)).astype(np.float32)
+    label = np.zeros(500, np.uint8)
+    label[200:220] = 1
+    rows[1700:1720, 1] += 30.0
+    np.savez(tmp_path / "one.npz", train=rows[:1500], test=rows[1500:], label=label)
+    (tmp_path / "one.causes.txt").write_text("200-219:2")
+    one = judge(tmp_path / "one.npz", 60_000, 0.1)
+    np.savez(tmp_path / "two.npz", train=rows[:1500], test=rows[:500], label=np.zeros(500, np.uint8))
+    two = judge(tmp_path / "two.npz", 60_000, 0.1)
+    both = report([one, two], 60_000)
+    assert both["average_precision"] == report([one], 60_000)["average_precision"] > 0.9
+    assert both["segments_touched"] == both["causes_hit_at_3"] == 1.0
+    assert both["false_alarms_per_week"] == both["false_alarms_per_server_week"] == 0.0
+    assert both["roc_auc"] > both["isolation_forest"]["roc_auc"] - 0.1
+    alone = report([two], 60_000)
+    assert alone["roc_auc"] is alone["segments_touched"] is None
+    assert "causes_hit_at_3" not in alone

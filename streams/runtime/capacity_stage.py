@@ -22,7 +22,7 @@ from streams.forecasting.histories import Histories
 from streams.forecasting.planner import CapacityPlanner
 from streams.forecasting.pool import ForecastPool
 from streams.forecasting.readings import forecast_record
-from streams.forecasting.resource import CapacityPlan, Present, SeriesKey
+from streams.forecasting.resource import CapacityPlan, SeriesKey
 from streams.forecasting.snapshot import forecast_snapshot
 from streams.plan import BUCKET_MS
 from streams.publish.forecast_snapshot import ForecastSnapshot
@@ -140,21 +140,24 @@ class CapacityStage:
         at_ms = window.sealed * BUCKET_MS
         if window.live_end() is None or window.sealed < 0:
             return []
-        presents: dict[SeriesKey, Present] = {}
+        series: dict[SeriesKey, tuple[Histories, int]] = {}
         for plan in self._plans:
             if plan.source != source:
                 continue
             histories = self._of(partition, plan, window)
             numbers = histories.keys()
+            series |= {key: (histories, number) for key, number in numbers.items()}
             for key in planner.due(at_ms, numbers):
                 past = histories.history(numbers[key])
                 if past is not None:
                     planner.submit(at_ms, key, past)
                 await asyncio.sleep(0)  # a thousand histories must not hold the stream
-            if at_ms - owned.judged_ms.get(source, 0) >= RECORD_EVERY_MS or renewed & numbers.keys():
-                presents |= {key: histories.present(number, window.sealed) for key, number in numbers.items()}
-        if not presents:
+        waited = at_ms - owned.judged_ms.get(source, 0) >= RECORD_EVERY_MS
+        if not series or not (waited or renewed & series.keys()):
             return []
+        presents = {
+            key: histories.present(number, window.sealed) for key, (histories, number) in series.items()
+        }
         owned.judged_ms[source] = at_ms
         readings = planner.readings(at_ms, presents)
         owned.readings[source] = readings

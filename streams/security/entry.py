@@ -63,7 +63,7 @@ DEFAULT_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 )
 """Names that a format, or its conventions (OpenTelemetry's, Elastic's), gives to the columns."""
 
-LOGIN_PATHS = r"(.*[/._-])?(log-?in|log-?on|sign-?in|auth|authenticate|session|sessions|token)([/._-].*)?"
+LOGIN_PATHS = r"(.*[/._-])?(log-?in|log-?on|sign-?in|authenticate)([/._-].*)?"
 """Last words of paths to which credentials are sent, in lower case; a name and a whole part of the path."""
 
 

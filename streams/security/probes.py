@@ -7,34 +7,45 @@ cross-site scripting, backup and unreferenced files), the SecLists "quickhits" l
 
 from __future__ import annotations
 
-_TRAVERSAL = r"\.\.[/\\]", r"/etc/(passwd|shadow)", r"boot\.ini", r"win\.ini", r"/proc/self/", r"\x00"
+_TRAVERSAL = (
+    r"(\.\.[/\\]){2}",
+    r"/etc/(passwd|shadow)\b",
+    r"\b(boot|win)\.ini\b",
+    r"/proc/self/",
+    r"\x00",
+    r"\b(cmd|root)\.exe\b",
+)
 _INJECTION = (
     r"<script",
-    r"javascript:",
+    r"javascript:\s*(alert|prompt|confirm|eval)\b",
     r"\bonerror\s*=",
-    r"\bunion\b.{1,40}\bselect\b",
+    r"\bunion\b.{1,40}\bselect\b.{0,80}(,|\bnull\b|--|#)",
     r"'\s*(or|and)\s*['\d(]",
     r"\bselect\b.{1,80}\bfrom\b.{1,80}(--|#|;|')",
     r"\b(sleep|benchmark|pg_sleep|extractvalue|updatexml|load_file)\s*\(|\bwaitfor\s+delay\b",
     r"\bxp_cmdshell\b",
     r"\$\{jndi:",
-    r"\{\{.*\}\}",
+    r"\{\{\s*\d+\s*[*+]\s*'?\d+",
     r"[;|`]\s*(cat|wget|curl|ping|id|whoami|uname|ls)(\s|[;|`]|$)",
     r"php://(input|filter)",
-    r"(=|%0d|%0a|\r|\n)(http|ftp)s?://[^/]*\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}",
     r"[\r\n]set-cookie:",
-)
-_HIDDEN = (
-    r"/\.(git|svn|hg|env|aws|ssh|htaccess|htpasswd|ds_store)\b",
-    r"\.(sql|bak|old|backup|swp|orig)(\.(gz|tar|zip))?$",
-    r"/(phpmyadmin|pma|myadmin|adminer|phpinfo|wp-config)\b",
-    r"/(_vti_bin|jmx-console|manager/html|actuator/env|solr/admin)\b",
-    r"/vendor/phpunit",
-    r"\b(cmd|root)\.exe\b",
     r"acunetix|netsparker|nikto|nessus|w3af",
 )
 
-REQUEST_PROBES = "|".join(f"(?:{part})" for part in (*_TRAVERSAL, *_INJECTION, *_HIDDEN))
+ATTACKS = "|".join(f"(?:{part})" for part in (*_TRAVERSAL, *_INJECTION))
+"""What nobody sends by mistake, whatever the answer."""
+
+HIDDEN = "|".join(
+    f"(?:{part})"
+    for part in (
+        r"/\.(git|svn|hg|env|aws|ssh|htaccess|htpasswd|ds_store)\b",
+        r"\.(sql|bak|old|backup|swp|orig)(\.(gz|tar|zip))?$",
+        r"/(phpmyadmin|pma|myadmin|adminer|phpinfo|wp-config)\b",
+        r"/(_vti_bin|jmx-console|manager/html|actuator/env|solr/admin)\b",
+        r"/vendor/phpunit",
+    )
+)
+"""What an administrator may ask for too: it tells of an intruder where it is not there."""
 
 AGENT_PROBES = (
     r"\b(sqlmap|nikto|nmap|masscan|zgrab|acunetix|netsparker|nessus|openvas|w3af|arachni|wpscan|dirbuster|gobuster"

@@ -16,7 +16,7 @@ from streams.openslo.indicator import Use, conjoin
 from streams.plan import Count, Derived, Measure, Rollup, Sum, Watch
 from streams.security.derived import Alias, Chosen, Network, Probe, Pseudonym, Second, Sign
 from streams.security.entry import COLUMNS, ENTITIES, LOGIN_PATHS, SecurityEntry
-from streams.security.probes import AGENT_PROBES, REQUEST_PROBES
+from streams.security.probes import AGENT_PROBES, ATTACKS, HIDDEN
 
 DETECTOR = "security"
 
@@ -62,9 +62,10 @@ def entity_plan(
     if "user" in columns and "failed_logins" in conditions:
         derived.append(Chosen("security.failed_user", columns["user"], conditions["failed_logins"]))
         distinct.append("security.failed_user")
-    sought = [(columns[name], REQUEST_PROBES) for name in ("path", "query") if name in columns]
-    sought += [(columns["agent"], AGENT_PROBES)] if "agent" in columns else []
-    derived.append(Probe("security.probe", sought))
+    asked = [columns[name] for name in ("path", "query") if name in columns]
+    agents = [(columns["agent"], AGENT_PROBES)] if "agent" in columns else []
+    derived.append(Probe("security.attack", [*((column, ATTACKS) for column in asked), *agents]))
+    derived.append(Probe("security.hidden", [(column, HIDDEN) for column in asked]))
     measures = _measures(conditions, columns)
     rollups: list[Rollup] = []
     for label, column, made in _entities(entry, columns):
@@ -167,7 +168,8 @@ def _conditions(entry: SecurityEntry, columns: Mapping[str, str]) -> dict[str, E
         if "logins" in found:
             refused += f" or ({found['logins'].text}) and {status} in {_REFUSED_LOGIN}"
         found["failed_logins"] = compile_expression(refused)
-    found["probes"] = compile_expression("`security.probe` > 0")
+    hidden = "`security.hidden` > 0" if status is None else f"`security.hidden` > 0 and {status} >= 400"
+    found["probes"] = compile_expression(f"`security.attack` > 0 or {hidden}")
     return found
 
 

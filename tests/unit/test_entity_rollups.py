@@ -17,7 +17,7 @@ from streams.expression import compile_expression
 from streams.flow import LocalFlow, SeriesTotals
 from streams.plan import Plan
 from streams.security.derived import Chosen, Network, Probe, Pseudonym, Second, Sign, network_of, pseudonym
-from streams.security.probes import AGENT_PROBES, REQUEST_PROBES
+from streams.security.probes import AGENT_PROBES, ATTACKS, HIDDEN
 
 SOURCES = "sources: {access: {topic: access, format: access_log}}\n"
 
@@ -126,10 +126,16 @@ def test_a_column_does_not_depend_on_the_batch(values: list[str | None], cut: in
         ("/images/logo.png", False),
         ("/robots.txt", False),
         ("/reset.css?v=1.2.3..4", False),
+        ("/images/../logo.png", False),
+        ("/javascript:void(0)", False),
+        ("/{{item.url}}", False),
+        ("/report?url=http://10.0.0.1/", False),
     ],
 )
 def test_probes_are_told_from_pages(path: str, probe: bool) -> None:
-    found = Probe("p", [("path", REQUEST_PROBES)]).make({"path": texts(path, None)}, np.zeros(2, np.int64))
+    found = Probe("p", [("path", ATTACKS), ("path", HIDDEN)]).make(
+        {"path": texts(path, None)}, np.zeros(2, np.int64)
+    )
     assert found.tolist() == [float(probe), 0.0]
 
 
@@ -181,6 +187,16 @@ def test_entities_are_counted(tmp_path: Path) -> None:
     assert (other["probes"], other["429"], other["5xx"], other["logins"]) == (1, 1, 1, 0)
     assert counts(found["entity:access:user"], "ann")["failed_logins"] == 1
     assert len(found["entity:access:user"].labels) == 1
+
+
+def test_what_an_administrator_finds_is_no_probe(tmp_path: Path) -> None:
+    lines = [
+        line(0, "192.0.2.1", "GET /phpmyadmin/", 200),
+        line(1, "192.0.2.1", "GET /phpmyadmin/x", 404),
+        line(2, "192.0.2.1", "GET /?id=1'+or+'1'='1", 200),
+    ]
+    found = totals(plan_of(tmp_path, "{source: access}"), lines)
+    assert counts(found["entity:access:client"], "192.0.2.1")["probes"] == 2
 
 
 def test_counts_do_not_depend_on_batches(tmp_path: Path) -> None:

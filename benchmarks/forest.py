@@ -2,11 +2,11 @@
 
     python benchmarks/forest.py [--rows 1,10,100,1000,10000] [--features 20] [--trees 200] [--samples 256]
 
-The rows are lognormal numbers. For each size of a batch: microseconds a row of `Forest.score`, of
-`IsolationForest.score_samples` of the same trees, and of `Forest.contributions`, the best of several runs in
-one process and thread; `ratio` is how many times faster the arrays are. `largest_difference` of the scores
-must be below 1e-9. `ensemble` is `OutlierEnsemble` with its defaults, seconds for the largest batch. One
-JSON object goes to stdout.
+The rows are lognormal numbers. For each size of a batch: microseconds of the processor a row for
+`Forest.score`, of `IsolationForest.score_samples` of the same trees, and of `Forest.contributions`, the best
+of several runs in one process and thread; `ratio` is how many times faster the arrays are.
+`largest_difference` of the scores must be below 1e-9. `ensemble` is `OutlierEnsemble` with its defaults,
+seconds for the largest batch. One JSON object goes to stdout.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ def batch_figures(ours: Forest, theirs: Any, rows: Numbers) -> dict[str, float]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the seconds of the fastest of several runs, after one that warms the caches."""
+    """Return the processor's seconds for the fastest of several runs, after one that warms the caches."""
     work()
     best = float("inf")
     for _ in range(RUNS):
-        started = time.perf_counter()
+        started = time.process_time()
         work()
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     return best
 
 

@@ -87,10 +87,11 @@ class OutlierEnsemble:
             raise ValueError(f"contamination={contamination}, expected a share from 0 and below 0.5")
         forest = Forest.fit(x, trees=trees, samples=samples, seed=seed)
         rows = filled(np.asarray(x, np.float64), forest.median).astype(np.float64)
-        odd = forest.score(rows)
+        different, first, place = distinct(rows)
+        odd = forest.score(different)[place]
         random = np.random.default_rng(seed)
         normal = np.flatnonzero(odd <= np.quantile(odd, 1.0 - contamination))
-        chosen = chosen_references(rows, odd, normal, references, random)
+        chosen = chosen_references(odd, normal, np.sort(first), references, random)
         centre, deviation = rows.mean(axis=0), rows.std(axis=0)
         spread = np.sqrt(deviation**2 + np.mean(deviation**2))
         spread[spread == 0] = 1.0  # a table of one row, or of equal ones
@@ -109,8 +110,9 @@ class OutlierEnsemble:
 
     def score(self, x: Numbers) -> Numbers:
         """Numbers [N], -log of the share of normal rows that look as odd; of x : Numbers [N, F]."""
-        rare, far, _ = self._surprises(self._filled(x))
-        return self.both.surprise(merged(rare, far), beyond=True)
+        different, _, place = distinct(self._filled(x))
+        rare, far, _ = self._surprises(different)
+        return self.both.surprise(merged(rare, far), beyond=True)[place]
 
     def tail(self, x: Numbers) -> Numbers:
         """Numbers [N] in (0, 1], the share of normal rows that look as odd as those of x : Numbers [N, F]."""
@@ -217,16 +219,25 @@ def scaled_rows(rows: Numbers, centre: Numbers, spread: Numbers) -> NDArray[np.f
     return np.arcsinh((rows - centre) / spread).astype(np.float32)
 
 
-def chosen_references(
-    rows: Numbers, odd: Numbers, normal: Rows, limit: int, random: np.random.Generator
-) -> Rows:
-    """Places of up to `limit` of the `normal` rows of Numbers [N, F], whose forest's scores are odd : [N].
+def distinct(rows: Numbers) -> tuple[Numbers, Rows, Rows]:
+    """The different rows of Numbers [N, F], the place of the first of each, and which of them each row is.
 
-    Where there are more, of equal rows one is kept; then half are the oddest, half drawn from the rest.
+    Streams and logs repeat themselves; what is equal need be judged only once.
+    """
+    different, first, place = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return different, first, place.reshape(-1)
+
+
+def chosen_references(
+    odd: Numbers, normal: Rows, first: Rows, limit: int, random: np.random.Generator
+) -> Rows:
+    """Places of up to `limit` of the `normal` rows; the forest's scores of all rows are odd : Numbers [N].
+
+    Where there are more, of equal rows only the `first` is kept; then half are the oddest, half by chance.
     """
     if len(normal) <= limit:
         return normal
-    different = normal[np.unique(rows[normal], axis=0, return_index=True)[1]]
+    different = np.intersect1d(normal, first, assume_unique=True)
     if len(different) <= limit:
         return different
     order = different[np.argsort(-odd[different], kind="stable")]

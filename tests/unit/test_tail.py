@@ -1,71 +1,76 @@
-"""Tails from block maxima: the configured rate on normal scores, however many anomalies the history held."""
+"""Tails of scores: probabilities that are right for scores like the known ones, and never fall."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays as numpy_arrays
 
-from detectors.tail import BLOCKS_MIN, GumbelTail, score_at_rate, step_tail
 from models.arrays import Numbers
+from models.tail import KNOWN_MAX, Tail
+
+scores = numpy_arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6))
 
 
-def tail_of(tail: GumbelTail, scores: Numbers) -> Numbers:
-    parts = np.array([tail.location]), np.array([tail.scale]), np.array([tail.block_steps])
-    return step_tail(scores[:, None], *parts)[:, 0]
+@given(known=scores, asked=scores, beyond=st.booleans())
+def test_a_surprise_is_never_negative_and_never_falls(known: Numbers, asked: Numbers, beyond: bool) -> None:
+    found = Tail.fit(known).surprise(np.sort(asked), beyond=beyond)
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+    assert (np.diff(found) >= -1e-9).all()
 
 
-def threshold(tail: GumbelTail, alarms: float, steps: float) -> float:
-    parts = np.array([tail.location]), np.array([tail.scale]), np.array([tail.block_steps])
-    return float(score_at_rate(alarms, steps, *parts)[0])
+@pytest.mark.parametrize("beyond", [False, True])
+def test_tail_probabilities_of_scores_alike_are_uniform(beyond: bool) -> None:
+    random = np.random.default_rng(0)
+    tail = Tail.fit(random.exponential(size=20_000))
+    found = np.exp(-tail.surprise(random.exponential(size=20_000), beyond=beyond))
+    for share in (0.5, 0.1, 0.02, 0.005):
+        assert (found <= share).mean() == pytest.approx(share, rel=0.2)
 
 
-def squared_exponentials(count: int, seed: int) -> Numbers:
-    return np.random.default_rng(seed).exponential(size=count) ** 2
+def test_beyond_the_known_scores_only_the_tail_tells_apart() -> None:
+    tail = Tail.fit(np.random.default_rng(0).exponential(size=1000))
+    high, higher = tail.surprise(np.array([20.0, 40.0]), beyond=True)
+    # An exponential score of mean 1 is its own surprise.
+    assert high == pytest.approx(20, rel=0.4)
+    assert higher > 1.5 * high
+    equal = tail.surprise(np.array([20.0, 40.0]), beyond=False)
+    assert equal[0] == equal[1] == pytest.approx(np.log(2002), abs=0.01)
 
 
-def test_new_scores_exceed_the_threshold_at_the_configured_rate() -> None:
-    tail = GumbelTail.fit(squared_exponentials(60_000, 0))
-    limit = threshold(tail, 20.0, 60_000)
-    exceeded = (squared_exponentials(600_000, 1) > limit).sum()
-    assert 100 < exceeded < 400
+def test_few_scores_are_kept_of_many() -> None:
+    many = np.random.default_rng(0).normal(size=3 * KNOWN_MAX)
+    tail = Tail.fit(many)
+    assert len(tail.known) == KNOWN_MAX
+    assert tail.known[0] == many.min()
+    assert tail.known[-1] == many.max()
 
 
-def test_anomalies_in_a_tenth_of_the_blocks_hardly_raise_the_threshold() -> None:
-    scores = squared_exponentials(60_000, 2)
-    clean = threshold(GumbelTail.fit(scores), 1.0, 60_000)
-    scores[::600] = 1e6
-    assert threshold(GumbelTail.fit(scores), 1.0, 60_000) < 1.5 * clean
+@pytest.mark.parametrize("known", [np.zeros(0), np.array([1.0, np.nan]), np.array([np.inf])])
+def test_no_score_to_learn_from_is_refused(known: Numbers) -> None:
+    with pytest.raises(ValueError, match="finite score"):
+        Tail.fit(known)
 
 
-def test_tails_of_normal_scores_are_their_shares() -> None:
-    tails = tail_of(GumbelTail.fit(squared_exponentials(60_000, 3)), squared_exponentials(200_000, 4))
-    for probability in (0.01, 0.001):
-        assert (tails < probability).mean() == pytest.approx(probability, rel=0.35)
-
-
-@given(
-    st.lists(st.floats(0, 1e6), min_size=BLOCKS_MIN, max_size=40),
-    st.lists(st.floats(0, 1e12), min_size=2, max_size=9),
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"known": np.zeros(0)},
+        {"known": np.array([2.0, 1.0])},
+        {"known": np.array([np.nan])},
+        {"known": np.array(["1"])},
+        {"known": np.zeros((1, 1))},
+        {"known": np.zeros(KNOWN_MAX + 1)},
+        {"excess": np.array(-1.0)},
+        {"excess": np.array([1.0])},
+        {"more": np.array(1.0)},
+    ],
 )
-def test_any_history_gives_tails_that_fall_with_the_score(history: list[float], scores: list[float]) -> None:
-    tails = tail_of(GumbelTail.fit(np.array(history)), np.sort(np.array(scores)))
-    assert ((tails >= 0) & (tails <= 1)).all()
-    assert (np.diff(tails) <= 0).all()
-
-
-@given(st.floats(1e-6, 1e3), st.floats(1.01, 10.0))
-def test_fewer_alarms_need_a_higher_score(alarms: float, factor: float) -> None:
-    tail = GumbelTail(1.0, 0.2, 60)
-    assert threshold(tail, alarms, 10_080) <= threshold(tail, alarms / factor, 10_080)
-
-
-def test_the_missing_stays_missing() -> None:
-    assert np.isnan(tail_of(GumbelTail(1.0, 0.2, 60), np.array([np.nan]))).all()
-
-
-@pytest.mark.parametrize(("history", "said"), [([1.0] * 3, "at least 8"), ([1.0] * 9 + [-1.0], "at least 0")])
-def test_histories_that_cannot_be_learnt_from_are_named(history: list[float], said: str) -> None:
-    with pytest.raises(ValueError, match=said):
-        GumbelTail.fit(np.array(history))
+def test_damaged_arrays_are_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="tail"):
+        Tail.from_arrays({**Tail.fit(np.arange(9.0)).arrays(), **changed})

@@ -11,7 +11,7 @@ Guarantees:
 - A service is judged once `learn_steps` of its steps were seen, and learnt anew at twice and four times as
   many; with `fit`, from all history that is given. From three days on, that tells what is usual at each time
   of the day. Only the level is followed all the time.
-- Services that have not been seen for `FORGET_MS` are forgotten.
+- Services that have not been seen for `FORGET_MS` are forgotten at the end of an `update`.
 
 Each signal counts as a series where the rate of false alarms is concerned: a service of F signals may alarm
 F times as often as one, that is as often as F detectors of one signal each.
@@ -27,13 +27,7 @@ from typing import Any, Self
 import numpy as np
 
 from detectors.detector import SEVERITIES, TICKET, Panel, SeriesName, State, Verdicts
-from detectors.joint_bank import (
-    Bank,
-    Measured,
-    hold_alarms,
-    measure,
-    smooth,
-)
+from detectors.joint_bank import Bank, Measured, hold_alarms, measure, smooth
 from detectors.joint_lessons import History, learn_services
 from detectors.tail import BLOCKS_MIN, score_at_rate, step_tail
 from models.arrays import Mask, Numbers, Rows
@@ -257,7 +251,7 @@ class MultivariateDetector:
         return stop, [name for name, end in ends.items() if end == stop]
 
     def _remember(self, panel: Panel) -> None:
-        """Keep the rows of services that are still to be learnt, and when each was seen last."""
+        """Keep the rows of services that are still to be learnt."""
         for column, name in enumerate(panel.series):
             if name in self._place and name not in self._young:
                 continue

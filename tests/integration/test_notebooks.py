@@ -82,3 +82,23 @@ def test_reviewed_templates_are_watched_and_each_made_up_event_is_found_once() -
         ("vanished template", "GONE_AT", 60),
     ):
         assert 0 < (begun[kind] - seen[since]).total_seconds() <= 60 * minutes
+
+
+def test_settings_cost_what_they_say_and_labels_of_noise_silence_only_noise() -> None:
+    seen, _ = made("tune_traffic_detector")
+    costs = seen["costs"]
+    rates, found = costs["false alarms a series and week"], costs["real found"]
+    assert (rates[:3] < 2 * costs["asked"][:3]).all(), "about as many false alarms as were asked for"
+    assert found[:3].is_monotonic_increasing
+    assert found[0] >= found[2] / 2
+    assert found[2] >= 10
+    assert rates[3] <= rates[1], "small effects are left out"
+    assert list(seen["factors"]) == [(("reports",), "spike")]
+    assert not seen["factors_of"](
+        [*seen["complaints"], *seen["taken_back"]], "traffic", now_ms=seen["now_ms"]
+    )
+    compared = seen["compared"]
+    assert compared.loc[(True, False), "after"] <= compared.loc[(True, False), "before"]
+    assert seen["calmer"].alarm.sum() < seen["verdicts"].alarm.sum()
+    others = compared.drop(index=(True, False))
+    assert (others["before"] == others["after"]).all()

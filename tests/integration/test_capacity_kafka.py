@@ -199,7 +199,9 @@ def test_a_quota_warns_at_its_share_and_tells_its_end_hours_before(
     amounts = [(one.at_ms, one.rows if limit == ROWS else one.requests) for one in run.used]
     ends, eighty = truth(amounts, limit), truth(amounts, 0.8 * limit)
     warning = run.firing()[resource, "QuotaWarning"]
-    assert eighty <= warning["starts_at_ms"] <= eighty + 30 * MINUTE_MS
+    # a second of the clock is most of an hour here, so that a pass or two may miss the share by some
+    assert eighty <= warning["starts_at_ms"] <= ends
+    assert 0.8 <= warning["value"]["used_ratio"] <= 0.92
     foretold = run.firing()[resource, "QuotaWillExhaust"]
     assert foretold["starts_at_ms"] <= ends - 3 * HOUR_MS
     assert foretold["evidence"]["model"]

@@ -24,8 +24,9 @@ MINUTE_SECONDS = 60.0
 AMOUNT_HIGH = 7.0
 """Logarithm of a thousand a minute."""
 
-SIGNS = ("path sign 0", "path sign 1", "path sign 2", "path sign 3")
-"""Sums over requests of +1 or -1 by a hash of the path; their squares estimate how concentrated paths are."""
+BITS = ("path bit 0", "path bit 1", "path bit 2", "path bit 3")
+"""Requests whose path's hash has a bit. Less those without it they are a sum of random signs, whose square
+estimates how concentrated paths are."""
 
 REQUESTS = "requests"
 
@@ -126,11 +127,11 @@ def path_entropy(counts: EntityCounts) -> Numbers | None:
     Source: Alon, Matias, Szegedy, "The space complexity of approximating the frequency moments", STOC 1996:
     the square of a sum of random signs is the sum of the squared frequencies, in the mean.
     """
-    found = [counts.of(name) for name in SIGNS]
-    signs = [sign for sign in found if sign is not None]
-    if not signs:
+    found = [counts.of(name) for name in BITS]
+    bits = [bit for bit in found if bit is not None]
+    if not bits:
         return None
-    squares = np.mean([sign**2 for sign in signs], axis=0)
+    squares = np.mean([(2 * bit - counts.requests) ** 2 for bit in bits], axis=0)
     requests = np.maximum(counts.requests, 1.0)
     entropy: Numbers = np.log2(requests**2 / np.clip(squares, requests, requests**2))
     return entropy

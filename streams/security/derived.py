@@ -27,6 +27,9 @@ IPV4_PREFIX, IPV6_PREFIX = 24, 48
 PSEUDONYM_BYTES = 8
 """Among a million addresses two share a pseudonym with probability 3e-8."""
 
+SLOT_BITS = 4
+SLOT_COUNT = 1 << SLOT_BITS
+
 _SECOND_MS = 1_000
 _SECONDS = [f"{second:02d}" for second in range(60)]
 
@@ -104,32 +107,30 @@ class Probe:
         for name, pattern in self.sought:
             column = columns.get(name)
             if isinstance(column, Strings) and len(column.values):
-                search = re.compile(pattern).search
                 table = np.fromiter(
-                    (search(_plain(text)) is not None for text in column.values), np.bool_, len(column.values)
+                    (_found(pattern, text) for text in column.values), np.bool_, len(column.values)
                 )
                 found |= np.append(table, np.False_)[column.codes]
         return found.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
-    """+1 or -1 by a hash of a column's text, of which one bit decides; 0 where it is missing.
+class Slot:
+    """A number below `SLOT_COUNT` by a hash of a column's text, missing where it is missing.
 
-    The square of such signs' sum estimates how concentrated the values are, and sums can be merged.
+    Counts by the bits of it tell how concentrated the values are, and can be merged.
     """
 
     name: str
     column: str
-    bit: int
 
     def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
         """Numbers [E]."""
         column = columns.get(self.column)
         if not isinstance(column, Strings):
-            return np.zeros(len(time_ms))
-        bits = (value_hashes(column.values) >> np.uint64(self.bit)) & np.uint64(1)
-        return np.append(2.0 * bits - 1.0, 0.0)[column.codes]
+            return np.full(len(time_ms), np.nan)
+        slots = (value_hashes(column.values) % np.uint64(SLOT_COUNT)).astype(np.float64)
+        return np.append(slots, np.nan)[column.codes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,11 @@ def _mapped(column: Column | None, meaning: Callable[[str], str], length: int) -
     place = np.full(len(column.values) + 1, -1, np.int32)
     place[used] = np.arange(len(used), dtype=np.int32)
     return Strings(place[column.codes], [meaning(column.values[code]) for code in used.tolist()])
+
+
+@lru_cache(maxsize=65_536)
+def _found(pattern: str, text: str) -> bool:
+    return re.search(pattern, _plain(text)) is not None
 
 
 def _plain(text: str) -> str:

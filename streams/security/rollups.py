@@ -14,7 +14,17 @@ from streams.documents.tree import Document, Path
 from streams.expression import Expression, compile_expression, quote_column
 from streams.openslo.indicator import Use, conjoin
 from streams.plan import Count, Derived, Measure, Rollup, Sum, Watch
-from streams.security.derived import Alias, Chosen, Network, Probe, Pseudonym, Second, Sign
+from streams.security.derived import (
+    SLOT_BITS,
+    SLOT_COUNT,
+    Alias,
+    Chosen,
+    Network,
+    Probe,
+    Pseudonym,
+    Second,
+    Slot,
+)
 from streams.security.entry import COLUMNS, ENTITIES, LOGIN_PATHS, SecurityEntry
 from streams.security.probes import AGENT_PROBES, ATTACKS, HIDDEN
 
@@ -24,9 +34,6 @@ STEP_MS = 10_000
 """Entities are judged at each bucket's end over the minute before it, so none waits for a minute's end."""
 
 WINDOWS_MS = (60_000,)
-
-SIGN_COUNT = 4
-"""Signs of a path by which its entropy is estimated, each within half of it; their mean within a quarter."""
 
 NETWORK_SCALE = 3.0
 """A network of many clients may do so many times what one may."""
@@ -55,7 +62,7 @@ def entity_plan(
             derived.append(Alias(f"security.{name}", columns[name]))
             distinct.append(f"security.{name}")
     if "path" in columns:
-        derived += [Sign(f"security.{_sign(bit)}", columns["path"], bit) for bit in range(SIGN_COUNT)]
+        derived.append(Slot("security.slot", columns["path"]))
     if "path" in columns and "missed" in conditions:
         derived.append(Chosen("security.missed_path", columns["path"], conditions["missed"]))
         distinct.append("security.missed_path")
@@ -90,8 +97,10 @@ def entity_plan(
     )
 
 
-def _sign(bit: int) -> str:
-    return f"path sign {bit}"
+def _bit(bit: int) -> Expression:
+    """Requests whose path's slot has a bit."""
+    slots = [slot for slot in range(SLOT_COUNT) if slot >> bit & 1]
+    return compile_expression(f"`security.slot` in {slots}")
 
 
 def _watch(rollup: Rollup, entry: SecurityEntry) -> Watch:
@@ -179,7 +188,7 @@ def _measures(conditions: Mapping[str, Expression], columns: Mapping[str, str]) 
     if "bytes" in columns:
         measures.append(Sum("bytes", columns["bytes"]))
     if "path" in columns:
-        measures += [Sum(_sign(bit), f"security.{_sign(bit)}") for bit in range(SIGN_COUNT)]
+        measures += [Count(f"path bit {bit}", _bit(bit)) for bit in range(SLOT_BITS)]
     return tuple(measures)
 
 

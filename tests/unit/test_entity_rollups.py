@@ -16,7 +16,17 @@ from streams.documents.problems import ConfigError
 from streams.expression import compile_expression
 from streams.flow import LocalFlow, SeriesTotals
 from streams.plan import Plan
-from streams.security.derived import Chosen, Network, Probe, Pseudonym, Second, Sign, network_of, pseudonym
+from streams.security.derived import (
+    SLOT_COUNT,
+    Chosen,
+    Network,
+    Probe,
+    Pseudonym,
+    Second,
+    Slot,
+    network_of,
+    pseudonym,
+)
 from streams.security.probes import AGENT_PROBES, ATTACKS, HIDDEN
 
 SOURCES = "sources: {access: {topic: access, format: access_log}}\n"
@@ -92,9 +102,11 @@ def test_columns_are_made_of_others() -> None:
     assert read(Second("s").make(columns, times)) == ["00", "59", "00", "01"]
     hidden = read(Pseudonym("p", "client", b"key").make(columns, times))
     assert hidden == [pseudonym("192.0.2.1", b"key"), None, pseudonym("192.0.2.9", b"key"), hidden[3]]
-    signs = Sign("x", "path", 0).make(columns, times)
-    assert signs[1] == signs[3]
-    assert np.abs(signs).tolist() == [1, 1, 0, 1]
+    slots = Slot("x", "path").make(columns, times)
+    assert isinstance(slots, np.ndarray)
+    assert slots[1] == slots[3] != slots[0]
+    assert np.isnan(slots).tolist() == [False, False, True, False]
+    assert 0 <= np.nanmin(slots) <= np.nanmax(slots) < SLOT_COUNT
     for derived in (Network("n", "none"), Chosen("m", "none", compile_expression("status == 404"))):
         assert read(derived.make(columns, times)) == [None] * 4
 

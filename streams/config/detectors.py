@@ -9,8 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, field_validator
 from pydantic import Field as Key
 
+from detectors.traffic_quiet import QuietTimes
 from models.manifest import is_name
-from streams.config.values import PositiveDuration, Window, choice
+from streams.config.values import PositiveDuration, Texts, Window, choice
 from streams.documents.validation import Model, reject
 from streams.log_templates.entry import LogsEntry
 from streams.security.entry import SecurityEntry
@@ -70,14 +71,25 @@ class TrafficEntry(Judged):
 
     direction  : flag what is above, below or both
     min_effect : smallest relative deviation that matters to anybody
+    quiet      : spans of the local day in which no incident may begin, such as `22:00-06:00`
     time_zone  : where hours and days of the week are told
     holidays   : country, or country-region, whose holidays are like Sundays; `DE`, `US-CA`
     """
 
     direction: Literal["both", "up", "down"] = "both"
-    min_effect: Annotated[float, Key(ge=0)] = 0.2
+    min_effect: Annotated[float, Key(ge=0)] = 0.1
+    quiet: Texts = ()
     time_zone: TimeZone = "UTC"
     holidays: str | None = None
+
+    @field_validator("quiet")
+    @classmethod
+    def _readable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            QuietTimes(value)
+        except ValueError:
+            reject("spans of the day such as 22:00-06:00")
+        return value
 
     @field_validator("holidays")
     @classmethod

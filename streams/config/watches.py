@@ -50,8 +50,10 @@ def _settings(entry: Judged) -> Mapping[str, Any]:
         settings |= {
             "direction": entry.direction,
             "min_effect": entry.min_effect,
+            "quiet": list(entry.quiet),
             "time_zone": entry.time_zone,
             "holidays": entry.holidays,
+            "step_ms": milliseconds(entry.step),
         }
     assert isinstance(entry, TrafficEntry | MultivariateEntry)
     return settings

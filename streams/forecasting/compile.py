@@ -1,4 +1,4 @@
-"""All entries of `capacity` compiled: what is counted for each, and how its series are read from the rings."""
+"""All entries of `capacity` compiled: what is counted for each, and how its series are read."""
 
 from __future__ import annotations
 

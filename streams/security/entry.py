@@ -73,6 +73,7 @@ class SecurityEntry(Model):
     prefix       : judge the /24 or /48 of a client's address too
     login        : requests that try to log in
     failed_login : those among all requests that failed to
+    false_alarms_per_series_per_week : of the forest, for an entity that is active all the time
     limit        : entities a 10 s bucket of a partition may hold, per kind, before the rest folds
     forget       : how long an entity may be silent before it is forgotten and, when it returns, new
     pseudonymise : a secret; addresses, users, keys and sessions then go by keyed hashes everywhere
@@ -94,6 +95,7 @@ class SecurityEntry(Model):
     prefix: bool = True
     login: Condition | None = None
     failed_login: Condition | None = None
+    false_alarms_per_series_per_week: Annotated[float, Key(gt=0, le=100)] = 0.1
     limit: Annotated[int, Key(ge=1, le=1_000_000)] = 20_000
     forget: PositiveDuration = Key(default=timedelta(days=1), validate_default=True)
     pseudonymise: SecretStr | None = None

@@ -111,6 +111,7 @@ def _watch(rollup: Rollup, entry: SecurityEntry) -> Watch:
         detector=DETECTOR,
         alertname="SecurityAnomaly",
         settings={
+            "false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week,
             "forget_ms": milliseconds(entry.forget),
             "scale": NETWORK_SCALE if "_network" in rollup.by[0] else 1.0,
         },

@@ -232,6 +232,18 @@ def test_pseudonyms_take_the_place_of_entities(tmp_path: Path) -> None:
     assert secret not in repr(plan)
 
 
+def test_each_kind_is_judged_by_a_detector_of_its_own(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "{source: access, false_alarms_per_series_per_week: 0.5, forget: 1h}")
+    told = {watch.rollup: watch.settings for watch in plan.watches}
+    assert {rollup: settings["scale"] for rollup, settings in told.items()} == {
+        "entity:access:client": 1.0,
+        "entity:access:client_network": 3.0,
+        "entity:access:user": 1.0,
+    }
+    assert {settings["false_alarms_per_series_per_week"] for settings in told.values()} == {0.5}
+    assert {settings["forget_ms"] for settings in told.values()} == {3_600_000}
+
+
 def test_conditions_and_columns_can_be_named(tmp_path: Path) -> None:
     sources = "sources: {access: {topic: access, format: json, time: {field: ts, format: epoch_s}}}\n"
     entry = (

@@ -45,7 +45,8 @@ class Bounds:
     missed_share        : answers 4xx, as a share of its requests
     probes, probes_span : requests for what only intruders look for
     failed              : failed logins in ten minutes, or in one where no login was seen, only refusals
-    refused             : refusals in ten minutes where no login was seen
+    failed_share        : of its requests; who uses the site meanwhile has only forgotten a password
+    refused             : refusals in ten minutes, whatever else it does
     attempts            : logins in ten minutes that the status does not tell from failed ones
     users               : users tried in ten minutes; a fast attempt reaches it in one
     stuffing_clients    : clients that fail a few times each, at once
@@ -60,6 +61,7 @@ class Bounds:
     probes: float = 5
     probes_span: float = 10
     failed: float = 10
+    failed_share: float = 0.2
     refused: float = 30
     attempts: float = 30
     users: float = 8
@@ -71,7 +73,7 @@ class Bounds:
 
     def scaled(self, factor: float) -> Bounds:
         """Amounts times `factor`; shares and times stay."""
-        kept = ("missed_share", "limited_share", "bytes_times", "stuffing_clients")
+        kept = ("missed_share", "failed_share", "limited_share", "bytes_times", "stuffing_clients")
         return Bounds(
             **{name: getattr(self, name) * (1 if name in kept else factor) for name in self.__slots__}
         )
@@ -168,7 +170,9 @@ def _logins(read: _Reader, usual: Surroundings, bounds: Bounds) -> list[Finding]
     unusual = failed > usual.expected("failed_logins", requests)
     # whoever is refused without logging in may only have a key that has expired, and asks again now and then
     enough = (failed >= bounds.failed) & ((attempts > 0) | many)
-    enough |= (failed_now >= bounds.failed) | (failed >= bounds.refused)
+    enough |= failed_now >= bounds.failed
+    enough &= failed >= bounds.failed_share * requests
+    enough |= failed >= bounds.refused
     fails = usual.alone(enough & unusual, read.counts)
     fast = (users_now >= 2 * bounds.users) & (failed_now <= 1.5 * users_now)
     spread = _spread(read, usual, bounds)

@@ -164,8 +164,8 @@ print(before.to_string(index=False))
 #
 # A label of noise makes alarms of that series and kind ask for more: three times with each label, a hundred
 # times at most, less as the label ages. Every other series and kind stays as it was, and a label that is
-# taken back changes nothing any more. Here the batches of the third week are labelled; the fourth shows what it
-# is good for.
+# taken back changes nothing any more. Here the batches of the third week are labelled; the fourth shows what
+# it is good for.
 
 # %%
 cut = pd.Timestamp(int(judged.times[WEEK]), unit="ms", tz="UTC")

@@ -102,3 +102,17 @@ def test_settings_cost_what_they_say_and_labels_of_noise_silence_only_noise() ->
     assert seen["calmer"].alarm.sum() < seen["verdicts"].alarm.sum()
     others = compared.drop(index=(True, False))
     assert (others["before"] == others["after"]).all()
+
+
+def test_the_gate_lets_the_calm_model_pass_and_not_the_deaf_one() -> None:
+    seen, _ = made("compare_and_promote_models")
+    report = seen["report"]
+    assert report["shadow"]["episodes"] < report["champion"]["episodes"]
+    assert not seen["both"].failure
+    checks = seen["checks"].set_index(["candidate", "check"])["passed"]
+    assert checks["calm"].all()
+    assert not checks["deaf", "recall"]
+    assert seen["promoted"] == seen["calm"]
+    history = seen["history"]
+    assert list(history["version"]) == [seen["loud"], seen["calm"], seen["loud"]]
+    assert seen["registry"].pointer("traffic", "champion").version == seen["loud"], "rolled back"

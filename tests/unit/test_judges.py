@@ -157,7 +157,7 @@ def test_a_detector_sees_each_minute_once_with_all_signals() -> None:
     assert [int(panel.times[0]) for panel in shown] == [START_MS + 60_000, START_MS + 120_000]
     assert shown[0].features == ("rate", "error_ratio", "p50", "p99", "distinct client")
     rate, ratio, p50, p99, clients = shown[0].values[0, 0]
-    assert (rate, ratio) == (5 / 60, 1 / 5)
+    assert (rate, ratio) == (5 / 60, 1 / 25)
     assert p50 == pytest.approx(0.1, rel=0.01)
     assert p99 == pytest.approx(0.1, rel=0.01)  # rank floor(0.99 * 4) of five
     assert clients == pytest.approx(2, abs=0.01)

@@ -58,7 +58,7 @@ class _Entry:
 
     asked_ms : when it was last given to the pool
     seen_ms  : when the caller last named it
-    level    : of quotas, what was forecast before
+    level    : of quotas and gauges, what was forecast before
     """
 
     made: ForecastMade | None = None
@@ -158,7 +158,9 @@ class CapacityPlanner:
             made = self._made(finished)
             if made is not None:
                 kind = self.resources[made.key.resource].kind
-                entry.made = entry.level.moved(finished.task, made) if kind == "quota" else made
+                if kind in ("quota", "gauge"):
+                    made = entry.level.moved(finished.task, made, drifts=kind == "gauge")
+                entry.made = made
                 renewed.append(finished.task.key)
         return renewed
 

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.capacity import SampledForecast
-from models.level_shift import OUTSIDE, RATIO_MAX, shift_ratio, shifted_paths
+from models.level_shift import (
+    OUTSIDE,
+    RATIO_MAX,
+    drift_rate,
+    drifting_paths,
+    shift_ratio,
+    shifted_paths,
+)
 from streams.forecasting.level_memory import STEPS_MAX, LevelMemory
 from streams.forecasting.resource import HOUR_MS, SeriesKey
 from streams.forecasting.task import ForecastColumn, ForecastMade, ForecastTask
@@ -69,3 +76,44 @@ def test_a_planner_sees_a_doubled_load_after_three_hours() -> None:
         assert ("level moved" in made.columns[0].model) == (told[-1] > 110)
     assert told[:3] == pytest.approx([100.0] * 3, abs=2)
     assert min(told[5:]) > 130
+
+
+@pytest.mark.parametrize("rate", [3.0, -3.0])
+def test_a_leak_drifts_and_a_jump_does_not(rate: float) -> None:
+    leak = 100 + rate * np.arange(1, 7)
+    assert drift_rate(DRAWN, leak) == pytest.approx(rate, rel=0.2)
+    assert drift_rate(DRAWN, leak, adapted=rate / 2) == pytest.approx(rate / 2, rel=0.4)
+    assert drift_rate(DRAWN, leak, adapted=2 * rate) == 0.0
+    assert drift_rate(DRAWN, np.full(6, 100 + 20 * rate)) == 0.0
+    assert drift_rate(DRAWN, np.full(6, 100.0)) == 0.0
+    assert drift_rate(DRAWN, np.full(6, np.nan)) == 0.0
+    assert drift_rate(DRAWN[:, :2], leak[:2]) == 0.0
+
+
+def test_a_drift_goes_on_in_part_and_ends_some_time() -> None:
+    moved = drifting_paths(np.zeros((2000, 96)), 1.0, step_ms=HOUR_MS)
+    assert (np.diff(moved, axis=1) >= 0).all()
+    assert (np.diff(moved, axis=1) <= 1.0).all()
+    still = np.diff(moved, axis=1) > 0
+    assert still[:, 24].mean() == pytest.approx(np.exp(-1), abs=0.05)
+    calm = np.zeros((3, 4))
+    assert drifting_paths(calm, 0.0, step_ms=HOUR_MS) is calm
+
+
+def test_a_planner_sees_a_leak_within_hours() -> None:
+    memory = LevelMemory()
+    ahead = []
+    for hour in range(48, 60):
+        values = 100.0 + np.maximum(np.arange(hour) - 49, 0) * 8.0
+        task = ForecastTask(
+            SeriesKey("pool"), np.arange(hour, dtype=np.int64) * HOUR_MS, (values,), HOUR_MS, 24, seed=1
+        )
+        column = ForecastColumn.of(SampledForecast(np.tile(DRAWN, (1, 4)) - 100 + values[-1], "flat"))
+        made = memory.moved(
+            task, ForecastMade(task.key, task.origin_ms, HOUR_MS, (column,), 0.0), drifts=True
+        )
+        rise = made.columns[0].quantiles[2][5] - values[-1]
+        ahead.append(float(rise))
+        assert ("drifting" in made.columns[0].model) == (rise > 6)
+    assert max(ahead[:3]) < 6
+    assert min(ahead[6:]) > 15

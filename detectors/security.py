@@ -6,8 +6,8 @@ over all entities, which learns what is ordinary from those that were not flagge
 rule's name, or `unusual`; `reasons` says why in words with numbers.
 
 Cold start: rules at once; the forest once `ordinary.ROWS_MIN` entity-minutes of some traffic were seen, and
-until then its tail is not told. One panel holds entities of one kind, since what is ordinary differs between
-kinds.
+until then whoever no rule finds has a tail of 1. One panel holds entities of one kind, since what is ordinary
+differs between kinds.
 
 Axes: T steps, S series, F features of the panel, N entities seen in a step, C counts, K features of the
       forest.
@@ -221,10 +221,12 @@ class SecurityDetector:
             counts, lambda name: self._peak(name, slots), self._surroundings(slots), self._bounds
         )
         matrix = np.zeros((0, len(FEATURES)))
-        tail, unusual = np.full(len(rows), np.nan), np.zeros(len(rows), np.bool_)
+        # between whole minutes only rules judge, which must not end what the forest began
+        learnt = self._ordinary.forest is not None
+        tail, unusual = np.full(len(rows), np.nan if learnt else 1.0), np.zeros(len(rows), np.bool_)
         if at_ms - self._learnt_ms >= MINUTE_MS:
             matrix = feature_matrix(counts)
-            tail = self._ordinary.tail(matrix)
+            tail = self._ordinary.tail(matrix) if learnt else tail
             unusual = (tail <= self.threshold) & (counts.requests >= self._unusual_requests)
         return _Step(rows, slots, counts, findings, tail, unusual, matrix)
 

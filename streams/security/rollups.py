@@ -35,6 +35,9 @@ STEP_MS = 10_000
 
 WINDOWS_MS = (60_000,)
 
+KEPT_MS = 120_000
+"""An anomaly lasts through pauses of an entity that are no longer, so that a slow attack is one."""
+
 NETWORK_SCALE = 3.0
 """A network of many clients may do so many times what one may."""
 
@@ -117,6 +120,7 @@ def _watch(rollup: Rollup, entry: SecurityEntry) -> Watch:
         },
         step_ms=STEP_MS,
         features="measures",
+        kept_ms=KEPT_MS,
     )
 
 

@@ -27,6 +27,9 @@ TIMESPAN_S_MAX = 86_400
 
 GROUPS_MAX = 20_000
 
+KEPT_MS = 120_000
+"""An alert lasts through pauses of a group that are no longer."""
+
 
 @dataclass(slots=True)
 class SigmaPlan:
@@ -171,6 +174,7 @@ def _watch(rollup: Rollup, title: str, rule: Any, settings: dict[str, Any]) -> W
         settings={"title": title, "level": level, **settings},
         step_ms=BUCKET_MS,
         features="measures",
+        kept_ms=KEPT_MS,
     )
 
 

@@ -10,6 +10,7 @@ import pytest
 from detectors.detector import Detector, Panel, Verdicts
 from detectors.ordinary import ROWS_MIN
 from detectors.security import SecurityDetector
+from streams.judge.state_codec import decode_state, encode_state
 
 COUNTS = (
     "requests",
@@ -175,38 +176,45 @@ def test_many_new_clients_that_fail_a_few_times_are_one_attack() -> None:
 def test_learns_what_is_ordinary_and_flags_what_nobody_does() -> None:
     detector = SecurityDetector(unusual_requests=20)
     odd: Row = {"requests": 50, "5xx": 40, "bytes": 40, "distinct path": 1, "distinct second": 1}
-    assert play(detector, 6 * 30, nothing, clients=120) == {}
+    assert play(detector, 120, nothing, clients=120) == {}
     assert detector._ordinary.seen >= ROWS_MIN
-    found = play(detector, 12, lambda step: {"odd": odd}, clients=120, first=180, seed=2)
+    found = play(detector, 12, lambda step: {"odd": odd}, clients=120, first=120, seed=2)
     assert found["odd"][0][1] == "unusual"
     assert set(found) == {"odd"}
 
 
-def test_no_row_is_asked_for_before_anything_is_learnt() -> None:
-    verdicts = SecurityDetector().update(panel(0, {"a": {"requests": 40, "get": 40}}))
-    assert np.isnan(verdicts.tail).all()
+def test_nobody_is_unusual_before_anything_is_learnt() -> None:
+    verdicts = SecurityDetector().update(panel(0, {"a": {"requests": 40, "get": 40}, "silent": {}}))
+    assert verdicts.tail[0, 0] == 1
+    assert np.isnan(verdicts.tail[0, 1])
     assert not verdicts.alarm.any()
 
 
+def test_between_minutes_only_rules_judge() -> None:
+    detector = SecurityDetector()
+    play(detector, 120, nothing, clients=120)
+    tails = [
+        detector.update(panel(step, {"a": {"requests": 9}, "s": ATTACKS["scanner"]})).tail[0]
+        for step in range(120, 126)
+    ]
+    assert np.isnan([tail[0] for tail in tails]).tolist().count(False) == 1
+    assert max(tail[1] for tail in tails) < 1e-4
+
+
 def test_goes_on_from_its_state() -> None:
-    one = SecurityDetector(unusual_requests=5)
-    play(one, 150, nothing, clients=120)
-    other = SecurityDetector(unusual_requests=5)
-    other.restore(one.state())
+    one, other = SecurityDetector(unusual_requests=5), SecurityDetector(unusual_requests=5)
+    play(one, 100, nothing, clients=120)
+    assert one._ordinary.forest is not None
+    other.restore(decode_state(encode_state(one.state())))
     shown = panel(
         150, {"a": {"requests": 90, "5xx": 80}, "client 1": {"requests": 3}, "s": ATTACKS["scanner"]}
     )
-    assert_same(one.score(shown), one.update(shown))
-    assert_same(other.update(shown), SecurityDetector.score(_restored(one, other), shown))
+    scored = one.score(shown)
+    assert_same(scored, one.update(shown))
+    assert_same(scored, other.update(shown))
+    assert set(scored.kind[0].tolist()) == {"unusual", "", "scanner"}
     assert one.reasons == other.reasons
-
-
-def _restored(before: SecurityDetector, after: SecurityDetector) -> SecurityDetector:
-    del before
-    made = SecurityDetector(unusual_requests=5)
-    play(made, 150, nothing, clients=120)
-    assert isinstance(after, Detector)
-    return made
+    assert isinstance(one, Detector)
 
 
 def assert_same(one: Verdicts, other: Verdicts) -> None:
@@ -252,7 +260,7 @@ def test_says_what_is_lacking() -> None:
 
 def test_adopts_what_another_has_learnt() -> None:
     teacher, pupil = SecurityDetector(unusual_requests=20), SecurityDetector(unusual_requests=20)
-    play(teacher, 120, nothing, clients=120)
+    play(teacher, 100, nothing, clients=120)
     pupil.adopt(teacher.state())
     odd: Row = {"requests": 50, "5xx": 40, "bytes": 40, "distinct path": 1, "distinct second": 1}
     found = pupil.update(panel(200, {"odd": odd, "even": {"requests": 4, "get": 4, "bytes": 36_000}}))

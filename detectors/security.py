@@ -15,6 +15,7 @@ Axes: T steps, S series, F features of the panel, N entities seen in a step, C c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -53,6 +54,12 @@ OTHER = "__other__"
 """Entities beyond the limit, counted together: no entity, so never judged."""
 
 UNUSUAL = "unusual"
+
+WHOLE = ("distinct user", "distinct agent", "distinct client")
+"""Counts that are not the sum of their steps, and far from it: a user is the same in each."""
+
+PEAKED = ("distinct missed_path", "distinct failed_user", "4xx")
+"""Counts of which rules ask for the largest step."""
 
 _HIGHS = np.array([feature.high for feature in FEATURES])
 
@@ -216,10 +223,8 @@ class SecurityDetector:
             now_ms=at_ms,
             night=memory.nights[slots] / (memory.lifetime[slots] + LEARN_REQUESTS),
         )
-        counts = self._with_peaks(counts, slots)
-        findings = find_sequences(
-            counts, lambda name: self._peak(name, slots), self._surroundings(slots), self._bounds
-        )
+        peaks = self._take_peaks(counts, slots)
+        findings = find_sequences(counts, peaks, self._surroundings(slots), self._bounds)
         matrix = np.zeros((0, len(FEATURES)))
         # between whole minutes only rules judge, which must not end what the forest began
         learnt = self._ordinary.forest is not None
@@ -230,25 +235,21 @@ class SecurityDetector:
             unusual = (tail <= self.threshold) & (counts.requests >= self._unusual_requests)
         return _Step(rows, slots, counts, findings, tail, unusual, matrix)
 
-    def _with_peaks(self, counts: EntityCounts, slots: Rows) -> EntityCounts:
-        """Distinct users, agents and clients do not add up over steps; the largest step stands for them."""
-        assert self._counts is not None
-        whole = [
-            place
-            for place, name in enumerate(self._counts)
-            if name in ("distinct user", "distinct agent", "distinct client")
-        ]
-        if whole:
-            counts.minute[:, whole] = self._memory.peaks(whole, minute=True)[slots]
-            counts.span[:, whole] = self._memory.peaks(whole)[slots]
-        return counts
+    def _take_peaks(self, counts: EntityCounts, slots: Rows) -> Callable[[str], Numbers]:
+        """The largest step of the ten minutes, by count.
 
-    def _peak(self, name: str, slots: Rows) -> Numbers:
-        assert self._counts is not None
-        if name not in self._counts:
-            return np.zeros(len(slots))
-        peaks: Numbers = self._memory.peaks([self._counts.index(name)])[slots, 0]
-        return peaks
+        Distinct users, agents and clients do not add up over steps: this stands for them in `counts`.
+        """
+        names = [name for name in counts.names if name in (*WHOLE, *PEAKED)]
+        places = [counts.names.index(name) for name in names]
+        peaks = self._memory.peaks(places)[slots]
+        whole = [number for number, name in enumerate(names) if name in WHOLE]
+        if whole:
+            columns = [places[number] for number in whole]
+            counts.minute[:, columns] = self._memory.peaks(columns, minute=True)[slots]
+            counts.span[:, columns] = peaks[:, whole]
+        found = dict(zip(names, peaks.T, strict=True))
+        return lambda name: found.get(name, np.zeros(len(slots)))
 
     def _surroundings(self, slots: Rows) -> Surroundings:
         """What entities that were not flagged do, for each entity without itself."""

@@ -8,8 +8,8 @@
 # # Compare two models, promote one, and take it back
 #
 # What `streamgauge models train`, `shadow`, `promote` and `rollback` do, step by step and with tables. Set
-# `TABLE` to signals of your own and `REGISTRY` to a folder or any address that fsspec knows; without them four
-# weeks of six services are made up, and the registry is a temporary folder.
+# `TABLE` to signals of your own and `REGISTRY` to a folder or any address that fsspec knows; without them
+# four weeks of six services are made up, and the registry is a temporary folder.
 
 # %%
 import tempfile
@@ -80,8 +80,8 @@ labels = [
 # ## Train
 #
 # Each model learns three weeks; its metrics are those of a twin that has not seen the last of them. The
-# command trains in processes that are bounded in CPU, memory and time (`models.training.Trainer`); here it is done on
-# the spot.
+# command trains in processes that are bounded in CPU, memory and time (`models.training.Trainer`); here it is
+# done on the spot.
 
 # %%
 

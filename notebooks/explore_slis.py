@@ -31,7 +31,8 @@ from streams.flow import LocalFlow
 from streams.window.source_window import SliReport
 
 LOG: Path | None = None
-CONFIG = Path(__file__).resolve().parents[1] / "examples" / "access-log.yaml"
+ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "examples").is_dir())
+CONFIG = ROOT / "examples" / "access-log.yaml"
 SLO = "availability"
 INCIDENT = (datetime(2026, 3, 2, 12, 0, tzinfo=UTC), datetime(2026, 3, 2, 12, 30, tzinfo=UTC))
 

@@ -30,7 +30,8 @@ from streams.frames.prometheus import query_range
 from streams.frames.replay_slis import slis_from_replay
 from streams.replay.run import replay_files
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "access-log.yaml"
+ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "examples").is_dir())
+EXAMPLE = ROOT / "examples" / "access-log.yaml"
 FOLDER = Path(tempfile.mkdtemp())
 START = datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
 INCIDENT = LogIncident("outage", START + timedelta(minutes=80), timedelta(minutes=10), failing=0.1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ def made(name: str) -> tuple[dict[str, Any], int]:
     """The variables of a notebook after it ran, and how many figures it has drawn."""
     matplotlib.use("Agg")
     plt.close("all")
-    variables = runpy.run_path(str(NOTEBOOKS[name]))
+    # as in Jupyter: in the notebook's folder, and without `__file__`
+    variables: dict[str, Any] = {"__name__": "__main__"}
+    with contextlib.chdir(NOTEBOOKS[name].parent):
+        exec(compile(NOTEBOOKS[name].read_text(), NOTEBOOKS[name], "exec"), variables)
     drawn = len(plt.get_fignums())
     plt.close("all")
     return variables, drawn
@@ -116,3 +119,19 @@ def test_the_gate_lets_the_calm_model_pass_and_not_the_deaf_one() -> None:
     history = seen["history"]
     assert list(history["version"]) == [seen["loud"], seen["calm"], seen["loud"]]
     assert seen["registry"].pointer("traffic", "champion").version == seen["loud"], "rolled back"
+
+
+def test_forecasts_beat_what_is_usual() -> None:
+    seen, _ = made("capacity")
+    result = seen["result"]
+    assert result.mase < result.naive_mase
+    assert 0.65 < result.coverage(0.8) < 0.95
+    assert seen["brier_score"](seen["said"], seen["came"]) < seen["brier_score"](seen["usual"], seen["came"])
+    assert 0.0 < seen["crossing"].probability <= 1.0
+    assert 0.0 < seen["outlook"].used_ratio < seen["outlook"].forecast_ratio
+
+
+def test_one_source_is_enough_to_flag_the_incident() -> None:
+    seen, _ = made("read_slis")
+    assert list(seen["sources"]) == ["replay"]
+    assert seen["INCIDENT"].start < seen["first"]["replay"] < seen["INCIDENT"].end

@@ -78,7 +78,8 @@ def entity_plan(
     derived.append(Probe("security.hidden", [(column, HIDDEN) for column in asked]))
     measures = _measures(conditions, columns)
     rollups: list[Rollup] = []
-    for label, column, made in _entities(entry, columns):
+    watches: list[Watch] = []
+    for kind, label, column, made in _entities(entry, columns):
         derived += made
         present = compile_expression(f'{quote_column(column)} != ""')
         rollups.append(
@@ -94,9 +95,9 @@ def entity_plan(
                 forget_ms=milliseconds(entry.forget),
             )
         )
-    watches = tuple(_watch(rollup, entry) for rollup in rollups)
+        watches.append(_watch(rollups[-1], entry, kind))
     return Addition(
-        tuple(derived), tuple(rollups), watches, _uses(entry, columns, conditions, document, path)
+        tuple(derived), tuple(rollups), tuple(watches), _uses(entry, columns, conditions, document, path)
     )
 
 
@@ -106,7 +107,7 @@ def _bit(bit: int) -> Expression:
     return compile_expression(f"`security.slot` in {slots}")
 
 
-def _watch(rollup: Rollup, entry: SecurityEntry) -> Watch:
+def _watch(rollup: Rollup, entry: SecurityEntry, kind: str) -> Watch:
     return Watch(
         name=f"security:{rollup.source}:{rollup.by[0]}",
         source=rollup.source,
@@ -121,6 +122,8 @@ def _watch(rollup: Rollup, entry: SecurityEntry) -> Watch:
         step_ms=STEP_MS,
         features="measures",
         kept_ms=KEPT_MS,
+        # of the kind, not of the label: what is ordinary differs between kinds, not between names of columns
+        model=f"{DETECTOR}-{kind}",
     )
 
 
@@ -130,23 +133,23 @@ def entity_labels(entry: SecurityEntry, columns: Mapping[str, str]) -> dict[str,
     return {name: f"{columns[name]}{suffix}" for name in ENTITIES if name in columns}
 
 
-def _entities(entry: SecurityEntry, columns: Mapping[str, str]) -> list[tuple[str, str, list[Derived]]]:
-    """(label, column it comes from, columns to be made for it) of each kind of entity."""
-    found: list[tuple[str, str, list[Derived]]] = []
+def _entities(entry: SecurityEntry, columns: Mapping[str, str]) -> list[tuple[str, str, str, list[Derived]]]:
+    """(kind, label, column it comes from, columns to be made for it) of each kind of entity."""
+    found: list[tuple[str, str, str, list[Derived]]] = []
     for name in ENTITIES:
         if name not in columns:
             continue
         column = columns[name]
-        found.append((column, column, []))
+        found.append((name, column, column, []))
         if name == "client" and entry.prefix:
             network = f"{column}_network"
-            found.append((network, column, [Network(network, column)]))
+            found.append(("network", network, column, [Network(network, column)]))
     if entry.pseudonymise is None:
         return found
     key = entry.pseudonymise.get_secret_value().encode()
     return [
-        (f"{label}_pseudonym", column, [*made, Pseudonym(f"{label}_pseudonym", label, key)])
-        for label, column, made in found
+        (kind, f"{label}_pseudonym", column, [*made, Pseudonym(f"{label}_pseudonym", label, key)])
+        for kind, label, column, made in found
     ]
 
 

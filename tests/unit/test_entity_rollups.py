@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.alert import Transition
+from models.manifest import is_name
 from streams.config.compile import compile_plan
 from streams.config.load import load_config
 from streams.decode.batch import Column, Records, Strings
@@ -243,6 +244,13 @@ def test_each_kind_is_judged_by_a_detector_of_its_own(tmp_path: Path) -> None:
     }
     assert {settings["false_alarms_per_series_per_week"] for settings in told.values()} == {0.5}
     assert {settings["forget_ms"] for settings in told.values()} == {3_600_000}
+
+
+@pytest.mark.parametrize("more", ["", ", pseudonymise: 0123456789abcdef"])
+def test_each_kind_has_a_model_of_its_own(tmp_path: Path, more: str) -> None:
+    models = [watch.model for watch in plan_of(tmp_path, f"{{source: access{more}}}").watches]
+    assert models == ["security-client", "security-network", "security-user"]
+    assert all(map(is_name, models))
 
 
 def test_conditions_and_columns_can_be_named(tmp_path: Path) -> None:

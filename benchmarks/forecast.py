@@ -5,9 +5,9 @@
 Sets, each left out where its files are missing:
 
     m4_hourly, m4_weekly, … : M4 series (DIR/m4/Hourly-train.csv.gz, Hourly-test.csv.gz), scored as there
-    capacity/FILE/COLUMN/1d and /7d : each column of the csv files in DIR/capacity, forecast from rolling
-        origins over its last third; series finer than an hour also as hourly means
-    requests/… : the same for DIR/requests; a file of events is counted
+    capacity_FILE : the columns of a csv file in DIR/capacity, forecast 1 d and 7 d ahead from rolling origins
+        over their last third (`parts`: each column and horizon); finer than an hour also as hourly means
+    requests_FILE : the same for DIR/requests; a file of events is counted
 
 Peers in the same run: seasonal naive, plain statsmodels ETS (additive, damped), seconds of statsforecast's
 AutoETS and MSTL where that is installed; and published results. `owa` is relative to M4's Naive2 on the same
@@ -43,9 +43,6 @@ SCORES = ("smape", "mase", "coverage_80", "coverage_95", "msis")
 
 SPEED_SERIES = 3
 """Series that statsforecast is timed on: it takes seconds for each."""
-
-PEER_CASES = 60
-"""Cases of a set that slow peers see, spread evenly; our own score on the same ones is printed beside."""
 
 UPDATE_STEPS = 24
 """Values that were held back to time updates, one by one."""
@@ -119,21 +116,13 @@ def run(chosen: Set, limit: int | None) -> dict[str, object]:
         if number % 25 == 24:
             print(f"{chosen.name}: {number + 1} of {len(cases)}", file=sys.stderr, flush=True)
     peers: dict[str, object] = {}
-    rows = spread(len(cases), PEER_CASES)
+    peer_rows = {"streamgauge": ours}
     for name, peer in PEERS.items():
-        fast = name == "seasonal_naive"
-        used = list(range(len(cases))) if fast else rows
         started = time.perf_counter()
-        scores_of_peer = [score(cases[row], *peer(cases[row])) for row in used]
-        spent_each = (time.perf_counter() - started) / len(used)
-        peers[name] = {
-            "series": len(used),
-            **mean_scores(scores_of_peer, [naive2[row] for row in used]),
-            "seconds_per_series": spent_each,
-        }
-        if len(used) < len(cases):
-            same = mean_scores([ours[row] for row in used], [naive2[row] for row in used])
-            peers[f"streamgauge_on_series_of_{name}"] = {"series": len(used), **same}
+        peer_rows[name] = [score(case, *peer(case)) for case in cases]
+        spent_each = (time.perf_counter() - started) / len(cases)
+        peers[name] = {**mean_scores(peer_rows[name], naive2), "seconds_per_series": spent_each}
+        print(f"{chosen.name}: {name} took {spent_each:.2f} s a series", file=sys.stderr, flush=True)
     naive_scores = np.mean(naive2, axis=0)
     peers["naive2"] = {"smape": float(naive_scores[0]), "mase": float(naive_scores[1]), "owa": 1.0}
     timed = [cases[row] for row in spread(len(cases), SPEED_SERIES)]
@@ -150,7 +139,20 @@ def run(chosen: Set, limit: int | None) -> dict[str, object]:
         "update_seconds": update_seconds(timed),
         "forecast_seconds": ahead,
         "peers": peers,
+        **({"parts": by_part(cases, peer_rows)} if cases[0].part else {}),
     }
+
+
+def by_part(cases: list[Case], rows: dict[str, list[list[float]]]) -> dict[str, object]:
+    """Return MASE and coverage of each part of a set, beside the MASE of the peers in `rows`."""
+    found: dict[str, object] = {}
+    for part in dict.fromkeys(case.part for case in cases):
+        chosen = [row for row, case in enumerate(cases) if case.part == part]
+        means = {name: np.mean([scores[row] for row in chosen], axis=0) for name, scores in rows.items()}
+        ours = dict(zip(SCORES, means.pop("streamgauge").tolist(), strict=True))
+        peers = {name: float(scores[SCORES.index("mase")]) for name, scores in means.items()}
+        found[part] = {"series": len(chosen), **ours, "mase_of_peers": peers}
+    return found
 
 
 def rounded(value: object) -> object:

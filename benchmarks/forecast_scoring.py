@@ -48,11 +48,13 @@ class Case:
     future: Numbers
     step_ms: int
     season: int
+    part: str = ""
+    """The series and horizon within a set that has several."""
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """Cases that are scored together. `load` of the cases is put off until they are wanted."""
+    """Cases that are scored together."""
 
     name: str
     cases: tuple[Case, ...]
@@ -197,7 +199,7 @@ def horizons(step_ms: int, length: int) -> dict[str, int]:
     return fitting or {f"{max(1, length // 12)}_steps": max(1, length // 12)}
 
 
-def rolling_cases(name: str, values: Numbers, step_ms: int, horizon: int) -> tuple[Case, ...]:
+def rolling_cases(part: str, values: Numbers, step_ms: int, horizon: int) -> list[Case]:
     """Return cases at `ORIGINS` origins over the last third of a series."""
     day = (
         DAY_MS // step_ms if step_ms < DAY_MS else {DAY_MS: 7, MONTH_MS: 12, 3 * MONTH_MS: 4}.get(step_ms, 1)
@@ -206,17 +208,18 @@ def rolling_cases(name: str, values: Numbers, step_ms: int, horizon: int) -> tup
     last = len(values) - horizon
     origins = np.unique(np.linspace(max(2 * len(values) // 3, 4), last, ORIGINS).astype(np.int64))
     cases = (
-        Case(f"{name}@{origin}", values[:origin], values[origin : origin + horizon], step_ms, season)
+        Case(f"{part}@{origin}", values[:origin], values[origin : origin + horizon], step_ms, season, part)
         for origin in origins.tolist()
     )
-    return tuple(case for case in cases if (~np.isnan(case.future)).mean() > 0.5)
+    return [case for case in cases if (~np.isnan(case.future)).mean() > 0.5]
 
 
 def capacity_sets(folder: Path) -> Iterator[Set]:
-    """Yield sets of rolling origins for each column of the csv files in a folder, by horizon."""
+    """Yield a set for each csv file in a folder: rolling origins of its columns, a day and a week ahead."""
     for path in sorted([*folder.glob("*.csv"), *folder.glob("*.csv.gz")]):
         stem = path.name.removesuffix(".gz").removesuffix(".csv")
         step_ms, columns = read_columns(path)
+        cases: list[Case] = []
         for column, values in columns.items():
             steps = [("", step_ms, values)]
             hourly = HOUR_MS // step_ms
@@ -224,8 +227,8 @@ def capacity_sets(folder: Path) -> Iterator[Set]:
                 steps.append(("_hourly", HOUR_MS, coarser(values, hourly)))
             for suffix, step, series in steps:
                 for label, horizon in horizons(step, len(series)).items():
-                    name = f"{folder.name}/{stem}/{column}{suffix}/{label}"
-                    yield Set(name, rolling_cases(name, series, step, horizon))
+                    cases += rolling_cases(f"{column}{suffix}/{label}", series, step, horizon)
+        yield Set(f"{folder.name}_{stem}", tuple(cases))
 
 
 def find_sets(data: Path) -> Iterator[Set]:

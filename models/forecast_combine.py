@@ -14,8 +14,8 @@ import numpy as np
 
 from models.arrays import Mask, Numbers, Rows
 
-FALL = 4.0
-"""A member with 1/4 more error than the best has 1/e of its weight."""
+FALL = 8.0
+"""A member with 1/8 more error than the best has 1/e of its weight."""
 
 ORIGINS_MAX = 26
 """Backtest origins; more cost time in proportion and overlap more."""
@@ -57,7 +57,8 @@ def losses(forecasts: Numbers, actual: Numbers) -> Numbers:
 def soft_weights(loss: Numbers, fall: float) -> Numbers:
     """Return weights [..., M] that sum to 1, by errors [..., M]: 1/e where one is 1/fall larger."""
     best = loss.min(axis=-1, keepdims=True)
-    relative = np.where(best > 0, loss / np.where(best > 0, best, 1.0), 1.0 + np.minimum(loss, 1.0) * 1e9)
+    best = np.maximum(best, 1e-9 * loss.max(axis=-1, keepdims=True))
+    relative = np.divide(loss, best, out=np.ones_like(loss), where=best > 0)
     found: Numbers = np.exp(-fall * (relative - 1))
     found /= found.sum(axis=-1, keepdims=True)
     return found

@@ -147,6 +147,8 @@ def repeating_season(values: Numbers) -> tuple[int, ...]:
     size = 1 << (2 * len(centred) - 1).bit_length()
     power = np.abs(np.fft.rfft(centred, size)) ** 2
     correlation = np.fft.irfft(power, size)[: longest + 1]
+    if correlation[0] <= 1e-18 * float(np.abs(values).max()) ** 2:
+        return ()  # a line, but for rounding
     correlation = correlation / correlation[0]
     peaks = (
         np.flatnonzero((correlation[2:-1] > correlation[1:-2]) & (correlation[2:-1] >= correlation[3:])) + 2

@@ -187,7 +187,8 @@ def fit_regression(
     Returns the regression of the last origin, and the forecasts [O, H] of all.
     """
     window, block = layout.window, layout.block
-    unit = float(np.std(np.diff(history))) or 1.0
+    known_first = history[: max(int(origins[0]), 2)]
+    unit = float(np.std(np.diff(known_first))) or 1.0
     history = history / unit
     count = len(history) - window - block + 1
     ends = origins - window

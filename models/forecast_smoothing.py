@@ -30,6 +30,9 @@ MEMORIES = (0.0, 0.6, 0.9, 0.97)
 GAINS_MAX = 1.45
 """Columns that take more than this of a surprise in all answer noise with growing swings."""
 
+START_SEASONS = 4
+"""So many seasons of history, all before the first backtest origin, give the first states."""
+
 
 @dataclass(slots=True)
 class Grid:
@@ -108,16 +111,19 @@ def make_grid(season_count: int) -> Grid:
 class Smoothing:
     """The running filters of a grid, and the weights [G] of their average."""
 
-    def __init__(self, seasons: tuple[int, ...], grid: Grid, start: float) -> None:
-        """Start all columns at a level of `start`."""
+    def __init__(self, seasons: tuple[int, ...], grid: Grid, early: Numbers) -> None:
+        """Start all columns at what an early history [T] shows of level and seasons."""
         count = len(grid.level)
         self.seasons = seasons
         self.grid = grid
         self.step = 0
+        start, profiles, self.passes = first_states(early, seasons)
         self.level: Numbers = np.full(count, start)
         self.slope: Numbers = np.zeros(count)
         self.error: Numbers = np.zeros(count)
-        self.profiles: list[Numbers] = [np.zeros((season, count)) for season in seasons]
+        self.profiles: list[Numbers] = [
+            profile[:, None] * there for profile, there in zip(profiles, grid.seasonal, strict=True)
+        ]
         self.weights: Numbers = np.full(count, 1 / count)
 
     def advance(self, values: Numbers) -> None:
@@ -140,9 +146,10 @@ class Smoothing:
             for which, season in enumerate(self.seasons):
                 base = base + self.profiles[which][step % season]
                 if step // season != passes[which]:
-                    # The first passes average, so that a profile is learned from nothing.
+                    # The first passes average, so that a profile is learned from little.
                     passes[which] = step // season
-                    gain = np.maximum(grid.seasons[which], 0.7 / (passes[which] + 1))
+                    counted = passes[which] + self.passes[which] + 1
+                    gain = np.maximum(grid.seasons[which], 0.7 / counted)
                     season_gain[which] = gain * grid.seasonal[which]
             rest = value - base
             surprise = rest - memory * error
@@ -177,6 +184,30 @@ class Smoothing:
         self.weights = weights[kept] / weights[kept].sum()
 
 
+def first_states(early: Numbers, seasons: tuple[int, ...]) -> tuple[float, list[Numbers], list[int]]:
+    """Return level, profiles [season] and the passes that they were seen in, by a classical decomposition.
+
+    A season that early history [T] does not hold twice starts at zero.
+    """
+    rest, level = early, float(early[: min(len(early), 3)].mean())
+    profiles, passes = [], []
+    for season in seasons:
+        seen = len(early) // season
+        profile = np.zeros(season)
+        if seen >= 2:
+            total = np.concatenate([[0.0], np.cumsum(rest)])
+            middle = (total[season:] - total[:-season]) / season
+            trend = np.pad(middle, (season // 2, season - 1 - season // 2), mode="edge")
+            level = float(trend[0])
+            places = np.arange(len(rest)) % season
+            profile = np.bincount(places, weights=rest - trend) / np.bincount(places)
+            profile -= profile.mean()
+            rest = rest - profile[places]
+        profiles.append(profile)
+        passes.append(seen if seen >= 2 else 0)
+    return level, profiles, passes
+
+
 def fit_smoothing(
     history: Numbers, actual: Numbers, origins: Rows, horizon: int, seasons: tuple[int, ...]
 ) -> tuple[Smoothing, Numbers]:
@@ -187,7 +218,8 @@ def fit_smoothing(
     Returns the running filter and its forecasts [O, H].
     """
     seasons = seasons[:2]
-    filters = Smoothing(seasons, make_grid(len(seasons)), float(history[: max(seasons[:1] or (3,))].mean()))
+    early = history[: min(int(origins[0]), START_SEASONS * max(seasons, default=1))]
+    filters = Smoothing(seasons, make_grid(len(seasons)), early)
     forecasts = np.empty((len(origins), horizon, len(filters.level)))
     at = 0
     for row, origin in enumerate(origins.tolist()):

@@ -40,6 +40,9 @@ FOREST_ROWS = 2048
 FOREST_ROWS_MIN = 100
 FOREST_WIDTH = 4
 """Rows that are added a step, where there are so many series."""
+
+TAIL_WIDTH = 16
+"""As `FOREST_WIDTH`, distances for the tails: of so many series a pool of them spans 500 steps."""
 REGROW_BLOCKS = 20
 
 FOREST_SHARE = 0.15
@@ -176,12 +179,13 @@ class Oddness:
         steps, series, features, _ = windows.shape
         for step in range(steps):
             some = self._sampled(series, FOREST_WIDTH)
+            measured = self._sampled(series, TAIL_WIDTH)
             for feature in range(features):
                 offered = some[:POOL_WIDTH][judged[step, some[:POOL_WIDTH], feature]]
                 self.pools[feature].add(windows[step, offered, feature])
                 for measure, tail in enumerate(self.tails[feature]):
-                    tail.learn(near[step, :, feature, measure], some)
-            self.forest_tail.learn(strange[step], some)
+                    tail.learn(near[step, :, feature, measure], measured)
+            self.forest_tail.learn(strange[step], measured)
             rows = self._summaries(windows[step, some[judged[step, some].any(axis=1)]])
             self._rows[(self._row_count + np.arange(len(rows))) % FOREST_ROWS] = rows
             self._row_count += len(rows)

@@ -40,7 +40,7 @@ POOL_MIN = 8
 FINEST = 1e-4
 """Spreads below which distances are not told apart; rounding of the multiplication stays below it."""
 
-BLOCK = 1 << 21
+BLOCK = 1 << 18
 """Distances held at once."""
 
 

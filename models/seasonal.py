@@ -25,7 +25,10 @@ from models.calendar_effects import DAY_MS, HOUR_MS
 HOURS = 24
 
 MEMORY_STEPS = 2000
-"""Steps over which level and spread forget; until then they are plain means."""
+"""Steps over which the level forgets; until then it is a plain mean."""
+
+SPREAD_STEPS = 500
+"""As `MEMORY_STEPS`, for the spread: a profile that is found out leaves less of it."""
 
 MEMORY_DAYS = 10
 """Days of its kind over which a profile forgets."""
@@ -36,7 +39,7 @@ SETTLED_STEPS = 30
 CUT_LEVEL = 3.0
 """Spreads beyond which a value moves the level no further (Huber 1964)."""
 
-CUT_SPREAD = 6.0
+CUT_SPREAD = 3.0
 
 SKILL_NONE, SKILL_FULL = 0.85, 0.55
 """Ratio of the profile's mean absolute error to the level's, from which
@@ -162,7 +165,9 @@ class SeasonalBaseline:
         self.error[:, 1] += rate * (np.minimum(np.abs(alone - season), 4 * cut) - self.error[:, 1])
         self.level += rate * np.clip(off, -cut, cut)
         square = np.minimum(np.square(off), np.where(settled, np.square(CUT_SPREAD * spread), np.inf))
-        self.spread2 += rate * (square / np.square(widening) - self.spread2)
+        self.spread2 += (
+            there / np.clip(self.seen / 3, 1, SPREAD_STEPS) * (square / np.square(widening) - self.spread2)
+        )
 
     def _learn_profile(
         self,

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from detectors.slo import Slo, Tier
 from streams.decode.batch import Layout
 from streams.expression import compile_expression
-from streams.plan import Count, Rollup, SourcePlan
+from streams.plan import Count, Rollup, SourcePlan, Watch
+from tests.unit.levels import NAME as LEVELS
 
 PARTITIONS, LATENESS_MS, BUCKET_MS = 2, 20_000, 10_000
 LOOKBACK_MS = 300_000
@@ -22,6 +23,11 @@ BROKEN = b"{"
 
 TIERS = (Tier("page", 300_000, 60_000, 2.0), Tier("ticket", HOUR_MS, 300_000, 1.5))
 SLO = Slo("good", "shop", 0.9, "s", "slo:good", 30 * DAY_MS, tiers=TIERS)
+
+WATCH = Watch(
+    "levels:s", "s", "s", LEVELS, "Anomaly", {"times": 1.5, "page": 3.0}, step_ms=BUCKET_MS, kept_ms=HOUR_MS
+)
+"""A detector whose anomalies must not depend on what goes wrong either."""
 
 Totals = Counter[tuple[str, str]]
 """By (measure, label)."""

@@ -15,6 +15,8 @@ import pytest
 from streams.aggregate import partition
 from streams.aggregate.partition import NEVER, Flight, PartitionAggregate
 from streams.aggregate.tables import sum_by_key
+from streams.judge.judges import Judges
+from streams.judge.state_codec import encode_state
 from streams.plan import BUCKET_MS
 from streams.transport import Admission, Position
 from streams.window import held
@@ -195,6 +197,29 @@ def half_a_block_is_taken_for_a_whole(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(protocol, "decode_blocks", lenient)
 
 
+def detectors_forget_in_a_restart(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Judges, "load", lambda self, blocks, latest: None)
+
+
+def detectors_are_not_shown_again_what_came_last(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Judges, "_show_again", lambda self, block: None)
+
+
+def panels_are_stored_with_other_series(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("streams.judge.judges.encode_state", lambda state: encode_state(_reversed(state)))
+
+
+def _reversed(state: dict[str, Any]) -> dict[str, Any]:
+    """Panels with their values in another order than their series."""
+    turned = {}
+    for name, shown in state.items():
+        if isinstance(shown, dict) and "panel" in shown:
+            panel = {**shown["panel"], "values": shown["panel"]["values"][:, ::-1]}
+            shown = {**shown, "panel": panel}
+        turned[name] = shown
+    return turned
+
+
 MUTATIONS: tuple[Break, ...] = (
     boundary_comes_first,
     offset_is_committed_before_frames_are_durable,
@@ -213,6 +238,9 @@ MUTATIONS: tuple[Break, ...] = (
     partials_are_committed_before_blocks_are_durable,
     alerts_are_announced_after_their_block,
     half_a_block_is_taken_for_a_whole,
+    detectors_forget_in_a_restart,
+    detectors_are_not_shown_again_what_came_last,
+    panels_are_stored_with_other_series,
 )
 
 

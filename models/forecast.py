@@ -80,6 +80,7 @@ class Forecaster:
             self.step_ms,
             seasons=self.seasons,
             time_zone=self.time_zone,
+            holidays=self.holidays,
             steps_max=int(STEPS_MAX * min(1.0, self.budget_s / BUDGET_S)),
         )
         # A clock change may ask for wall-clock steps beyond the horizon.
@@ -118,7 +119,10 @@ class Forecaster:
         if self.time_zone is not None:
             wall = wall_clock(np.append(times, fitted.end_ms), self.time_zone)
             rows = np.clip((wall[:-1] - wall[-1]) // self.step_ms - 1, 0, len(median) - 1)
-        grid_values = median[rows] + fitted.scores[:, None] * sizes[rows]
+        middle = median[rows]
+        if fitted.holidays is not None:
+            middle = middle + fitted.holidays.added(wall_clock(times, self.time_zone))
+        grid_values = middle + fitted.scores[:, None] * sizes[rows]
         if self._clip:
             grid_values = np.maximum(grid_values, 0.0)
         return Forecast(

@@ -16,6 +16,7 @@ import numpy as np
 from models.arrays import EpochMs, Numbers, Rows
 from models.forecast_combine import combine, has_truth, place_origins, what_followed
 from models.forecast_history import STEPS_MAX, History, average, on_grid
+from models.forecast_holidays import Holidays
 from models.forecast_intervals import (
     ErrorSizes,
     error_correlation,
@@ -80,6 +81,7 @@ class Fitted:
     highest: float
     lifetime: int
     time_zone: str | None
+    holidays: Holidays | None
 
     def coarse_ahead(self, steps: int) -> Numbers:
         """Return the averaged forecast [steps] in coarse steps."""
@@ -183,4 +185,5 @@ def fit(history: History, horizon: int, levels: tuple[float, ...]) -> Fitted:
         highest=highest,
         lifetime=lag if seasons else horizon,
         time_zone=history.time_zone,
+        holidays=history.holidays,
     )

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from models.arrays import EpochMs, Mask, Numbers
+from models.forecast_holidays import Holidays, learn_effect
 from models.forecast_result import ForecastError
 
 SECOND_MS = 1_000
@@ -52,6 +53,7 @@ class History:
     filled : Numbers [C]    the same without gaps and lone spikes
     seasons : lengths in coarse steps, rising; each was seen at least three times
     time_zone : whose wall clock orders the values, or None for UTC
+    holidays : days that were taken as missing and what they change, or None
     """
 
     fine: Numbers
@@ -62,6 +64,7 @@ class History:
     filled: Numbers
     seasons: tuple[int, ...]
     time_zone: str | None
+    holidays: Holidays | None
 
 
 def wall_clock(times: EpochMs, time_zone: str | None) -> EpochMs:
@@ -219,6 +222,15 @@ def remove_spikes(values: Numbers, season: int) -> Numbers:
     return np.where(lone, usual, values)
 
 
+def holiday_days(holidays: EpochMs | None, time_zone: str | None, step_ms: int) -> Holidays | None:
+    """Return the days that times [N] lie in, without effect yet; None where steps are longer."""
+    if holidays is None or not len(holidays) or step_ms > DAY_MS:
+        return None
+    at = np.asarray(holidays)
+    at = at.astype("datetime64[ms]").astype(np.int64) if at.dtype.kind == "M" else at.astype(np.int64)
+    return Holidays(np.unique(wall_clock(at, time_zone) // DAY_MS), np.zeros(1), step_ms)
+
+
 def read_history(
     values: Numbers,
     times: EpochMs | None,
@@ -226,6 +238,7 @@ def read_history(
     *,
     seasons: Sequence[int] | None,
     time_zone: str | None,
+    holidays: EpochMs | None = None,
     steps_max: int = STEPS_MAX,
 ) -> History:
     """Return the history of a series; raises ForecastError where there is none to forecast from."""
@@ -243,10 +256,22 @@ def read_history(
     else:
         factor = max(1, len(fine) // steps_max)
     coarse = tuple(season // factor for season in found if season % factor == 0)
+    days = holiday_days(holidays, time_zone, step_ms)
+    everything = average(fine, factor)[-steps_max:]
+    if days is not None:
+        end_wall = int(wall_clock(np.array([end_ms], dtype=np.int64), time_zone)[0])
+        on_holiday = days.on(end_wall - step_ms * np.arange(len(fine))[::-1])
+        if not np.isnan(np.where(on_holiday, np.nan, fine)).all():
+            fine = np.where(on_holiday, np.nan, fine)
     measured = average(fine, factor)[-steps_max:]
     fitting = tuple(season for season in coarse if 3 * season <= len(measured))
     filled = fill_gaps(measured, max(fitting, default=0))
     if seasons is None and not fitting:
         fitting = repeating_season(filled)
+    if days is not None:
+        wall = end_wall - step_ms * factor * np.arange(len(measured))[::-1] - step_ms * (factor - 1)
+        gone = days.on(wall)
+        effect = learn_effect((everything - filled)[gone], wall[gone], days.place_ms * factor)
+        days = Holidays(days.days, effect, days.place_ms * factor)
     filled = remove_spikes(filled, min(fitting, default=0))
-    return History(fine, end_ms, step_ms, factor, measured, filled, fitting, time_zone)
+    return History(fine, end_ms, step_ms, factor, measured, filled, fitting, time_zone, days)

@@ -25,7 +25,7 @@ from models.forecast_result import GRID
 WIDENING = 0.15
 """The quantile p is widened by 1 + WIDENING (2p - 1)² / √(independent scores): they gave the sizes, too."""
 
-CENTRE, TAILS = 0.88, 0.15
+CENTRE, TAILS = 0.92, 0.11
 """The quantile p is scaled by CENTRE + TAILS (2p - 1)⁴: how large errors are today is itself uncertain, which
 makes tails heavier, and the middle narrower, than scores of known size have them."""
 

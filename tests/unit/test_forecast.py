@@ -232,3 +232,19 @@ def test_months_of_a_frame_are_months():
     ahead = forecast_frame(pd.DataFrame({"ds": months, "y": shape}), 12)
     assert ahead["ds"].dt.strftime("%Y-%m-%d").tolist()[:2] == ["2021-01-01", "2021-02-01"]
     np.testing.assert_allclose(ahead["median"], shape[:12], atol=5)
+
+
+def test_a_coming_holiday_looks_like_those_of_the_past():
+    hours = np.arange(24 * 60)
+    times = START_MS // 86_400_000 * 86_400_000 + HOUR_MS * hours
+    holidays = times[[24 * 20 + 5, 24 * 40 + 9, 24 * 58 + 12]]
+    values = daily(24 * 60, noise=0.05)
+    on_holiday = np.isin(times // 86_400_000, holidays // 86_400_000)
+    values[on_holiday] -= 6.0
+    past = hours < 24 * 57
+    plain = forecast(values[past], times[past], HOUR_MS, 72)
+    ahead = forecast(values[past], times[past], HOUR_MS, 72, holidays=holidays)
+    lowered = plain.median - ahead.median
+    assert lowered[24:48].mean() == pytest.approx(4.0, abs=0.8)
+    assert np.abs(lowered[:24]).max() < 0.5
+    assert np.abs(lowered[48:]).max() < 0.5

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from detectors.alert import Alert, Transition
 from detectors.anomaly_alert import KEEP_STEPS, AnomalyBook, EvidenceOf, Naming
 from detectors.detector import Adopting, Detector, Explaining, Panel, SeriesName
 from detectors.labels import Label
+from detectors.log_templates import LogTemplateDetector
 from detectors.recalibration import Factors, factors_of, recalibrated
 from detectors.registry import make
 from detectors.shadow import Shadow
@@ -107,6 +108,7 @@ class Judges:
         """What people have said of anomalies, which makes thresholds stricter."""
         self.on_panel: Callable[[Watch, Panel], None] | None = None
         """Told each step that a detector is shown, but not again after a restart."""
+        self._reviewed = False
         self._learnt_at: int | None = None
         self._learnt_count = 0
         self._retired: list[Transition] = []
@@ -118,6 +120,8 @@ class Judges:
     def step(self, bucket: int) -> tuple[list[Transition], list[Block]]:
         """Judge the steps that end with a sealed bucket; returns what to announce and to store."""
         moved, self._retired = self._retired, []
+        if not self._reviewed:
+            self._take_reviews()
         shown: dict[str, Any] = {}
         for watcher in self.watchers:
             if (bucket + 1) * BUCKET_MS % watcher.watch.step_ms or watcher.failures:
@@ -175,6 +179,15 @@ class Judges:
                 watcher.model = version
             else:
                 watcher.shadow = None if model is None else _on_trial(watcher, model)
+
+    def _take_reviews(self) -> None:
+        """Decisions about log templates, as they are now; after `load`, which comes back to what was decided
+        when its panels were shown."""
+        self._reviewed = True
+        for watcher in self.watchers:
+            detector = watcher.detector
+            if isinstance(detector, LogTemplateDetector) and detector.decide(watcher.watch.reviews):
+                self._learnt_at = NEVER  # what a restart goes on with has to have them
 
     def _panel(self, watcher: Watcher, end: int) -> Panel:
         watch = watcher.watch
@@ -290,7 +303,9 @@ class Judges:
                 active = np.nan_to_num(panel.values[0, :, 0]) > 0
                 watcher.seen |= {panel.series[row]: at_ms for row in np.flatnonzero(active).tolist()}
                 _forget(watcher, at_ms)
-            told = {tuple(series): evidence for series, evidence in stored["evidence"]}
+            # another version of a detector may flag what this one's evidence does not know
+            told = defaultdict[SeriesName, dict[str, Any]](dict)
+            told |= {tuple(series): evidence for series, evidence in stored["evidence"]}
             factors = {(tuple(series), kind): factor for series, kind, factor in stored["factors"]}
             transitions = self._judge(watcher, panel, factors, told.__getitem__)
             if watcher.failures:

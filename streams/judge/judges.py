@@ -13,7 +13,7 @@ import hashlib
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,11 +153,11 @@ class Judges:
         learnt = [block for block in blocks if block.level == LEARNT_LEVEL]
         self._learnt_count = max((block.slot + 1 for block in learnt), default=0)
         after = self._load_learnt(learnt, latest)
-        for block in blocks:
-            if block.level == PANELS_LEVEL and after < block.slot <= latest:
-                self._show_again(block)
-                if self._learnt_at is None:
-                    self._learnt_at = block.slot
+        panels = [b for b in blocks if b.level == PANELS_LEVEL and after < b.slot <= latest]
+        for shown in _readable(panels):
+            self._show_again(shown)
+        if panels and self._learnt_at is None:
+            self._learnt_at = panels[0].slot
         for watcher in self.watchers:
             watcher.anomalies.clear()  # counted by who announced them
 
@@ -267,8 +267,7 @@ class Judges:
 
     def _load_learnt(self, blocks: Sequence[Block], latest: int) -> int:
         """Restore the newest state that is not after `latest`; returns its bucket, -1 for none."""
-        states = [decode_state(block.state) for block in blocks]
-        usable = [state for state in states if state["bucket"] <= latest]
+        usable = [state for state in _readable(blocks) if state["bucket"] <= latest]
         if not usable:
             return -1
         state = max(usable, key=lambda each: each["bucket"])
@@ -282,6 +281,7 @@ class Judges:
                     watcher.detector.restore(stored["detector"])
                 except ValueError as error:
                     logger.warning("Detector %s begins anew: %s", name, error)
+                    watcher.detector = make(watcher.watch.detector, **watcher.watch.settings)
                 watcher.book.load(msgspec.json.decode(stored["book"]))
                 watcher.seen = {tuple(series): at_ms for series, at_ms in stored["seen"]}
             else:
@@ -291,9 +291,9 @@ class Judges:
                 self._retired += retired.end_all((latest + 1) * BUCKET_MS)
         return int(state["bucket"])
 
-    def _show_again(self, block: Block) -> None:
+    def _show_again(self, shown: Mapping[str, Any]) -> None:
         known = {watcher.watch.name: watcher for watcher in self.watchers}
-        for name, stored in decode_state(block.state).items():
+        for name, stored in shown.items():
             watcher = known.get(name)
             if watcher is None or watcher.digest != stored["digest"] or watcher.failures:
                 continue
@@ -344,6 +344,15 @@ def _on_trial(watcher: Watcher, model: StoredModel) -> Shadow:
     other.restore(watcher.detector.state())
     _adopt(other, model)
     return Shadow(watcher.detector, other)
+
+
+def _readable(blocks: Sequence[Block]) -> Iterator[dict[str, Any]]:
+    """States and panels as they were stored; those of another version are left out."""
+    for block in blocks:
+        try:
+            yield decode_state(block.state)
+        except ValueError as error:
+            logger.warning("What detectors had stored at slot %d is left out: %s", block.slot, error)
 
 
 def _stored(panel: Panel) -> dict[str, Any]:

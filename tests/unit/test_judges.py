@@ -317,6 +317,20 @@ def test_other_settings_begin_anew_and_end_what_was_announced() -> None:
     ]
 
 
+def test_what_another_version_stored_stops_nothing() -> None:
+    worker = Worker(PLAN)
+    seal_minutes(worker, [5] * 40, frozenset())
+    for key, value in worker.stored.items():
+        (block,) = decode_blocks([value]) or [None]
+        if block is not None and block.level >= PANELS_LEVEL:
+            worker.stored[key] = encode_block(replace(block, state=b"other"))[0][1]
+    worker.restart()
+    (watcher,) = worker.window.judges.watchers
+    assert isinstance(watcher.detector, Levels)
+    assert watcher.detector.sums == {}
+    assert worker.window.sealed == (START_MS + 40 * 60_000) // BUCKET_MS
+
+
 def test_panels_do_not_depend_on_the_order_in_which_series_came() -> None:
     values = sorted(
         [*minutes([3, 9, 3, 1]), *minutes([4, 4, 4, 4], "a"), *minutes([1, 1, 5, 1], "b")],

@@ -4,19 +4,20 @@
 
 DIR holds one folder for each kind of data; what is not there is left out:
 
-    nsl_kdd/  KDDTrain+*.txt, KDDTest+*.txt (or .csv, each with or without .gz): 41 columns, label, …
-              Learnt from the first 70 % of the normal rows, as far as they precede the last 30 % of the file,
-              which is what is judged.
+    nsl_kdd/  KDDTrain+*.txt, KDDTest+*.txt (or .csv, each with or without .gz): 41 columns and the label.
+              Learnt from the first 70 % of the normal rows, as far as they precede the last 30 % of the
+              file, which is what is judged.
     csic2010/ normal*.txt, anomalous*.txt (with or without .gz): a request "METHOD url" a line. Learnt from
               the first half of the normal requests; judged are the other half and all attacks.
     kdd99/    *.npz of X and y. Learnt from all rows, labels unseen; all rows are judged.
 
-With --train-data, normal rows of DIR2 are learnt and all rows of DIR are judged; of NSL-KDD those of KDDTest+
-where DIR has it. A set of kdd99/ that DIR2 lacks is judged as without.
+With --train-data, normal rows of DIR2 are learnt and all rows of DIR are judged; of NSL-KDD those of
+KDDTest+ where DIR has it. A set of kdd99/ that DIR2 lacks is judged as without.
 
-One set of settings for all files: `OutlierEnsemble` with its defaults over the columns (`MixedTable`), the
-requests (`UrlFeatures`) or the numbers as they are. `isolation_forest` is scikit-learn's with its defaults on
-the same features. One JSON object goes to stdout, progress to stderr.
+One set of settings for all files: `OutlierEnsemble` with its defaults (no contamination where what is learnt
+is known to be normal) over the columns (`MixedTable`), the requests (`UrlFeatures`) or the numbers as they
+are. `isolation_forest` is scikit-learn's with its defaults on the same features. One JSON object goes to
+stdout, progress to stderr.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve  #
 from detectors.url_features import UrlFeatures  # noqa: E402
 from models.arrays import Mask, Numbers  # noqa: E402
 from models.mixed_table import Columns, MixedTable  # noqa: E402
-from models.outliers import OutlierEnsemble  # noqa: E402
+from models.outliers import CONTAMINATION, OutlierEnsemble  # noqa: E402
 
 LABEL = 41
 """Column of the label in NSL-KDD, counted from 0."""
@@ -58,11 +59,13 @@ class Task:
     learnt : Numbers [N, F]
     judged : Numbers [M, F]
     attack : Mask [M]
+    clean  : whether all that is learnt is known to be normal
     """
 
     learnt: Numbers
     judged: Numbers
     attack: Mask
+    clean: bool
 
 
 def main() -> None:
@@ -112,7 +115,8 @@ def judged(task: Task, prepared: float, seed: int) -> dict[str, Any]:
     """Return the figures of the ensemble and of a plain forest; `prepared` seconds went into features."""
 
     def ensemble() -> Numbers:
-        return OutlierEnsemble.fit(task.learnt, seed=seed).score(task.judged)
+        contamination = 0.0 if task.clean else CONTAMINATION
+        return OutlierEnsemble.fit(task.learnt, contamination=contamination, seed=seed).score(task.judged)
 
     def plain() -> Numbers:
         learnt, rows = task.learnt.astype(np.float32), task.judged.astype(np.float32)
@@ -170,7 +174,7 @@ def connections(data: Path, train: Path | None) -> Task:
         attack = ~normal
     both_kinds(attack, len(learnt["0"]))
     table = MixedTable.fit(learnt)
-    return Task(table.transform(learnt), table.transform(judged_columns), attack)
+    return Task(table.transform(learnt), table.transform(judged_columns), attack, clean=True)
 
 
 def connection_files(folder: Path) -> list[Path]:
@@ -211,7 +215,7 @@ def requests(data: Path, train: Path | None) -> Task:
     attack = np.arange(len(others) + len(attacks)) >= len(others)
     both_kinds(attack, len(known))
     model, learnt = UrlFeatures.fit(known)
-    return Task(learnt, model.transform(others + attacks), attack)
+    return Task(learnt, model.transform(others + attacks), attack, clean=True)
 
 
 def request_files(folder: Path, kind: str) -> list[Path]:
@@ -240,12 +244,12 @@ def lines_of(path: Path) -> list[str]:
 def numbers(path: Path, train: Path | None) -> Task:
     """One set of KDD Cup 99 as kept by ADBench."""
     rows, attack = read_numbers(path)
-    learnt = rows
+    learnt, clean = rows, False
     if train is not None and (train / "kdd99" / path.name).exists():
         known, bad = read_numbers(train / "kdd99" / path.name)
-        learnt = known[~bad]
+        learnt, clean = known[~bad], True
     both_kinds(attack, len(learnt))
-    return Task(learnt, rows, attack)
+    return Task(learnt, rows, attack, clean)
 
 
 def read_numbers(path: Path) -> tuple[Numbers, Mask]:

@@ -1,18 +1,19 @@
 """Outliers of a table of numbers: an isolation forest, and how far the nearest row is that was seen before.
 
 The forest sees what is rare in few columns, whatever their units; it is blind to combinations of usual
-values. The nearest of the rows that it took for normal sees these; but how far is far is not comparable
-between columns, so distances beyond all known ones count alike and the forest ranks them. Each is turned
-into a tail probability p on the training rows. 1 / (2 sqrt(p)) is an e-value, and so is the mean of two,
-however dependent (Vovk, Wang, "E-values", Annals of Statistics 2021); what comes out is calibrated once
-more.
+values. The nearest of the rows that were taken for normal sees these; but how far is far is not comparable
+between columns, so beyond `FAR_MAX` distances count alike and the forest ranks them. Each is turned into a
+tail probability p on the training rows. 1 / (2 sqrt(p)) is an e-value, and so is the mean of two, however
+dependent (Vovk, Wang, "E-values", Annals of Statistics 2021); what comes out is calibrated once more.
 
 Rows of an attack may be among those that are learnt from, many and alike: the oddest 1 % by the forest's
-score are no reference for others. Distances are taken of asinh((x - mean) / spread), where a column's spread
-is its standard deviation and the mean of all columns' together, so that a column which hardly ever moves is
-not blown up (the fudge factor of Tusher, Tibshirani, Chu, PNAS 2001).
+score are no reference for others (0 if all are known to be normal). Distances are taken of asinh((x - mean)
+/ spread), where the square of a column's spread is its variance plus the mean of all columns', so that a
+column which hardly ever moves is not blown up (after the fudge factor of Tusher, Tibshirani, Chu, PNAS
+2001).
 
-Cost: 10,000 rows of 20 features against 8,192 references take about 0.4 s of a core, as do a stored 3 MB.
+Cost: 10,000 rows of 20 features against 8,192 references take 0.6 s of a core, and 7 MB are stored; a fifth
+of the trees halves both (`benchmarks/forest.py`).
 
 Axes: N rows, F features, M reference rows, K known scores.
 """
@@ -33,8 +34,14 @@ from models.tail import Tail
 CONTAMINATION = 0.01
 """Share of the training rows, the oddest, that others are not compared with."""
 
+FAR_MAX = 12.0
+"""Surprise of distances beyond which they count alike, one of 160,000 rows."""
+
 PAIRS = 1 << 23
 """Distances that are held at once, 32 MB."""
+
+FOLDS = 8
+"""Stretches of the training rows; distances that scores are calibrated on are to the other stretches."""
 
 KNOWN = 4096
 """Training rows that scores are calibrated on."""
@@ -98,21 +105,17 @@ class OutlierEnsemble:
         scaled = scaled_rows(rows, centre, spread)
         reference = scaled[chosen]
 
-        own = np.full(len(rows), -1)
-        own[chosen] = np.arange(len(chosen))
-        sample = random.choice(normal, min(KNOWN, len(normal)), replace=False)
-        far = Tail.fit(nearest(scaled[sample], reference, skip=own[sample])[1])
-        rare = Tail.fit(odd)
-        every = random.choice(len(rows), min(KNOWN, len(rows)), replace=False)
-        distance = nearest(scaled[every], reference, skip=own[every])[1]
-        both = Tail.fit(merged(rare.surprise(odd[every], beyond=True), far.surprise(distance, beyond=False)))
+        every = np.sort(random.choice(len(rows), min(KNOWN, len(rows)), replace=False))
+        distance = held_out_distances(scaled, every, chosen)
+        rare, far = Tail.fit(odd), Tail.fit(distance[np.isin(every, normal)])
+        both = Tail.fit(merged(rare.surprise(odd[every]), bounded(far.surprise(distance))))
         return cls(forest, centre, spread, reference, rare, far, both)
 
     def score(self, x: Numbers) -> Numbers:
         """Numbers [N], -log of the share of normal rows that look as odd; of x : Numbers [N, F]."""
         different, _, place = distinct(self._filled(x))
         rare, far, _ = self._surprises(different)
-        return self.both.surprise(merged(rare, far), beyond=True)[place]
+        return self.both.surprise(merged(rare, far))[place]
 
     def tail(self, x: Numbers) -> Numbers:
         """Numbers [N] in (0, 1], the share of normal rows that look as odd as those of x : Numbers [N, F]."""
@@ -126,7 +129,7 @@ class OutlierEnsemble:
         """
         rows = self._filled(x)
         rare, far, place = self._surprises(rows)
-        score = self.both.surprise(merged(rare, far), beyond=True)
+        score = self.both.surprise(merged(rare, far))
         by_forest = np.maximum(self.forest.contributions(rows), 0.0)
         by_distance = (scaled_rows(rows, self.centre, self.spread) - self.reference[place]).astype(
             np.float64
@@ -210,8 +213,8 @@ class OutlierEnsemble:
     def _surprises(self, rows: Numbers) -> tuple[Numbers, Numbers, Rows]:
         """Surprise of the forest's scores, of the distances, and which reference is nearest, each [N]."""
         place, distance = nearest(scaled_rows(rows, self.centre, self.spread), self.reference)
-        rare = self.rare.surprise(self.forest.score(rows), beyond=True)
-        return rare, self.far.surprise(distance, beyond=False), place
+        rare = self.rare.surprise(self.forest.score(rows))
+        return rare, bounded(self.far.surprise(distance)), place
 
 
 def scaled_rows(rows: Numbers, centre: Numbers, spread: Numbers) -> NDArray[np.float32]:
@@ -245,25 +248,30 @@ def chosen_references(
     return np.concatenate([order[:border], random.choice(order[border:], limit - border, replace=False)])
 
 
-def nearest(
-    rows: NDArray[np.float32], reference: NDArray[np.float32], *, skip: Rows | None = None
-) -> tuple[Rows, Numbers]:
-    """Places Rows [N] and Euclidean distances Numbers [N] of the nearest of float32 [M, F] to float32 [N, F].
+def held_out_distances(scaled: NDArray[np.float32], rows: Rows, chosen: Rows) -> Numbers:
+    """Numbers [rows], distances from some of float32 [N, F] to the nearest of the `chosen` of another fold.
 
-    skip : Rows [N], a reference that is the row itself and does not count; -1 for none. A row that has no
-           other is at distance 0.
+    Folds are stretches of rows as they came: a burst of equal rows would find each other, and every later row
+    seem far away.
     """
+    found = np.zeros(len(rows))
+    fold, of_chosen = rows * FOLDS // len(scaled), chosen * FOLDS // len(scaled)
+    for number in range(FOLDS):
+        inside, others = fold == number, chosen[of_chosen != number]
+        if len(others):
+            found[inside] = nearest(scaled[rows[inside]], scaled[others])[1]
+    return found
+
+
+def nearest(rows: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[Rows, Numbers]:
+    """Places Rows [N] and Euclidean distances Numbers [N] of the nearest of float32 [M, F] to each row."""
     place = np.zeros(len(rows), np.int64)
     squares = np.einsum("mf,mf->m", reference, reference) / 2
-    block = max(1, PAIRS // max(1, len(reference)))
+    block = max(1, PAIRS // len(reference))
     for first in range(0, len(rows), block):
-        part = slice(first, first + block)
-        closeness = rows[part] @ reference.T
+        closeness = rows[first : first + block] @ reference.T
         closeness -= squares
-        if skip is not None:
-            itself = np.flatnonzero(skip[part] >= 0)
-            closeness[itself, skip[part][itself]] = -np.inf
-        place[part] = closeness.argmax(axis=1)
+        place[first : first + block] = closeness.argmax(axis=1)
     # 32 bits are enough to find the nearest, but not to say that a distance is 0.
     distance = np.sqrt(((rows - reference[place]).astype(np.float64) ** 2).sum(axis=1))
     return place, distance
@@ -273,6 +281,11 @@ def merged(first: Numbers, second: Numbers) -> Numbers:
     """Numbers [N], twice the log of the mean of two e-values: of the order of the larger surprise."""
     found: Numbers = 2.0 * np.logaddexp(first / 2, second / 2) - 2.0 * np.log(2.0)
     return found
+
+
+def bounded(surprise: Numbers) -> Numbers:
+    """Numbers [N], surprises of distances up to `FAR_MAX`."""
+    return np.minimum(surprise, FAR_MAX)
 
 
 def shares(parts: Numbers) -> Numbers:

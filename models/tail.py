@@ -47,16 +47,12 @@ class Tail:
         places = np.linspace(0, len(ordered) - 1, min(len(ordered), KNOWN_MAX)).round().astype(np.int64)
         return cls(ordered[places], float((top - top[0]).mean()))
 
-    def surprise(self, scores: Numbers, *, beyond: bool) -> Numbers:
-        """Numbers [N], -log of the share of known scores that are as high, 0 or more.
-
-        beyond : whether scores above the threshold differ by how far they are above it. If not, ranks count
-                 up to the highest known score, and all that is above is as surprising.
-        """
+    def surprise(self, scores: Numbers) -> Numbers:
+        """Numbers [N], -log of the share of known scores that are as high, 0 or more; unbounded."""
         count = len(self.known)
         as_high = count - np.searchsorted(self.known, scores, side="left")
         found = -np.log(np.minimum(1.0, (as_high + 0.5) / (count + 1.0)))
-        if beyond and self.excess > 0:
+        if self.excess > 0:
             threshold = self.known[threshold_place(count)]
             at_threshold = -np.log((count - threshold_place(count) + 0.5) / (count + 1.0))
             above = scores > threshold

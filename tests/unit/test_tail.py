@@ -16,31 +16,34 @@ from models.tail import KNOWN_MAX, Tail
 scores = numpy_arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6))
 
 
-@given(known=scores, asked=scores, beyond=st.booleans())
-def test_a_surprise_is_never_negative_and_never_falls(known: Numbers, asked: Numbers, beyond: bool) -> None:
-    found = Tail.fit(known).surprise(np.sort(asked), beyond=beyond)
+@given(known=scores, asked=scores)
+def test_a_surprise_is_never_negative_and_never_falls(known: Numbers, asked: Numbers) -> None:
+    found = Tail.fit(known).surprise(np.sort(asked))
     assert np.isfinite(found).all()
     assert (found >= 0).all()
     assert (np.diff(found) >= -1e-9).all()
 
 
-@pytest.mark.parametrize("beyond", [False, True])
-def test_tail_probabilities_of_scores_alike_are_uniform(beyond: bool) -> None:
+def test_tail_probabilities_of_scores_alike_are_uniform() -> None:
     random = np.random.default_rng(0)
     tail = Tail.fit(random.exponential(size=20_000))
-    found = np.exp(-tail.surprise(random.exponential(size=20_000), beyond=beyond))
+    found = np.exp(-tail.surprise(random.exponential(size=20_000)))
     for share in (0.5, 0.1, 0.02, 0.005):
         assert (found <= share).mean() == pytest.approx(share, rel=0.2)
 
 
-def test_beyond_the_known_scores_only_the_tail_tells_apart() -> None:
+def test_beyond_the_known_scores_the_tail_goes_on() -> None:
     tail = Tail.fit(np.random.default_rng(0).exponential(size=1000))
-    high, higher = tail.surprise(np.array([20.0, 40.0]), beyond=True)
+    high, higher = tail.surprise(np.array([20.0, 40.0]))
     # An exponential score of mean 1 is its own surprise.
     assert high == pytest.approx(20, rel=0.4)
     assert higher > 1.5 * high
-    equal = tail.surprise(np.array([20.0, 40.0]), beyond=False)
-    assert equal[0] == equal[1] == pytest.approx(np.log(2002), abs=0.01)
+
+
+def test_scores_that_are_all_the_same_have_no_tail() -> None:
+    found = Tail.fit(np.ones(99)).surprise(np.array([0.0, 1.0, 2.0, 3.0]))
+    assert found[:2] == pytest.approx([0, 0], abs=0.01)
+    assert found[2] == found[3] == pytest.approx(np.log(200))
 
 
 def test_few_scores_are_kept_of_many() -> None:

@@ -12,7 +12,8 @@ from detectors.log_rates import Episodes, LogRates, Members, ServiceRates
 from detectors.log_slots import LogSlots, signature_of
 from detectors.tail_excess import TailExcess
 from models.arrays import Counts, EpochMs, Mask, Rows
-from models.drain_catalog import Review, TemplateCatalog
+from models.drain_catalog import TemplateCatalog
+from models.template_reviews import Review
 
 MINUTE_MS = 60_000.0
 
@@ -68,6 +69,16 @@ class LogMemory:
     def review(self, reviews: Iterable[Review]) -> None:
         """Take decisions about templates over; raises ValueError for an id of no template."""
         self.catalog.review(reviews)
+        self._regroup()
+
+    def decide(self, reviews: Iterable[Review]) -> bool:
+        """Take a whole review over; see `TemplateCatalog.decide`."""
+        changed = self.catalog.decide(reviews)
+        if changed:
+            self._regroup()
+        return changed
+
+    def _regroup(self) -> None:
         self.slots.regroup(self.catalog, self._merge)
         self._grow(self.last_ms)
 

@@ -95,6 +95,13 @@ class LogSlots:
             merge(older, newer)
         return new
 
+    def services_of_signatures(self) -> dict[str, tuple[str, ...]]:
+        """The services of each signature that has had a line, sorted; a service's labels joined by `, `."""
+        found: dict[str, set[str]] = {}
+        for name, signature in zip(self._member_of, self.signatures, strict=True):
+            found.setdefault(signature, set()).add(", ".join(self._service(name)))
+        return {signature: tuple(sorted(services)) for signature, services in found.items()}
+
     def _service(self, name: SeriesName) -> SeriesName:
         place = self._label % max(len(name), 1)
         return name[:place] + name[place + 1 :]

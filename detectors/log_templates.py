@@ -36,7 +36,8 @@ from detectors.detector import Panel, State, Verdicts
 from detectors.log_memory import LogMemory
 from detectors.log_step import HOUR_MS, LogFeatures, LogSettings, LogStep, judge, learn, lines_of
 from detectors.log_verdicts import write
-from models.drain_catalog import Review, TemplateCatalog
+from models.drain_catalog import TemplateCatalog
+from models.template_reviews import Review
 
 STATE_VERSION = 1
 
@@ -98,6 +99,15 @@ class LogTemplateDetector:
     def review(self, reviews: Iterable[Review]) -> None:
         """Take decisions about templates over; raises ValueError for an id of no template."""
         self._memory.review(reviews)
+
+    def decide(self, reviews: Iterable[Review]) -> bool:
+        """Take a whole review over in place of all decisions so far, save that merges stay; what it says of
+        templates that have not come yet holds once they do. Returns whether that changes any decision."""
+        return self._memory.decide(reviews)
+
+    def services(self) -> dict[str, tuple[str, ...]]:
+        """The services in which each signature has had a line, sorted; a service's labels joined by `, `."""
+        return self._memory.slots.services_of_signatures()
 
     def fit(self, panel: Panel) -> Self:
         """Forget everything, reviews included, and learn from history."""

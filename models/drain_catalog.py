@@ -3,7 +3,7 @@
 Each signature has an id, a hash of its text; a template's id is that of its oldest signature. When
 templates merge, the older id stays and the other goes on as an alias, so that a link or a review written
 for it still finds it. A review names a template, ignores it, or merges it into another by hand; reviews are
-part of the state.
+part of the state, and hold for templates that come later too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ import numpy as np
 from models.arrays import Counts, EpochMs, Rows
 from models.drain import TemplateMiner
 from models.log_masks import WILDCARD
+from models.template_reviews import Review
 
 STATE_VERSION = 1
 
@@ -56,16 +57,6 @@ class Template:
     aliases: tuple[str, ...] = ()
     name: str = ""
     ignored: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """What someone decided about the template that has, or had, an id."""
-
-    id: str
-    name: str = ""
-    ignored: bool = False
-    merge_into: str = ""
 
 
 def template_id(signature: str) -> str:
@@ -134,6 +125,10 @@ class TemplateCatalog:
         """
         return self._miner.templates(self._told_apart(signatures))
 
+    def signatures(self) -> list[list[str]]:
+        """The signatures of each template, the oldest first."""
+        return list(self._miner.members().values())
+
     def id_of(self, signature: str) -> str:
         """The id of the template that a signature belongs to now."""
         row = int(self.templates_of([signature])[0])
@@ -141,7 +136,7 @@ class TemplateCatalog:
 
     def templates(self) -> list[Template]:
         """All templates, the most frequent first."""
-        found = [self._template(members) for members in self._miner.members().values()]
+        found = [self._template(members) for members in self.signatures()]
         return sorted(found, key=lambda template: (-template.count, template.id))
 
     def ignored(self) -> frozenset[str]:
@@ -173,6 +168,24 @@ class TemplateCatalog:
             self._reviews[review.id] = review
         self._merge_reviewed()
 
+    def decide(self, reviews: Iterable[Review]) -> bool:
+        """Take a whole review over in place of all decisions so far, save that merges stay.
+
+        What it says of templates that have not come yet holds once they do. Returns whether that changes
+        any decision.
+        """
+        merged = [each for each in self._reviews.values() if each.merge_into]
+        decided = {each.id: Review(each.id, merge_into=each.merge_into) for each in merged}
+        for review in reviews:
+            kept = decided.get(review.id)
+            into = review.merge_into or (kept.merge_into if kept else "")
+            decided[review.id] = replace(review, merge_into=into)
+        if decided == self._reviews:
+            return False
+        self._reviews = decided
+        self._merge_reviewed()
+        return True
+
     def to_json(self) -> str:
         """All templates as a JSON list."""
         return json.dumps([asdict(template) for template in self.templates()], ensure_ascii=False, indent=1)
@@ -187,6 +200,7 @@ class TemplateCatalog:
                 "name",
                 "ignored",
                 "merge_into",
+                "aliases",
                 "count",
                 "first_seen_ms",
                 "last_seen_ms",
@@ -202,6 +216,7 @@ class TemplateCatalog:
                     template.name,
                     "true" if template.ignored else "",
                     review.merge_into if review else "",
+                    " ".join(template.aliases),
                     template.count,
                     template.first_seen_ms,
                     template.last_seen_ms,
@@ -239,6 +254,31 @@ class TemplateCatalog:
         catalog._merge_reviewed()
         return catalog
 
+    @classmethod
+    def joined(
+        cls, states: Sequence[Mapping[str, Any]], examples: Mapping[str, str] | None = None
+    ) -> TemplateCatalog:
+        """The catalogue of all that several have seen, as if their lines had come to one, oldest first.
+
+        states   : what `state` gave of each
+        examples : a line by signature, where a catalogue has none itself
+        """
+        signatures = [signature for state in states for signature in state["signatures"]]
+        known = [example for state in states for example in state["examples"]]
+        told = dict(examples or {})
+        told |= {signature: example for signature, example in zip(signatures, known, strict=True) if example}
+        count, first_ms, last_ms = (
+            np.concatenate([np.zeros(0, np.int64), *(np.asarray(state[key]) for state in states)])
+            for key in ("count", "first_seen_ms", "last_seen_ms")
+        )
+        order = np.argsort(first_ms, kind="stable")
+        ordered = [signatures[place] for place in order.tolist()]
+        catalog = cls()
+        catalog.observe(ordered, count[order], first_ms[order], told)
+        catalog.observe(ordered, np.zeros(len(ordered), np.int64), last_ms[order])
+        catalog.decide(Review(**each) for state in states for each in state["reviews"])
+        return catalog
+
     def _told_apart(self, signatures: Sequence[str], new: Sequence[str] = ()) -> Sequence[str]:
         """The signatures, with `<*>` for those that there was no room for."""
         if WILDCARD not in self._rows and WILDCARD not in new:
@@ -248,8 +288,9 @@ class TemplateCatalog:
 
     def _merge_reviewed(self) -> None:
         for review in self._reviews.values():
-            if review.merge_into:
-                self._miner.join(self._signature_of[review.id], self._signature_of[review.merge_into])
+            both = [self._signature_of.get(each) for each in (review.id, review.merge_into)]
+            if both[0] is not None and both[1] is not None:
+                self._miner.join(both[0], both[1])
 
     def _template(self, members: Sequence[str]) -> Template:
         rows = np.fromiter(map(self._rows.__getitem__, members), np.int64, len(members))
@@ -281,22 +322,3 @@ def common_text(signatures: Sequence[str]) -> str:
     return " ".join(
         word if {word} == set(place) else WILDCARD for word, *place in zip(oldest, *alike, strict=True)
     )
-
-
-def read_reviews(text: str) -> list[Review]:
-    """Decisions from a table as `TemplateCatalog.to_csv` writes it; rows that decide nothing are left out.
-
-    Raises ValueError if the column `id` is missing or `ignored` is neither true, false nor blank.
-    """
-    table = csv.DictReader(io.StringIO(text))
-    if "id" not in (table.fieldnames or ()):
-        raise ValueError(f"a column 'id' expected, found {', '.join(table.fieldnames or ()) or 'none'}")
-    found = []
-    for row in table:
-        ignored = (row.get("ignored") or "").strip().lower()
-        if ignored not in ("", "true", "false"):
-            raise ValueError(f"line {table.line_num}: ignored is true, false or blank, not {ignored!r}")
-        review = Review(row["id"], row.get("name") or "", ignored == "true", row.get("merge_into") or "")
-        if review.name or review.ignored or review.merge_into or ignored:
-            found.append(review)
-    return found

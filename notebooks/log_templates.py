@@ -21,8 +21,9 @@ import pandas as pd
 
 from detectors.detector import Panel
 from detectors.registry import make
-from models.drain_catalog import TemplateCatalog, read_reviews
+from models.drain_catalog import TemplateCatalog
 from models.log_masks import LogMasks
+from models.template_reviews import read_reviews
 from streams.verdict_tables import verdict_frame
 
 LINES: pd.DataFrame | None = None

@@ -14,6 +14,7 @@ import numpy as np
 
 from detectors.slo import Calendar, Slo
 from models.arrays import EpochMs, Numbers
+from models.template_reviews import Review
 from streams.decode.batch import Column, Layout, Strings
 from streams.expression import Expression
 from streams.forecasting.resource import CapacityPlan
@@ -143,6 +144,8 @@ class Watch:
     service  : label column whose value names the service, or None
     alertname : what its alerts are called
     model    : name of the trained model that it goes on with, if there is one
+    reviews  : what people have decided about log templates; no part of `settings`, so that what was learnt
+               stays when a decision changes
     """
 
     name: str
@@ -156,6 +159,7 @@ class Watch:
     kept_ms: int = 0
     service: str | None = None
     model: str = ""
+    reviews: tuple[Review, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

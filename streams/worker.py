@@ -7,7 +7,7 @@ import gc
 import logging
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from socket import gethostname
 
@@ -25,11 +25,13 @@ from streams.publish.live import (
     slo_snapshots,
     source_snapshots,
 )
+from streams.publish.log_templates import live_templates
 from streams.publish.outlet import Outlet
 from streams.publish.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
 from streams.publish.state_json import state_json
 from streams.publish.web import serve, web_application
 from streams.runtime.topics import create_topics, wait_for_topics
+from streams.window.source_window import SourceWindow
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ class Publisher:
             ready=lambda: self.engine.ready,
             state=lambda snapshot: state_json(snapshot, self._live_alerts()),
             incidents=self.engine.incidents.to_dict,
+            templates=lambda: live_templates(self._windows()),
         )
         host, port = self._config.web.host, self._config.web.port
         self._outlet.open()
@@ -78,13 +81,13 @@ class Publisher:
         logger.warning("Alert %s: %s", alert.state, alert.annotations.get("summary", alert.alertname))
         self._outlet.take(alert)
 
+    def _windows(self) -> Iterator[SourceWindow]:
+        """All that this worker owns at this moment."""
+        for by_source in self.engine.window.owned().values():
+            yield from by_source.values()
+
     def _live_alerts(self) -> list[Alert]:
-        burning = [
-            alert
-            for by_source in self.engine.window.owned().values()
-            for window in by_source.values()
-            for alert in window.active_alerts()
-        ]
+        burning = [alert for window in self._windows() for alert in window.active_alerts()]
         return [*burning, *self.engine.missing_alerts(), *self.engine.capacity.active()]
 
     async def _snapshot(self) -> Callable[[], WorkerSnapshot]:

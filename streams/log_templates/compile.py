@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
+from models.template_reviews import Review, ReviewError, read_reviews
 from streams.config.addition import Addition
+from streams.config.load import read_text
 from streams.config.models import Config
-from streams.documents.problems import Findings, one_of
+from streams.documents.problems import Findings, Problem, one_of
 from streams.documents.tree import Path
 from streams.expression import Expression, compile_expression
 from streams.log_templates.derived import Parameters, Signature
@@ -47,8 +50,35 @@ def log_plans(config: Config, findings: Findings) -> dict[str, Addition]:
             continue
         tells = (source.signal or source.format) in _TELLING
         error = entry.error or (ERRORS if tells else None)
-        found[entry.source] = _addition(entry, source.where, error, config, path)
+        addition = _addition(entry, source.where, error, config, path)
+        reviews = _reviews(entry, config, path, findings)
+        watches = tuple(replace(watch, reviews=reviews) for watch in addition.watches)
+        found[entry.source] = replace(addition, watches=watches)
     return found
+
+
+def _reviews(entry: LogsEntry, config: Config, path: Path, findings: Findings) -> tuple[Review, ...]:
+    """What the entry's review decides; mistakes in it go to `findings` with its own lines."""
+    if entry.review is None:
+        return ()
+    file = config.resolve(entry.review)
+    if not file.is_file():
+        place = (*path, "review")
+        findings.problems.append(
+            config.document.problem(
+                place,
+                "an existing file",
+                config.document.show(place),
+                "paths are relative to the configuration",
+            )
+        )
+        return ()
+    text = read_text(file, findings)
+    try:
+        return tuple(read_reviews(text or "[]"))
+    except ReviewError as error:
+        findings.problems.append(Problem(str(file), error.line, "", error.expected, error.found))
+        return ()
 
 
 def _addition(

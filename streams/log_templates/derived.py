@@ -20,6 +20,11 @@ class Signature:
     column: str
     _made: SignatureColumn = field(default_factory=SignatureColumn, repr=False, compare=False)
 
+    @property
+    def examples(self) -> Mapping[str, str]:
+        """A line for each signature, of those that this process has seen."""
+        return self._made.examples
+
     def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
         """Strings [E]; missing where there is no message."""
         messages = columns.get(self.column)

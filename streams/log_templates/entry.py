@@ -18,6 +18,7 @@ class LogsEntry(Model):
     error   : which lines are errors, for their share among a service's lines
     warm_up : how long a service's lines are only learnt from
     limit   : signatures that a 10 s bucket of a partition may hold before the rest folds
+    review  : file of decisions about templates, relative to the configuration
     """
 
     source: Annotated[str, Key(min_length=1)]
@@ -28,3 +29,4 @@ class LogsEntry(Model):
     warm_up: Duration = Key(default="1d", validate_default=True)
     false_alarms_per_series_per_week: Annotated[float, Key(gt=0, le=100)] = 0.1
     limit: Annotated[int, Key(ge=1, le=1_000_000)] = 5_000
+    review: Annotated[str, Key(min_length=1)] | None = None

@@ -13,6 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
+from streams.publish.log_templates import TemplatesOf
 from streams.publish.metrics import render
 from streams.publish.snapshot import WorkerSnapshot
 
@@ -26,6 +27,7 @@ def web_application(
     ready: Callable[[], bool],
     state: Callable[[WorkerSnapshot], dict[str, Any]],
     incidents: Callable[[], dict[str, Any]],
+    templates: TemplatesOf,
 ) -> web.Application:
     """Routes of a worker.
 
@@ -34,6 +36,7 @@ def web_application(
     /readyz      200 once partitions are owned and read, else 503
     /api/state   SLOs and alerts as JSON
     /api/incidents   open and past incidents as JSON
+    /api/log-templates   log templates as JSON; `?format=csv` gives the table to review, `&source=` chooses
     /            the live page
     """
 
@@ -58,6 +61,19 @@ def web_application(
     async def api_incidents(_request: web.Request) -> web.Response:
         return web.json_response(incidents())
 
+    async def api_log_templates(request: web.Request) -> web.Response:
+        complete = templates()
+        wanted, source = request.query.get("format", "json"), request.query.get("source")
+        found = [one for one in await asyncio.to_thread(complete) if source in (None, one.source)]
+        if wanted == "json":
+            rows = await asyncio.to_thread(lambda: [row for one in found for row in one.rows()])
+            return web.json_response({"templates": rows})
+        if wanted != "csv" or len(found) != 1:
+            told = "expected format=json, or format=csv and a source that has log templates"
+            return web.Response(status=400, text=f"{told}\n")
+        table = await asyncio.to_thread(found[0].catalog.to_csv)
+        return web.Response(text=table, content_type="text/csv")
+
     async def page(_request: web.Request) -> web.Response:
         text = files("streams.publish").joinpath("page.html").read_text(encoding="utf-8")
         return web.Response(text=text, content_type="text/html")
@@ -70,6 +86,7 @@ def web_application(
             web.get("/readyz", readiness),
             web.get("/api/state", api_state),
             web.get("/api/incidents", api_incidents),
+            web.get("/api/log-templates", api_log_templates),
             web.get("/", page),
         ]
     )

@@ -63,6 +63,7 @@ def test_every_page_of_a_worker_is_listed() -> None:
         ready=unused,  # type: ignore[arg-type]
         state=unused,  # type: ignore[arg-type]
         incidents=unused,  # type: ignore[arg-type]
+        templates=unused,  # type: ignore[arg-type]
     )
     served = {resource.canonical for resource in application.router.resources()}
     listed = {code(path)[0] for path, _ in table(section(PAGE, "Other pages of a worker"))}

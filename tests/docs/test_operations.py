@@ -45,6 +45,7 @@ def test_probes_are_served() -> None:
         ready=unused,  # type: ignore[arg-type]
         state=unused,  # type: ignore[arg-type]
         incidents=unused,  # type: ignore[arg-type]
+        templates=unused,  # type: ignore[arg-type]
     )
     served = {resource.canonical for resource in application.router.resources()}
     assert {code(path)[0] for _, path in table(section(PAGE, "A fleet of workers"))} <= served

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from models import drain_catalog
 from models.drain import VALUES_MIN, WORD_COUNT_MAX, TemplateMiner
-from models.drain_catalog import Review, TemplateCatalog, common_text, read_reviews, template_id
+from models.drain_catalog import TemplateCatalog, common_text, template_id
+from models.template_reviews import Review, ReviewError, read_reviews
 
 USERS = ["ann", "bob", "cid", "dot", "eve", "fay", "gus", "hal"]
 
@@ -164,10 +166,72 @@ def test_reviews_of_what_does_not_exist_are_refused():
         TemplateCatalog().review([Review("t123")])
     with pytest.raises(ValueError, match="column 'id'"):
         read_reviews("name\nx\n")
-    with pytest.raises(ValueError, match="line 2: ignored"):
-        read_reviews("id,ignored\nt1,maybe\n")
     with pytest.raises(ValueError, match="version"):
         TemplateCatalog.restored({"version": 0})
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "expected", "found"),
+    [
+        ("name\nx\n", 1, "a column 'id'", "name"),
+        ("id,ignored\ntbd0734d8f8,maybe\n", 2, "ignored to be true, false or blank", "'maybe'"),
+        ("id,name\ntbd0734d8f8,\nt1,a\n", 3, "an id of an exported template, such as tbd0734d8f8", "'t1'"),
+        ("id,name\ntbd0734d8f8,a\ntbd0734d8f8,b\n", 3, "one decision about tbd0734d8f8", "another"),
+        ("id,merge_into\ntbd0734d8f8,tbd0734d8f8\n", 2, "another template for", "tbd0734d8f8 itself"),
+        ("[\n {}\n,\n\n 7]", 2, "an id of an exported template", "''"),
+        ('[\n {"id": "tbd0734d8f8"}\n,\n\n 7]', 5, "an object with an id", "7"),
+        ('[\n {"id": ]', 2, "a JSON list", "a mistake"),
+    ],
+)
+def test_mistakes_in_reviews_are_told_with_their_line(text, line, expected, found):
+    with pytest.raises(ReviewError) as told:
+        read_reviews(text)
+    assert told.value.line == line
+    assert told.value.expected.startswith(expected)
+    assert told.value.found.startswith(found)
+
+
+def test_an_export_as_json_is_a_review_and_holds_for_aliases():
+    catalog = observed(USERS)
+    (login,) = catalog.templates()
+    assert login.aliases
+    rows = json.loads(catalog.to_json())
+    assert read_reviews(json.dumps(rows)) == []
+    rows[0]["ignored"] = True
+    told = read_reviews(json.dumps(rows, indent=2))
+    assert {review.id for review in told} == {login.id, *login.aliases}
+    other = observed(USERS[3:4])
+    assert other.decide(told)
+    assert [template.ignored for template in other.templates()] == [True]
+
+
+def test_a_whole_review_replaces_another_save_that_merges_stay():
+    full, almost = template_id("disk full"), template_id("disk almost full")
+    catalog = TemplateCatalog()
+    reviews = [Review(full, name="Disk"), Review(almost, ignored=True, merge_into=full)]
+    assert catalog.decide(reviews)
+    assert not catalog.decide(reviews)
+    catalog = TemplateCatalog.restored(catalog.state())
+    catalog.observe(["disk full", "disk almost full"], np.array([5, 1]), np.ones(2, np.int64))
+    (disk,) = catalog.templates()
+    assert (disk.name, disk.count, disk.ignored) == ("Disk", 6, True)
+    assert catalog.decide([])
+    (disk,) = catalog.templates()
+    assert (disk.name, disk.count, disk.ignored) == ("", 6, False)
+
+
+@given(st.lists(st.sampled_from([0, 1, 2]), min_size=len(USERS), max_size=len(USERS)))
+@settings(max_examples=50, deadline=None)
+def test_catalogues_joined_are_one_that_saw_all(parts):
+    """However the signatures are spread over catalogues, as they are over partitions."""
+    catalogs = [TemplateCatalog(), TemplateCatalog(), TemplateCatalog()]
+    whole = TemplateCatalog()
+    for number, (part, user) in enumerate(zip(parts, USERS, strict=True)):
+        for each in (whole, catalogs[part]):
+            observed([user], each, 1_000 + number)
+    joined = TemplateCatalog.joined([each.state() for each in catalogs])
+    assert joined.to_json() == whole.to_json()
+    assert TemplateCatalog.joined([]).templates() == []
 
 
 def test_signatures_beyond_the_limit_are_one_template(monkeypatch):

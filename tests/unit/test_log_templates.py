@@ -12,7 +12,8 @@ from detectors.detector import INFO, TICKET, Detector, Panel
 from detectors.log_rates import log_silence, surge_tail
 from detectors.log_templates import LogTemplateDetector
 from detectors.tail_excess import TailExcess
-from models.drain_catalog import Review, template_id
+from models.drain_catalog import template_id
+from models.template_reviews import Review
 from streams.judge.state_codec import decode_state, encode_state
 
 MINUTE, HOUR = 60_000, 3_600_000

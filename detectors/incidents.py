@@ -207,12 +207,13 @@ class IncidentBook:
         self._ended = dict(state["ended"])
 
 
-def incidents_of(transitions: Iterable[Transition]) -> list[Incident]:
+def incidents_of(transitions: Iterable[Transition], book: IncidentBook | None = None) -> list[Incident]:
     """The incidents of a whole past, the oldest first: each as it was at the end.
 
     transitions : of alerts and anomalies, in any order
+    book        : an empty one; one with the defaults if left out
     """
-    book = IncidentBook()
+    book = IncidentBook() if book is None else book
     last: dict[str, Incident] = {}
     told = [moved for moved in transitions if moved.alert.state in ("firing", "resolved")]
     for at_ms, together_told in groupby(sorted(told, key=_instant), key=_instant):

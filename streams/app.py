@@ -91,7 +91,7 @@ class Engine:
         )
         self.capacity = CapacityStage(self.plan.capacity, self.topics, self.log, self.window)
         self.labels = LabelFeed(self.window.use_labels)
-        self.incidents = IncidentFeed()
+        self.incidents = IncidentFeed(config.incidents.book())
         self.models = ModelFeed(
             self._registry, {watch.model for watch in self.plan.watches if watch.model}, self.window.use_model
         )

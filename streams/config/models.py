@@ -17,6 +17,7 @@ from pydantic import Field as Key
 
 from streams.config.capacity import CapacityEntries
 from streams.config.detectors import Detectors
+from streams.config.incidents import Incidents
 from streams.config.values import (
     Addresses,
     Condition,
@@ -354,6 +355,7 @@ class Config(Model):
     slos: Texts = ()
     alerting: Alerting = Alerting()
     detectors: Detectors = Detectors()
+    incidents: Incidents = Incidents()
     models: Models = Models()
     capacity: CapacityEntries = ()
     maintenance: tuple[MaintenanceEntry, ...] = ()

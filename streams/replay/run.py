@@ -78,7 +78,8 @@ def replay_files(
                         dead_letters.write(_line(_dead_letter(source, topic, partition, rejected)))
         summary = summarize(plan, flow.finish(), transitions)
     with (folder / "incidents.jsonl").open("wb") as incidents:
-        incidents.writelines(_line(incident.to_dict()) for incident in incidents_of(transitions))
+        found = incidents_of(transitions, config.incidents.book())
+        incidents.writelines(_line(incident.to_dict()) for incident in found)
     (folder / "summary.json").write_bytes(orjson.dumps(summary, option=orjson.OPT_INDENT_2) + b"\n")
     return summary
 

@@ -25,10 +25,13 @@ LOOKBACK_MS = 86_400_000
 
 
 class IncidentFeed:
-    """The book of incidents, fed by the alerts topic."""
+    """The book of incidents, fed by the alerts topic.
 
-    def __init__(self) -> None:
-        self.book = IncidentBook()
+    book : an empty one
+    """
+
+    def __init__(self, book: IncidentBook) -> None:
+        self.book = book
         self.refused = 0
         """Records that are no alerts."""
         self._waiting: list[Anomaly] = []

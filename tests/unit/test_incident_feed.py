@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from detectors.alert import Alert, Transition, fingerprint
+from detectors.incidents import IncidentBook
 from streams.runtime.incident_feed import IncidentFeed
 
 MINUTE = 60_000
@@ -25,7 +26,7 @@ def record(at_ms: int, detector: str, *, ends: bool = False, kind: str = "spike"
 
 
 def fed(*records: bytes) -> IncidentFeed:
-    feed = IncidentFeed()
+    feed = IncidentFeed(IncidentBook())
     for value in records:
         feed.handle(b"key", value)
     feed.caught_up()
@@ -41,7 +42,7 @@ def test_what_belongs_together_is_one_incident() -> None:
 
 
 def test_nothing_is_told_before_all_has_been_read() -> None:
-    feed = IncidentFeed()
+    feed = IncidentFeed(IncidentBook())
     feed.handle(b"k", record(10 * MINUTE, "traffic"))
     assert feed.step(11 * MINUTE) == []
     feed.caught_up()

@@ -6,7 +6,8 @@ their shape, length, characters and pairs of characters. Each is a surprise in i
 (`models/novelty.py`): a value never seen before is none where values hardly ever repeat. Nothing is known
 beforehand of sites or attacks.
 
-Cost: 13 µs a request, 50 µs to learn one; 16 bytes for each different character, pair, value … of each parameter.
+Cost: 13 µs a request, 50 µs to learn one; 16 bytes for each different character, pair,
+value … of each parameter.
 
 Axes: N requests, P parameters of all of them, F features.
 """

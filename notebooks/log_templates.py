@@ -24,6 +24,7 @@ from detectors.registry import make
 from models.drain_catalog import TemplateCatalog
 from models.log_masks import LogMasks
 from models.template_reviews import read_reviews
+from models.template_reviews import read_reviews
 from streams.verdict_tables import verdict_frame
 
 LINES: pd.DataFrame | None = None
@@ -94,7 +95,7 @@ review = pd.read_csv(io.StringIO(catalog.to_csv()), dtype=str).fillna("")
 review.loc[review["example"].str.startswith("GET /health"), ["name", "ignored"]] = ["health check", "true"]
 review.loc[review["text"].str.startswith("order"), "name"] = "order paid"
 reviews = read_reviews(review.to_csv(index=False))
-catalog.review(reviews)
+catalog.decide(reviews)
 templates = pd.DataFrame(catalog.templates()).set_index("id")
 print(templates.loc[templates["name"] != "", ["name", "ignored", "text"]].to_string())
 
@@ -103,7 +104,8 @@ print(templates.loc[templates["name"] != "", ["name", "ignored", "text"]].to_str
 #
 # The detector takes a panel of counts by service and signature, and groups signatures by itself. The worker
 # judges each minute; here it is five minutes. The first day is learnt from; a day is also what it waits
-# before it calls anything new. A review of what it has not seen yet is given to it later.
+# before it calls anything new. The review holds for templates
+# that are yet to come as well.
 
 # %%
 counts = (
@@ -116,8 +118,7 @@ panel = Panel.from_frame(counts, by=["service", "signature"], time="time")
 day = int(np.searchsorted(panel.times, (START + pd.Timedelta(days=1)).value // 1_000_000, side="right"))
 detector = make("logs")
 detector.fit(panel.rows(0, day))
-known = {template.id for template in detector.catalog.templates()}
-detector.review(one for one in reviews if one.id in known)
+detector.decide(reviews)
 judged = panel.rows(day, len(panel))
 verdicts = verdict_frame(judged, detector.update(judged), by=["service", "signature"])
 flagged = verdicts[verdicts["alarm"]].assign(

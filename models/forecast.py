@@ -35,6 +35,9 @@ HORIZON_MAX = 20_000
 BUDGET_S = 0.5
 """Seconds that a fit on the longest history takes at most on one core."""
 
+STEPS_MIN = 300
+"""History that is kept however small the budget is."""
+
 GRID_WEIGHTS: Numbers = np.diff(np.concatenate([[0.0], (GRID[1:] + GRID[:-1]) / 2, [1.0]]))
 """Share of the distribution that each grid quantile stands for; sums to 1."""
 
@@ -81,7 +84,7 @@ class Forecaster:
             seasons=self.seasons,
             time_zone=self.time_zone,
             holidays=self.holidays,
-            steps_max=int(STEPS_MAX * min(1.0, self.budget_s / BUDGET_S)),
+            steps_max=max(STEPS_MIN, int(STEPS_MAX * min(1.0, self.budget_s / BUDGET_S))),
         )
         # A clock change may ask for wall-clock steps beyond the horizon.
         beyond = 0 if self.time_zone is None else -(-2 * HOUR_MS // self.step_ms)
@@ -101,7 +104,8 @@ class Forecaster:
     def update(self, values: Numbers, times: EpochMs | None = None) -> Self:
         """Take in values [N] that came after those of the fit (at times [N], or step by step), without a fit.
 
-        Missing steps are bridged by the forecast; values at or before the newest time are left out.
+        Missing steps are bridged by the forecast; values at or before the newest time are left out. Raises
+        ForecastError where more steps passed than models remember: then it is time to fit again.
         """
         fitted = self._ready()
         self.age += fitted.extend(np.asarray(values, dtype=np.float64), times)

@@ -103,6 +103,8 @@ class Fitted:
         new, end_ms = on_grid(values, times, self.step_ms, self.time_zone, after_ms=self.end_ms)
         if not len(new):
             return 0
+        if len(new) > STEPS_MAX * self.factor:
+            raise ForecastError(f"{len(new)} steps passed since the fit, too many to bridge; fit again")
         fine = np.concatenate([self.rest, new])
         whole = len(fine) // self.factor * self.factor
         for value in average(fine[:whole], self.factor).tolist():

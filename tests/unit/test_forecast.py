@@ -248,3 +248,12 @@ def test_a_coming_holiday_looks_like_those_of_the_past():
     assert lowered[24:48].mean() == pytest.approx(4.0, abs=0.8)
     assert np.abs(lowered[:24]).max() < 0.5
     assert np.abs(lowered[48:]).max() < 0.5
+
+
+def test_a_small_budget_cuts_history_and_a_long_silence_asks_for_a_fit():
+    values = np.r_[np.full(3000, 50.0), daily(600)]
+    assert forecast(values, None, HOUR_MS, 24, budget_s=0.01).upper.max() < 30
+    times = START_MS + HOUR_MS * np.arange(100)
+    model = Forecaster(step_ms=HOUR_MS, horizon=24).fit(daily(100), times)
+    with pytest.raises(ForecastError, match="fit again"):
+        model.update(np.array([1.0]), times[-1:] + 5000 * HOUR_MS)

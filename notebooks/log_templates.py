@@ -24,7 +24,6 @@ from detectors.registry import make
 from models.drain_catalog import TemplateCatalog
 from models.log_masks import LogMasks
 from models.template_reviews import read_reviews
-from models.template_reviews import read_reviews
 from streams.verdict_tables import verdict_frame
 
 LINES: pd.DataFrame | None = None
@@ -104,8 +103,8 @@ print(templates.loc[templates["name"] != "", ["name", "ignored", "text"]].to_str
 #
 # The detector takes a panel of counts by service and signature, and groups signatures by itself. The worker
 # judges each minute; here it is five minutes. The first day is learnt from; a day is also what it waits
-# before it calls anything new. The review holds for templates
-# that are yet to come as well.
+# before it calls anything new. The review holds for templates that are yet to come as
+# well.
 
 # %%
 counts = (

@@ -41,7 +41,7 @@ class Template:
 
     text          : words that all its lines share, `<*>` for the others
     count         : lines so far
-    first_seen_ms : epoch milliseconds
+    first_seen_ms : epoch milliseconds; 0 where lines tell no time
     example       : a line as it came, the first one
     aliases       : ids of its other signatures, oldest first
     name          : what a review calls it, "" without one
@@ -218,8 +218,8 @@ class TemplateCatalog:
                     review.merge_into if review else "",
                     " ".join(template.aliases),
                     template.count,
-                    template.first_seen_ms,
-                    template.last_seen_ms,
+                    template.first_seen_ms or "",
+                    template.last_seen_ms or "",
                     template.text,
                     template.example,
                 )

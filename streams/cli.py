@@ -18,6 +18,7 @@ from streams.commands.graph import graph
 from streams.commands.label import label
 from streams.commands.models import models
 from streams.commands.replay import replay
+from streams.commands.templates import templates
 from streams.commands.worker import worker
 
 __all__ = ["app"]
@@ -35,7 +36,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, check, replay, worker, capture, detect, label, forecast, backtest, graph):
+for command in (demo, check, replay, worker, capture, detect, templates, label, forecast, backtest, graph):
     app.command()(command)
 app.add_typer(models)
 

@@ -87,6 +87,7 @@ class LocalFlow:
             name: SourceWindow(source, plan.slos, partitions or 1, evidence or {}, plan.watches)
             for name, source in plan.sources.items()
         }
+        self._told_ms: dict[str, int] = {}
         self._reasons: dict[str, Counter[str]] = {name: Counter() for name in plan.sources}
 
     def window(self, source: str) -> SourceWindow:
@@ -127,7 +128,8 @@ class LocalFlow:
                 self._seal(name, end)
                 reports += window.reports(end * BUCKET_MS)
         for report in reports:
-            self._on_slis(report)
+            if self._told_ms.get(report.slo.source) != report.at_ms:  # the last minute may be told already
+                self._on_slis(report)
         return self._summary(reports)
 
     def _pass_on(self, aggregate: PartitionAggregate) -> None:
@@ -153,6 +155,7 @@ class LocalFlow:
         for transition in sealed.anomalies:
             self._on_anomaly(transition)
         for report in sealed.slis:
+            self._told_ms[report.slo.source] = report.at_ms
             self._on_slis(report)
 
     def _summary(self, reports: Sequence[SliReport]) -> Summary:

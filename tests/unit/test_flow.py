@@ -55,6 +55,16 @@ def test_reports_that_are_kept_stay_what_they_were(plan: Plan) -> None:
     assert [report.total.tolist() for report in kept] == seen
 
 
+@pytest.mark.parametrize("seconds", [120, 125, 180])
+def test_the_end_is_reported_once(plan: Plan, seconds: int) -> None:
+    told: list[tuple[str, int]] = []
+    flow = LocalFlow(plan, on_slis=lambda report: told.append((report.slo.name, report.at_ms)))
+    flow.feed("access_log", 0, lines(range(seconds), bad_every=7))
+    flow.finish()
+    assert len(told) == len(set(told))
+    assert max(at_ms for _, at_ms in told) >= START_MS + seconds * 1_000 - 1_000
+
+
 @pytest.mark.parametrize("partitions", [2, None])
 def test_partitions_are_sealed_together(plan: Plan, partitions: int | None) -> None:
     flow = LocalFlow(plan, partitions=partitions)

@@ -137,6 +137,8 @@ def main() -> None:
         parser.error(str(error))
     seconds = time.perf_counter() - started
     files = list(judged.values())
+    if not counted_windows(files):
+        parser.error(f"no file of {options.data / 'nab'} has a labelled window after the rows for learning")
     report: dict[str, object] = {}
     thresholds = {}
     for name, profile in PROFILES.items():

@@ -37,8 +37,8 @@ PRIOR_EXCEEDANCES = 30.0
 """Exceedances of a series for which the pool's tail speaks."""
 
 KEPT = 1 - 1 / 80
-"""What is left of a count at each refresh. With one every 50 steps, 4,000 steps are remembered: what was learnt
-before a season was known must not pass for the usual."""
+"""What is left of a count at each refresh. With one every 50 steps, 4,000 steps are remembered: what was
+learnt before a season was known must not pass for the usual."""
 
 SURPRISE_MAX = 12.0
 """Tails further out than 1e-12 are not told apart: no history says anything of them."""

@@ -243,6 +243,7 @@ class TrafficDetector:
         self, tail: Numbers, odd: Numbers, allowed: Mask, first: int, step_ms: int
     ) -> NDArray[np.int8]:
         """int8 [T, S], severity of each series' incident so far; learns the peaks of what is allowed."""
+        assert self._oddness is not None
         limit = tail_of_rate(self.false_alarms_per_series_per_week, step_ms)
         with np.errstate(invalid="ignore"):
             severity = np.where(tail < limit, TICKET, 0)
@@ -254,7 +255,7 @@ class TrafficDetector:
             worst[row] = self._incidents.step(first + row, severity[row])
             self._incidents.observe(counted[row])
         if (first + len(severity)) % BLOCK_STEPS == 0:
-            self._rate.learn(self._incidents.finish_runs())
+            self._rate.learn(self._incidents.finish_runs()[self._oddness.mature])
             self._rate.refresh()
         return worst
 

@@ -32,6 +32,10 @@ EARLY_STEPS = 10
 COLD_STEPS = 12
 """Values of a series before it is judged."""
 
+MATURE_DAYS = 3.0
+"""Days of a series from which on its runs count for the rate of incidents: before its hours of the day are
+known it is judged otherwise than it will be."""
+
 FAR = 1e4
 """Spreads that stand for all that is further; fits 16 bits."""
 
@@ -86,6 +90,12 @@ class Oddness:
     @property
     def series(self) -> int:
         return len(self.ring) // self.features
+
+    @property
+    def mature(self) -> Mask:
+        """Mask [S], which series are judged as they will always be."""
+        days = self.baseline.days.sum(axis=1).reshape(-1, self.features)
+        return np.asarray(days.max(axis=1, initial=0.0) >= MATURE_DAYS)
 
     def extend(self, series: int) -> None:
         """Append so many series that nothing is known of."""

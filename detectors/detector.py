@@ -192,6 +192,15 @@ class Adopting(Detector, Protocol):
 
 
 @runtime_checkable
+class Calibrated(Detector, Protocol):
+    """A detector that tells where its alarms begin: those of its steps whose tail is below."""
+
+    @property
+    def alarm_tail(self) -> float:
+        """Tail of a step below which it is an alarm."""
+
+
+@runtime_checkable
 class Explaining(Detector, Protocol):
     """A detector that has words for what it flags."""
 

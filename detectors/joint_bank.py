@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.tail import as_score
 from models.arrays import EpochMs, Mask, Numbers, Rows
+from models.day_level import DayLevel
 from models.day_profile import SLOTS, usual_at
 from models.forest import Forest
 from models.joint import along_directions, mean_distance
@@ -30,6 +30,12 @@ LEVEL_PULL_MAX = 2.0
 FAST, SLOW = 0.5, 0.05
 """Weights of a new step in the two averages whose mean is judged: one for bursts of a few steps, one for what
 lasts, which is odder than any of its steps."""
+
+PEAKS_MAX = 72
+"""Blocks whose largest scores are kept, three days of hours."""
+
+LASTING_TAILS = 10.0
+"""An anomaly lasts while tails are below so many times the one at which it began."""
 
 ORDINARY = 0.5
 """Score of a forest for a row that is neither odd nor central."""
@@ -49,6 +55,17 @@ class Bank:
     fast, slow                : Numbers [S], averages of the oddness
     lasting                   : Mask [S], whether an anomaly lasts
     quiet                     : Rows [S], normal steps in a row while it does
+
+    Of those that learn while they stream (see `detectors.joint_online`; others have zeros):
+    online                    : Mask [S]
+    since_ms                  : EpochMs [S], first step
+    age, counted              : Rows [S], Numbers [S], steps since they are judged; those in `moment`, fading
+    recent                    : Numbers [S, F], level of the last half hour, in spreads
+    weights                   : Numbers [S, D], steps in each half hour of the profile
+    noise, noises             : Numbers [S, F], [S, D, F], see `DayLevel`
+    moment                    : Numbers [S, F, F], sum of products of offsets
+    peak, peaks               : Numbers [S], [S, R], largest score of the block so far, powers of those before
+    guess                     : Numbers [S, 2], location and scale by the first lesson
     """
 
     center: Numbers
@@ -65,6 +82,18 @@ class Bank:
     slow: Numbers
     lasting: Mask
     quiet: Rows
+    online: Mask
+    since_ms: EpochMs
+    age: Rows
+    counted: Numbers
+    recent: Numbers
+    weights: Numbers
+    noise: Numbers
+    noises: Numbers
+    moment: Numbers
+    peak: Numbers
+    peaks: Numbers
+    guess: Numbers
 
     def __len__(self) -> int:
         return len(self.center)
@@ -74,11 +103,22 @@ class Bank:
         """A bank of no service."""
         flat, square = np.zeros((0, signals)), np.zeros((0, signals, signals))
         profile = np.zeros((0, SLOTS, signals))
-        none, count = np.zeros(0), np.zeros(0, np.int64)
+        none, count, marked = np.zeros(0), np.zeros(0, np.int64), np.zeros(0, np.bool_)
         return cls(
-            flat, flat, flat, square, profile, count, none, none, count, flat, none, none,
-            np.zeros(0, np.bool_), count,
+            flat, flat, flat, square, profile, count, none, none, count, flat, none, none, marked, count,
+            marked, count, count, none, flat, np.zeros((0, SLOTS)), flat, profile, square, none,
+            np.zeros((0, PEAKS_MAX)), np.zeros((0, 2)),
         )  # fmt: skip
+
+    @classmethod
+    def of(cls, **learnt: NDArray[Any]) -> Self:
+        """Services by the columns that were learnt, the others being zero."""
+        count, signals = learnt["center"].shape
+        blank = {
+            name: np.zeros((count, *column.shape[1:]), column.dtype)
+            for name, column in cls.empty(signals).arrays().items()
+        }
+        return cls(**(blank | learnt))
 
     def rows(self, chosen: Rows) -> Self:
         """Services by position, in that order."""
@@ -121,7 +161,8 @@ class Measured(NamedTuple):
     """What is seen of some steps of all services of a bank.
 
     expected : Numbers [T, S, F], in the signals' units
-    offsets : Numbers [T, S, F], from what was expected, in spreads; 0 where a signal is missing
+    offsets : Numbers [T, S, F], from what was expected, in spreads, or, of services that learn while they
+              stream, in units of their noise; 0 where a signal is missing
     along   : Numbers [T, S, F], along the directions
     oddness : Numbers [T, S], NaN where no signal was seen
     raised  : Numbers [T, S], factor by which the forest raised the mean distance to the oddness
@@ -139,13 +180,21 @@ def measure(times: EpochMs, values: Numbers, bank: Bank, forest: Forest | None) 
     distances = in_spreads(values, bank.center, bank.spread)
     levels, level = follow_level(distances, bank.level, steps=LEVEL_STEPS, pull_max=LEVEL_PULL_MAX)
     usual = levels + usual_at(times, bank.profile) + bank.mean
+    stray = np.ones_like(usual)
+    bank = replace(bank, level=np.where(bank.online[:, None], bank.level, level))
+    learning = np.flatnonzero(bank.online)
+    if len(learning):
+        some = bank.rows(learning)
+        known = DayLevel(**{name: getattr(some, name) for name in DayLevel._fields})
+        usual[:, learning], stray[:, learning], followed = known.follow(times, distances[:, learning])
+        bank = bank.with_rows(learning, replace(some, **followed._asdict()))
     seen = np.isfinite(values).any(axis=-1)
-    offsets = np.where(np.isfinite(distances), distances - usual, 0.0)
+    offsets = np.where(np.isfinite(distances), (distances - usual) / stray, 0.0)
     along = along_directions(offsets, bank.directions)
     raised = forest_factor(along, forest)
     oddness = np.where(seen, mean_distance(along) * raised, np.nan)
     expected = bank.center + bank.spread * usual
-    return Measured(expected, offsets, along, oddness, raised), replace(bank, level=level)
+    return Measured(expected, offsets, along, oddness, raised), bank
 
 
 def forest_factor(along: Numbers, forest: Forest | None) -> Numbers:
@@ -172,22 +221,20 @@ def smooth(oddness: Numbers, bank: Bank) -> tuple[Numbers, Bank]:
     return scores, replace(bank, fast=fast, slow=slow)
 
 
-def hold_alarms(scores: Numbers, bank: Bank, threshold: Numbers, *, quiet_steps: int) -> tuple[Mask, Bank]:
-    """Where an anomaly lasts: from a score above the threshold until scores have been low for a while.
+def hold_alarms(tail: Numbers, bank: Bank, alarm_tail: float, *, quiet_steps: int) -> tuple[Mask, Bank]:
+    """Where an anomaly lasts: from a tail below `alarm_tail` until tails have been usual for a while.
 
-    An anomaly begins above `threshold` and ends once `quiet_steps` scores in a row lay below half of that, or
-    below the largest score that is usual in so many steps if that is more. Alarms are its steps above, Mask
-    [T, S].
-
-    threshold : Numbers [S]
+    It ends once `quiet_steps` tails in a row, which there were, lay above `LASTING_TAILS` times `alarm_tail`.
+    Alarms are its steps below that, Mask [T, S].
     """
-    low = np.minimum(np.maximum(threshold / 2.0, as_score(bank.location)), threshold)
+    with np.errstate(invalid="ignore"):
+        begins, odd = tail < alarm_tail, tail < alarm_tail * LASTING_TAILS
+    seen = np.isfinite(tail)
     lasting, quiet = bank.lasting, bank.quiet
-    alarms = np.zeros(scores.shape, np.bool_)
-    for step, row in enumerate(scores):
-        seen = np.isfinite(row)
-        lasting = lasting | (seen & (row > threshold))
-        quiet = np.where(seen, np.where(row > low, 0, quiet + 1), quiet)
+    alarms = np.zeros(tail.shape, np.bool_)
+    for step in range(len(tail)):
+        lasting = lasting | begins[step]
+        quiet = np.where(seen[step], np.where(odd[step], 0, quiet + 1), quiet)
         lasting = lasting & (quiet < quiet_steps)
-        alarms[step] = lasting & seen & (row > low)
+        alarms[step] = lasting & odd[step]
     return alarms, replace(bank, lasting=lasting, quiet=np.where(lasting, quiet, 0))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -44,6 +44,15 @@ class History(NamedTuple):
     def then(self, later: History) -> History:
         """This history and what came after it."""
         return History(np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values]))
+
+
+class Lesson(Protocol):
+    """A way to learn services from histories."""
+
+    def __call__(
+        self, histories: Sequence[History], forest: Forest | None, *, seed: int
+    ) -> tuple[Bank, Forest]:
+        """A bank with a row for each history, as it is after the last step, and the forest."""
 
 
 def learn_services(histories: Sequence[History], forest: Forest | None, *, seed: int) -> tuple[Bank, Forest]:
@@ -80,22 +89,14 @@ def _learn_places(histories: Sequence[History]) -> tuple[Bank, Numbers]:
         along[:, row] = along_directions((offsets - joint.mean)[:, None], joint.directions[None])[:, 0]
         profiles.append(profile)
         joints.append(joint)
-    count = len(histories)
-    bank = Bank(
+    bank = Bank.of(
         center=center,
         spread=spread,
         mean=np.stack([joint.mean for joint in joints]),
         directions=np.stack([joint.directions for joint in joints]),
         profile=np.stack(profiles),
         leading=np.array([joint.leading for joint in joints], np.int64),
-        location=np.zeros(count),
-        scale=np.ones(count),
-        block_steps=np.ones(count, np.int64),
         level=level,
-        fast=np.zeros(count),
-        slow=np.zeros(count),
-        lasting=np.zeros(count, np.bool_),
-        quiet=np.zeros(count, np.int64),
     )
     return bank, along
 

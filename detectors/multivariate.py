@@ -8,51 +8,62 @@ break`).
 Guarantees:
 - `update` judges a step with what was known before it; splitting a panel changes nothing, nor does the order
   of its series, but for the seeding of the forest.
-- A service is judged once `learn_steps` of its steps were seen, and learnt anew at twice and four times as
-  many; with `fit`, from all history that is given. From three days on, that tells what is usual at each time
-  of the day. Only the level is followed all the time.
+- With `fit`, a service is learnt from all history that is given, if that is `HISTORY_FACTOR * learn_steps`
+  or more. From three days on, that tells what is usual at each time of the day. Then only the level is
+  followed.
+- Without, it is judged once `learn_steps` of its steps were seen, and learnt all the time; on the first day
+  only what is overwhelming alarms, and from the second day on its time of the day counts. See
+  `detectors.joint_online`.
+- A step is an alarm if its tail is below `alarm_tail`. An anomaly lasts on through steps that are odd, but
+  not so odd; their tails are set just below it, in their order.
 - Services that have not been seen for `FORGET_MS` are forgotten at the end of an `update`.
 
 Each signal counts as a series where the rate of false alarms is concerned: a service of F signals may alarm
 F times as often as one, that is as often as F detectors of one signal each.
 
-Cost: F² + 56F numbers a service once learnt; until then its rows.
+Cost: 2F² + 105F + 140 numbers a service once learnt; until then its rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 
 from detectors.detector import SEVERITIES, TICKET, Panel, SeriesName, State, Verdicts
 from detectors.joint_bank import Bank, Measured, hold_alarms, measure, smooth
-from detectors.joint_lessons import History, learn_services
-from detectors.tail import BLOCKS_MIN, score_at_rate, step_tail
-from models.arrays import Mask, Numbers, Rows
+from detectors.joint_lessons import History, Lesson, learn_services
+from detectors.joint_online import begin, count_moments, end_blocks
+from detectors.tail import BLOCK_STEPS, BLOCKS_MIN, step_tail
+from models.arrays import Mask, Rows
+from models.day_profile import DAY_MS
 from models.forest import Forest
 from models.joint import breaks_apart, signal_shares
 from models.joint_scale import usable
 
 __all__ = ["MultivariateDetector"]
 
-WEEK_MS = 7 * 86_400_000
+WEEK_MS = 7 * DAY_MS
 FORGET_MS = 2 * WEEK_MS
 STEP_MS = 60_000
 """Length of a step where a panel of one step is all that was ever seen."""
 
 LEARN_STEPS = 240
-RELEARN = (2, 4)
-"""Multiples of `learn_steps` at which a service is learnt anew."""
+HISTORY_FACTOR = 4
+"""A history of so many times `learn_steps` is learnt from at once; after a shorter one learning goes on."""
 
 QUIET_STEPS = 60
 """Low scores in a row that end an anomaly."""
 
+ALARM_TAIL_MAX = 0.01
+"""However many false alarms are accepted, what is more usual is no anomaly."""
+
 EXPLAIN_TAIL = 0.01
 """Steps less likely than this are explained."""
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 class MultivariateDetector:
@@ -104,17 +115,28 @@ class MultivariateDetector:
         self._seen_ms: dict[SeriesName, int] = {}
         self._forest: Forest | None = None
 
+    @property
+    def alarm_tail(self) -> float:
+        """Tail of a step below which an anomaly begins."""
+        rate = self._rate * max(len(self._features), 1)
+        return min(rate * (self._step_ms or STEP_MS) / WEEK_MS, ALARM_TAIL_MAX)
+
     def fit(self, panel: Panel) -> Self:
         """Learn each service from its whole history; what is shorter than `learn_steps` is kept for later."""
         self._clear()
         self._look_at(panel)
         seen = {name: History.of(panel, column) for column, name in enumerate(panel.series)}
-        self._learn({name: found for name, found in seen.items() if len(found.times) >= self._learn_steps})
-        self._young = {
-            name: found
-            for name, found in seen.items()
-            if 0 < len(found.times) < self._learn_steps * RELEARN[-1]
-        }
+        whole, short, self._young = {}, {}, {}
+        for name, found in seen.items():
+            count = len(found.times)
+            if count >= self._learn_steps * HISTORY_FACTOR:
+                whole[name] = found
+            elif count >= self._learn_steps:
+                short[name] = found
+            elif count:
+                self._young[name] = found
+        self._learn(whole, learn_services)
+        self._learn(short, begin)
         self._forget(panel)
         return self
 
@@ -135,14 +157,11 @@ class MultivariateDetector:
         parts = []
         start = 0
         while start < len(panel):
-            stop, due = self._next_lesson(panel, start)
+            stop = self._next_lesson(panel, start)
             part = panel.rows(start, stop)
             parts.append(self._judge(part))
             self._remember(part)
-            self._learn({name: self._young[name] for name in due})
-            for name in due:
-                if len(self._young[name].times) >= self._learn_steps * RELEARN[-1]:
-                    del self._young[name]
+            self._learn_due(part)
             start = stop
         self._forget(panel)
         return Verdicts.joined(parts) if parts else Verdicts.empty(0, len(panel.series), len(panel.features))
@@ -191,6 +210,40 @@ class MultivariateDetector:
         self._seen_ms = {tuple(entry["series"]): int(entry["at_ms"]) for entry in state["seen"]}
         self._forest = None if state["forest"] is None else Forest.from_arrays(state["forest"])
 
+    def adopt(self, state: State) -> None:
+        """Go on with another detector's forest, and with what it knows of services that this one does not.
+
+        Raises ValueError if it is not a state of this detector and version, or of other signals.
+        """
+        other = MultivariateDetector(learn_steps=self._learn_steps)
+        other.restore(state)
+        if self._features and other._features != self._features:
+            raise ValueError(
+                f"a model of signals {', '.join(self._features)} expected, got {', '.join(other._features)}; "
+                "train it on what it is to judge"
+            )
+        if not other._features:
+            return
+        if not self._features:
+            self._features, self._bank = other._features, Bank.empty(len(other._features))
+        self._step_ms = self._step_ms or other._step_ms
+        self._forest = other._forest or self._forest
+        new = [name for name in other._place if name not in self._place]
+        learnt = other._bank.rows(np.array([other._place[name] for name in new], np.int64))
+        # an anomaly of the history is none of the stream
+        calm = replace(
+            learnt,
+            lasting=np.zeros(len(new), np.bool_),
+            quiet=np.zeros(len(new), np.int64),
+            peak=learnt.peak * 0,
+        )
+        self._bank = self._bank.with_rows(np.arange(len(new)) + len(self._bank), calm)
+        for name in new:
+            self._place[name] = len(self._place)
+            last_ms = other._seen_ms[name] if self._last_ms is None else self._last_ms
+            self._seen_ms.setdefault(name, last_ms)
+        self._young = _without(self._young, new)
+
     def _look_at(self, panel: Panel) -> None:
         """Check the panel's signals and learn the length of a step from the first panel that tells it."""
         if not self._features:
@@ -216,9 +269,18 @@ class MultivariateDetector:
         bank = self._bank.rows(places)
         measured, bank = measure(panel.times, usable(panel.values[:, columns]), bank, self._forest)
         scores, bank = smooth(measured.oddness, bank)
-        alarms, bank = hold_alarms(scores, bank, self._threshold(bank), quiet_steps=self._quiet_steps)
         tail = step_tail(scores, bank.location, bank.scale, bank.block_steps)
+        alarms, bank = hold_alarms(tail, bank, self.alarm_tail, quiet_steps=self._quiet_steps)
+        learning = np.flatnonzero(bank.online)
+        if len(learning):
+            followed = count_moments(
+                measured.offsets[:, learning], scores[:, learning], alarms[:, learning], bank.rows(learning)
+            )
+            bank = bank.with_rows(learning, followed)
         self._bank = self._bank.with_rows(places, bank)
+        # Between the steps that are odd by themselves, an anomaly that lasts is no less so.
+        held = alarms & (tail >= self.alarm_tail)
+        tail = np.where(held, self.alarm_tail * (0.5 + 0.49 * tail), tail)
 
         verdicts.tail[:, columns] = tail
         verdicts.alarm[:, columns] = alarms
@@ -227,49 +289,55 @@ class MultivariateDetector:
         _explain(verdicts, columns, alarms | (tail < EXPLAIN_TAIL), measured, bank)
         return verdicts
 
-    def _threshold(self, bank: Bank) -> Numbers:
-        """The score above which an anomaly begins: Numbers [S]."""
-        steps = WEEK_MS / (self._step_ms or STEP_MS)
-        alarms = self._rate * len(self._features)
-        return score_at_rate(alarms, steps, bank.location, bank.scale, bank.block_steps)
-
-    def _next_lesson(self, panel: Panel, start: int) -> tuple[int, list[SeriesName]]:
-        """The step behind which services are to be learnt, at the latest the last, and which services."""
+    def _next_lesson(self, panel: Panel, start: int) -> int:
+        """The step behind which something is to be learnt anew, at the latest the last."""
         rest = panel.values[start:]
-        ends: dict[SeriesName, int] = {}
+        stop = len(panel)
         for column, name in enumerate(panel.series):
-            if name in self._place and name not in self._young:
+            place = self._place.get(name)
+            if place is None:
+                known = len(self._young[name].times) if name in self._young else 0
+                missing = self._learn_steps - known
+            elif self._bank.online[place]:
+                missing = BLOCK_STEPS - int(self._bank.age[place]) % BLOCK_STEPS
+            else:
                 continue
-            known = len(self._young[name].times) if name in self._young else 0
-            wanted = next(
-                count for count in (self._learn_steps * factor for factor in (1, *RELEARN)) if count > known
-            )
             seen = np.flatnonzero(np.isfinite(rest[:, column]).any(axis=1))
-            if len(seen) >= wanted - known:
-                ends[name] = start + int(seen[wanted - known - 1]) + 1
-        stop = min(ends.values(), default=len(panel))
-        return stop, [name for name, end in ends.items() if end == stop]
+            if len(seen) >= missing:
+                stop = min(stop, start + int(seen[missing - 1]) + 1)
+        return stop
 
     def _remember(self, panel: Panel) -> None:
         """Keep the rows of services that are still to be learnt."""
         for column, name in enumerate(panel.series):
-            if name in self._place and name not in self._young:
+            if name in self._place:
                 continue
             found = History.of(panel, column)
             if len(found.times):
                 before = self._young.get(name)
                 self._young[name] = found if before is None else before.then(found)
 
-    def _learn(self, histories: Mapping[SeriesName, History]) -> None:
-        """Learn services anew; the forest only where there is none."""
+    def _learn_due(self, panel: Panel) -> None:
+        """Learn what the panel's last step completes: blocks of services, and first lessons."""
+        last = np.isfinite(panel.values[-1]).any(axis=1)
+        names = [panel.series[column] for column in np.flatnonzero(last).tolist()]
+        places = np.array([self._place[name] for name in names if name in self._place], np.int64)
+        places = places[self._bank.online[places] & (self._bank.age[places] % BLOCK_STEPS == 0)]
+        if len(places):
+            day_steps = DAY_MS / (self._step_ms or STEP_MS)
+            self._bank = end_blocks(self._bank, places, max(1, round(day_steps / BLOCK_STEPS)))
+        grown = {
+            name: history for name, history in self._young.items() if len(history.times) >= self._learn_steps
+        }
+        self._learn(grown, begin)
+        self._young = _without(self._young, grown)
+
+    def _learn(self, histories: Mapping[SeriesName, History], lesson: Lesson) -> None:
+        """Learn services; the forest only where there is none."""
         if not histories:
             return
         places = np.array([self._place.setdefault(name, len(self._place)) for name in histories], np.int64)
-        learnt, self._forest = learn_services(list(histories.values()), self._forest, seed=self._seed)
-        # What lasts goes on lasting: a new lesson is no news of the service.
-        known = np.flatnonzero(places < len(self._bank))
-        before = self._bank.rows(places[known])
-        learnt.lasting[known], learnt.quiet[known] = before.lasting, before.quiet
+        learnt, self._forest = lesson(list(histories.values()), self._forest, seed=self._seed)
         self._bank = self._bank.with_rows(places, learnt)
 
     def _forget(self, panel: Panel) -> None:

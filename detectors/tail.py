@@ -61,10 +61,19 @@ class GumbelTail:
         block = max(1, min(block_steps, len(scores) // BLOCKS_MIN))
         count = len(scores) // block
         largest = scores[len(scores) - count * block :].reshape(count, block).max(axis=1) ** POWER
-        low, high = np.quantile(largest, [LOWER, UPPER])
-        scale = (high - low) / (_reduced(UPPER) - _reduced(LOWER))
-        location = low - scale * _reduced(LOWER)
-        return cls(float(location), float(max(scale, SCALE_SHARE_MIN * abs(location), 1e-9)), block)
+        location, scale = quartile_fit(largest[None])
+        return cls(float(location[0]), float(scale[0]), block)
+
+
+def quartile_fit(largest: Numbers) -> tuple[Numbers, Numbers]:
+    """Location and scale, Numbers [S] each, from powers of blocks' largest scores, Numbers [S, N].
+
+    NaN is left out; no row is NaN all over.
+    """
+    low, high = np.nanquantile(largest, [LOWER, UPPER], axis=1)
+    scale = (high - low) / (_reduced(UPPER) - _reduced(LOWER))
+    location = low - scale * _reduced(LOWER)
+    return location, np.maximum(scale, np.maximum(SCALE_SHARE_MIN * np.abs(location), 1e-9))
 
 
 def step_tail(scores: Numbers, location: Numbers, scale: Numbers, block_steps: Rows) -> Numbers:
@@ -76,20 +85,6 @@ def step_tail(scores: Numbers, location: Numbers, scale: Numbers, block_steps: R
     rarity = np.exp(np.minimum((location - scores**POWER) / scale, 700.0)) / block_steps
     tail: Numbers = -np.expm1(-rarity)
     return tail
-
-
-def score_at_rate(
-    alarms: float, steps: float, location: Numbers, scale: Numbers, block_steps: Rows
-) -> Numbers:
-    """The score that normal blocks exceed `alarms` times in `steps` steps, on average: Numbers [S]."""
-    share = np.clip(alarms * block_steps / steps, 1e-300, 0.5)
-    return as_score(location - scale * np.log(-np.log1p(-share)))
-
-
-def as_score(powers: Numbers) -> Numbers:
-    """Scores whose powers these are; locations among them are about the largest usual score of a block."""
-    scores: Numbers = np.maximum(powers, 0.0) ** (1.0 / POWER)
-    return scores
 
 
 def _reduced(probability: float) -> float:

@@ -53,7 +53,13 @@ class Joint:
         rows = np.clip(distances, -HISTORY_SPREADS_MAX, HISTORY_SPREADS_MAX)
         mean = rows.mean(axis=0)
         moved = rows - mean
-        variance, axes = np.linalg.eigh(moved.T @ moved / (len(rows) - 1))
+        return cls.of_moment(moved.T @ moved / (len(rows) - 1), mean)
+
+    @classmethod
+    def of_moment(cls, covariance: Numbers, mean: Numbers | None = None) -> Self:
+        """From covariances in squared spreads, Numbers [F, F], about a mean, Numbers [F] or zeros."""
+        mean = np.zeros(len(covariance)) if mean is None else mean
+        variance, axes = np.linalg.eigh(covariance)
         variance, axes = np.maximum(variance[::-1], 0.0), axes[:, ::-1]
         total = variance.sum()
         leading = int(np.searchsorted(np.cumsum(variance), LEADING_SHARE * total)) + 1 if total > 0 else 0

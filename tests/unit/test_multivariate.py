@@ -217,7 +217,7 @@ def test_other_signals_and_states_are_refused(fitted: Mapping[str, Any]) -> None
     judge = detector(fitted)
     with pytest.raises(ValueError, match="signals requests, cpu"):
         judge.update(Panel(np.array([1]), (("shop",),), ("a",), np.zeros((1, 1, 1))))
-    with pytest.raises(ValueError, match="version 1 expected"):
+    with pytest.raises(ValueError, match="version 2 expected"):
         judge.restore({**fitted, "version": 99})
     with pytest.raises(ValueError, match="no column 'level'"):
         judge.restore({**fitted, "bank": {k: v for k, v in fitted["bank"].items() if k != "level"}})

@@ -252,6 +252,8 @@ def read_history(
     usable = [season for season in found if 3 * season <= len(fine)]
     if usable:
         least = -(-usable[0] // DAY_STEPS_MAX)
+        if usable[0] > DAY_STEPS_MAX:  # coarser still where models see more history so
+            least = max(least, min(2 * least, -(-len(fine) // STEPS_MAX)))
         factor = next((f for f in range(least, 3 * least) if usable[0] % f == 0), 1)
     else:
         factor = max(1, len(fine) // steps_max)

@@ -92,6 +92,11 @@ class LogTemplateDetector:
         self._memory = LogMemory(signature_label)
 
     @property
+    def alarm_tail(self) -> float:
+        """Tail of a step below which it is an alarm."""
+        return self.settings.alpha(self._memory.step_ms)
+
+    @property
     def catalog(self) -> TemplateCatalog:
         """The templates, to be exported; see `review` for decisions about them."""
         return self._memory.catalog

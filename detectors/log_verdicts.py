@@ -17,7 +17,11 @@ PAGING_TAILS = 0.01
 def write(
     verdicts: Verdicts, row: int, step: LogStep, memory: LogMemory, features: LogFeatures, alpha: float
 ) -> None:
-    """Fill in row `row`; `alpha` is the tail that alarms."""
+    """Fill in row `row`; alarms are the tails below `alpha`.
+
+    What alarms though its tail does not say so, since it lasts, is set just below; what does not though its
+    tail would, since it is but few lines or another series tells it, to `alpha`.
+    """
     known = np.flatnonzero(step.member >= 0)
     slot = memory.slots.member_slot[step.member[known]]
     lines = memory.members.lines[step.member[known]]
@@ -54,6 +58,10 @@ def write(
             _tell(verdicts, row, column, MIX, tail, True, PAGE if tail < alpha * PAGING_TAILS else TICKET)
             for place in features.errors:
                 verdicts.contributions[row, column, place] = surprise / len(features.errors)
+    tail = verdicts.tail[row]
+    verdicts.tail[row] = np.where(
+        verdicts.alarm[row], np.fmin(tail, np.nextafter(alpha, 0.0)), np.maximum(tail, alpha)
+    )
 
 
 def _tell(

@@ -123,7 +123,8 @@ class SecurityDetector:
             "seed": seed,
             "bounds": bounds,
         }
-        self.threshold = false_alarms_per_series_per_week / WEEK_STEPS
+        self.alarm_tail = false_alarms_per_series_per_week / WEEK_STEPS
+        """Tail below which a step is an alarm; not so of those with few requests, see `unusual_requests`."""
         self._bounds = (bounds or Bounds()).scaled(scale)
         self._unusual_requests = unusual_requests * scale
         self._night = night
@@ -232,7 +233,7 @@ class SecurityDetector:
         if at_ms - self._learnt_ms >= MINUTE_MS:
             matrix = feature_matrix(counts)
             tail = self._ordinary.tail(matrix) if learnt else tail
-            unusual = (tail <= self.threshold) & (counts.requests >= self._unusual_requests)
+            unusual = (tail < self.alarm_tail) & (counts.requests >= self._unusual_requests)
         return _Step(rows, slots, counts, findings, tail, unusual, matrix)
 
     def _take_peaks(self, counts: EntityCounts, slots: Rows) -> Callable[[str], Numbers]:
@@ -290,7 +291,7 @@ class SecurityDetector:
             if not len(hit):
                 continue
             strength = finding.strength[finding.hit]
-            likely = self.threshold * np.exp(1.0 - np.maximum(strength, 1.0))
+            likely = np.nextafter(self.alarm_tail, 0.0) * np.exp(1.0 - np.maximum(strength, 1.0))
             verdicts.tail[number, hit] = np.fmin(verdicts.tail[number, hit], likely)
             verdicts.severity[number, hit] = finding.severity
             verdicts.direction[number, hit] = 1

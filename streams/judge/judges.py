@@ -22,7 +22,7 @@ import numpy as np
 
 from detectors.alert import Alert, Transition
 from detectors.anomaly_alert import KEEP_STEPS, AnomalyBook, EvidenceOf, Naming
-from detectors.detector import Adopting, Detector, Explaining, Panel, SeriesName
+from detectors.detector import Adopting, Calibrated, Detector, Explaining, Panel, SeriesName
 from detectors.labels import Label
 from detectors.log_templates import LogTemplateDetector
 from detectors.recalibration import Factors, factors_of, recalibrated
@@ -235,7 +235,7 @@ class Judges:
         finally:
             watcher.seconds += time.perf_counter() - began
         if factors:
-            verdicts = recalibrated(verdicts, panel.series, factors, threshold=_alarm_tail(watcher.watch))
+            verdicts = recalibrated(verdicts, panel.series, factors, threshold=_alarm_tail(watcher))
         watcher.series, watcher.tail = panel.series, verdicts.tail[0]
         reasons = watcher.detector.reasons if isinstance(watcher.detector, Explaining) else {}
         moved = watcher.book.step(panel, verdicts, evidence_of, reasons)
@@ -321,8 +321,12 @@ def _watcher(watch: Watch, window: RollupWindow) -> Watcher:
     return Watcher(watch, digest, make(watch.detector, **watch.settings), book)
 
 
-def _alarm_tail(watch: Watch) -> float:
-    """Tail below which one step of one series is flagged, by the rate of false alarms that is accepted."""
+def _alarm_tail(watcher: Watcher) -> float:
+    """Tail below which one step of one series is flagged: the detector's own, or else by the rate of false
+    alarms that is accepted."""
+    watch = watcher.watch
+    if isinstance(watcher.detector, Calibrated):
+        return watcher.detector.alarm_tail
     weekly = float(watch.settings.get("false_alarms_per_series_per_week", FALSE_ALARMS_PER_WEEK))
     return weekly * watch.step_ms / WEEK_MS
 

@@ -240,6 +240,16 @@ def test_noise_asks_for_more_evidence(complaints: int, alarms: int) -> None:
     assert len(worker.window.judges.active()) == alarms
 
 
+def test_a_detector_that_tells_where_its_alarms_begin_is_taken_at_its_word(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = Worker(PLAN)
+    worker.window.judges.labels = [Label(NAME, ("shop",), "noise", from_ms=1, to_ms=1, at_ms=START_MS)]
+    monkeypatch.setattr(Levels, "alarm_tail", 1e-12, raising=False)
+    seal_minutes(worker, [10, 10, 40, 10], frozenset())
+    assert not worker.announced
+
+
 def trained(sums: dict[str, float], detector: str = NAME) -> StoredModel:
     """A model that knows the mean of some series."""
     levels = Levels()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from detectors.detector import INFO, TICKET, Detector, Panel
+from detectors.detector import INFO, TICKET, Calibrated, Detector, Panel
 from detectors.log_rates import log_silence, surge_tail
 from detectors.log_templates import LogTemplateDetector
 from detectors.tail_excess import TailExcess
@@ -91,6 +91,19 @@ def test_a_surge_alarms_at_its_start_and_lasts():
     assert verdicts.contributions[400, 1, 0] > 10
     assert 1 < verdicts.expected[400, 1, 0] < 3
     assert verdicts.score[400, 1] > 0.99999
+
+
+def test_alarms_are_the_tails_below_that_of_alarms():
+    counts = ordinary()
+    counts[380:400, 0] = 5000  # many lines
+    counts[420, 2] = 9  # odd, but few
+    judge = detector()
+    verdicts = judge.update(panel(counts))
+    assert isinstance(judge, Calibrated)
+    assert judge.alarm_tail == pytest.approx(0.1 / (7 * 1440))
+    assert verdicts.alarm.any()
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_array_equal(verdicts.alarm, verdicts.tail < judge.alarm_tail)
 
 
 def test_a_template_that_falls_silent_alarms_once_and_not_if_all_is_silent():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
-from detectors.detector import Detector, Panel, Verdicts
+from detectors.detector import Calibrated, Detector, Panel, Verdicts
 from detectors.ordinary import ROWS_MIN
 from detectors.security import SecurityDetector
 from streams.judge.state_codec import decode_state, encode_state
@@ -127,6 +127,16 @@ def test_finds_an_attack_within_a_minute_and_nobody_else(kind: str) -> None:
     assert kind in {word for _, word in found["attacker"]}
     assert seen in (kind, "brute force", "password spraying")
     assert any(kind in reason for reason in detector.reasons[("attacker",)])
+
+
+def test_alarms_have_tails_below_that_of_alarms() -> None:
+    detector = SecurityDetector()
+    assert isinstance(detector, Calibrated)
+    assert detector.alarm_tail == pytest.approx(0.1 / (7 * 1440))
+    play(detector, 30, nothing)
+    verdicts = detector.update(panel(30, ATTACKS))
+    assert verdicts.alarm.any()
+    np.testing.assert_array_equal(verdicts.alarm, verdicts.tail < detector.alarm_tail)
 
 
 def test_a_reason_has_the_numbers() -> None:

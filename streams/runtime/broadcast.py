@@ -54,14 +54,14 @@ async def _follow_once(
     positions: dict[TopicPartition, int],
     caught_up: Callable[[], None],
 ) -> None:
+    # Named here, since a client knows nothing of topics that it does not subscribe to; without a group it is
+    # assigned all partitions.
     consumer = AIOKafkaConsumer(
-        **client, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
+        topic, **client, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
     )
-    await consumer.start()
     try:
-        numbers = consumer.partitions_for_topic(topic) or set()
-        assigned = [TopicPartition(topic, number) for number in sorted(numbers)]
-        consumer.assign(assigned)
+        await consumer.start()
+        assigned = sorted(consumer.assignment())
         await _go_to(consumer, assigned, since_ms, positions)
         ends = await consumer.end_offsets(assigned)
         while True:

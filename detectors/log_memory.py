@@ -82,6 +82,30 @@ class LogMemory:
         self.slots.regroup(self.catalog, self._merge)
         self._grow(self.last_ms)
 
+    def adopt(self, other: LogMemory) -> None:
+        """Take over the catalogue and the tails of another, and what it knows of series that are not known
+        here; what is going on there is not."""
+        self.catalog.take_over(other.catalog)
+        self.tails = TailExcess(*other.tails.state())
+        if not self._stepped:
+            self.step_ms, self._stepped = other.step_ms, other._stepped
+        self.slots.regroup(self.catalog, self._merge)
+        before = self.slots.service_count
+        known = set(self.slots.series)
+        unknown = [name for name in other.slots.series if name not in known]
+        slots = self.slots.add(unknown, self.catalog, self._merge)
+        self._grow(self.last_ms)
+        mine, theirs = self.slots.members(unknown), other.slots.members(unknown)
+        self.members.copy_rows(mine, other.members, theirs)
+        services = self.slots.member_service[mine]
+        fresh = services >= before
+        self.services.copy_rows(services[fresh], other.services, other.slots.member_service[theirs[fresh]])
+        added = np.isin(self.slots.member_slot[mine], slots)
+        rows = self.slots.member_slot[mine[added]]
+        self.rates.copy_rows(rows, other.rates, other.slots.member_slot[theirs[added]])
+        # That nothing came since the other last looked is no silence.
+        self.rates.silent[rows] = self.rates.log_p[rows] = 0.0
+
     def _grow(self, time_ms: int) -> None:
         self.members.grow(len(self.slots.member_slot))
         self.rates.grow(len(self.slots.slot_service))

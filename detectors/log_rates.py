@@ -83,6 +83,11 @@ class Columns:
             new = np.zeros((max(count - len(old), 0), *old.shape[1:]))
             setattr(self, each.name, np.concatenate([old, new]))
 
+    def copy_rows(self, rows: Rows, other: Self, theirs: Rows) -> None:
+        """What is known of some is from now on what another knows of theirs: Rows [N] each."""
+        for each in fields(self):
+            getattr(self, each.name)[rows] = getattr(other, each.name)[theirs]
+
     def clear(self, row: int) -> None:
         """Forget what is known of one."""
         for each in fields(self):

@@ -50,6 +50,11 @@ class LogSlots:
         """Services that had a line."""
         return len(self._service_of)
 
+    @property
+    def series(self) -> list[SeriesName]:
+        """Names of the members, in their order."""
+        return list(self._member_of)
+
     def members(self, series: Sequence[SeriesName]) -> Rows:
         """Rows [S], the member that each series is; -1 for one that had no line yet."""
         return np.fromiter((self._member_of.get(name, -1) for name in series), np.int64, len(series))

@@ -167,6 +167,16 @@ class LogTemplateDetector:
             )
         self._memory = LogMemory.restored(self.signature_label, state["memory"])
 
+    def adopt(self, state: State) -> None:
+        """Take over another detector's catalogue of templates and its tails, and what it knows of series that
+        this one does not; what is known of each one stays, and so do reviews.
+
+        Raises ValueError if it is not a state of this detector and version.
+        """
+        other = LogTemplateDetector(signature_label=self.signature_label)
+        other.restore(state)
+        self._memory.adopt(other._memory)
+
 
 def _names(names: Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)

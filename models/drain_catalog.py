@@ -118,6 +118,20 @@ class TemplateCatalog:
         if new and self._reviews:
             self._merge_reviewed()
 
+    def take_over(self, other: TemplateCatalog) -> None:
+        """Add what another catalogue knows of signatures that this one does not, and its reviews of those."""
+        new = [signature for signature in other._rows if signature not in self._rows]
+        rows = np.array([other._rows[signature] for signature in new], np.int64)
+        examples = {signature: other._examples[other._rows[signature]] for signature in new}
+        self.observe(new, other._count[rows], other._first_ms[rows], examples)
+        self.observe(new, np.zeros(len(new), np.int64), other._last_ms[rows])
+        known = {template_id(signature) for signature in new} & set(self._signature_of)
+        for name in known & set(other._reviews):
+            review = other._reviews[name]
+            if not review.merge_into or review.merge_into in self._signature_of:
+                self._reviews[name] = review
+        self._merge_reviewed()
+
     def templates_of(self, signatures: Sequence[str]) -> Rows:
         """Rows [E], a number for the template of each signature; equal for those that are one template now.
 

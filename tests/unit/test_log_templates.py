@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from detectors.detector import INFO, TICKET, Calibrated, Detector, Panel
+from detectors.detector import INFO, TICKET, Adopting, Calibrated, Detector, Panel
 from detectors.log_rates import log_silence, surge_tail
 from detectors.log_templates import LogTemplateDetector
 from detectors.tail_excess import TailExcess
@@ -181,6 +181,65 @@ def test_ignored_templates_do_not_alarm_and_merged_ones_are_one():
     judge.review([Review(template_id(TEXTS[1]), ignored=False, merge_into=template_id(TEXTS[0]))])
     judge.update(later)
     assert len(judge.catalog.templates()) == 2
+
+
+def adopting():
+    """A detector of one service, what it knows, and a detector of that service and another."""
+    everybody = SERIES + tuple(("pay", text) for text in TEXTS)
+    counts = np.hstack([ordinary(300, seed=1), ordinary(300, seed=2, rates=(30.0, 5.0, 1.0, 0.0))])
+    model = detector()
+    model.update(panel(counts, series=everybody))
+    judge = detector()
+    judge.update(panel(ordinary(70, seed=3), series=SERIES, start=START + 300 * MINUTE))
+    return judge, model, everybody
+
+
+def test_a_model_lets_new_series_be_judged_at_once():
+    judge, model, everybody = adopting()
+    assert isinstance(judge, Adopting)
+    judge.adopt(model.state())
+    counts = np.hstack([ordinary(10, seed=4), ordinary(10, seed=5, rates=(30.0, 5.0, 1.0, 0.0))])
+    counts[5:, 5] = 80
+    verdicts = judge.update(panel(counts, series=everybody, start=START + 370 * MINUTE))
+    assert np.isfinite(verdicts.tail[:, 4:7]).all()
+    assert alarms(verdicts) == [(5, 5, "surge")]
+    assert {each.text for each in model.catalog.templates()} == {
+        each.text for each in judge.catalog.templates()
+    }
+
+
+def test_what_is_known_of_own_series_stays_and_survives_a_restart():
+    judge, model, everybody = adopting()
+    before = judge.state()["memory"]
+    judge.adopt(decode_state(encode_state(model.state())))
+    after = judge.state()["memory"]
+    for part in ("members", "rates", "episodes", "services", "mixes"):
+        for name, column in before[part].items():
+            np.testing.assert_array_equal(after[part][name][: len(column)], column, err_msg=name)
+    assert after["slots"]["names"][: len(before["slots"]["names"])] == before["slots"]["names"]
+    other = detector()
+    other.restore(decode_state(encode_state(judge.state())))
+    rest = panel(np.hstack([ordinary(20)] * 2), series=everybody, start=START + 370 * MINUTE)
+    same(other.update(rest), judge.update(rest))
+
+
+def test_a_foreign_model_is_refused():
+    judge, model, _ = adopting()
+    with pytest.raises(ValueError, match="a state of logs"):
+        judge.adopt({**model.state(), "detector": "traffic"})
+    assert len(judge.catalog) == 3
+
+
+def test_reviews_come_along_and_own_ones_stay():
+    judge, model, _ = adopting()
+    served, full = template_id(TEXTS[0]), template_id(TEXTS[3])
+    model.update(panel([[0, 0, 0, 3]], start=START + 300 * MINUTE))
+    model.review([Review(full, name="disk", ignored=True), Review(served, name="theirs")])
+    judge.review([Review(served, name="ours")])
+    judge.adopt(model.state())
+    named = {each.id: (each.name, each.ignored) for each in judge.catalog.templates()}
+    assert named[full] == ("disk", True)
+    assert named[served] == ("ours", False)
 
 
 def same(first, second):

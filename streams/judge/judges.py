@@ -103,7 +103,9 @@ class Judges:
         self._evidence_of = evidence_of
         self.watchers = [_watcher(watch, rollups[watch.rollup]) for watch in watches]
         for watcher in self.watchers:
-            rollups[watcher.watch.rollup].keep(watcher.watch.step_ms // BUCKET_MS)
+            window, watch = rollups[watcher.watch.rollup], watcher.watch
+            window.keep(watch.step_ms // BUCKET_MS)
+            window.keep_silent((watch.kept_ms + watch.step_ms) // BUCKET_MS)
         self.labels: Sequence[Label] = ()
         """What people have said of anomalies, which makes thresholds stricter."""
         self.on_panel: Callable[[Watch, Panel], None] | None = None

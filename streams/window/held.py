@@ -8,7 +8,7 @@ Cost: a row is kept as it came until its bucket is read; a bucket with many flus
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise, starmap
 
 import numpy as np
@@ -113,6 +113,20 @@ class HeldBuckets:
     def buckets(self) -> set[int]:
         return set(self._pieces)
 
+    def series(self) -> Rows:
+        """Series of which rows are held, some of them more than once."""
+        pieces = [piece.series for piece in self._all_pieces()]
+        return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+
+    def renumber(self, numbers: Rows) -> None:
+        """Series are called otherwise from now on; those that are held keep their order.
+
+        numbers : Rows [S], the new number of each series
+        """
+        for by_partition in self._pieces.values():
+            for pieces in by_partition.values():
+                pieces[:] = [replace(piece, series=numbers[piece.series]) for piece in pieces]
+
     def counts_from(self, first: int, series_count: int) -> Counts:
         """Counts of all open buckets from `first` on : Counts [S, C]."""
         result = np.zeros((series_count, self.counter_count), dtype=np.int64)
@@ -130,6 +144,11 @@ class HeldBuckets:
 
     def drop_below(self, bucket: int) -> None:
         self._pieces = {number: pieces for number, pieces in self._pieces.items() if number >= bucket}
+
+    def _all_pieces(self) -> Iterator[Piece]:
+        for by_partition in self._pieces.values():
+            for pieces in by_partition.values():
+                yield from pieces
 
     def _standing_from(self, first: int) -> Iterator[Piece]:
         for bucket in self._pieces:

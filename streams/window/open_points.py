@@ -11,7 +11,7 @@ from collections.abc import Set
 
 import numpy as np
 
-from models.arrays import Numbers
+from models.arrays import Numbers, Rows
 from streams.plan import BUCKET_MS
 from streams.points import PointRows, in_time_order, point_type
 from streams.window.counters import CounterState
@@ -45,6 +45,20 @@ class OpenPoints:
     def buckets(self) -> Set[int]:
         """Buckets of which points are held."""
         return self._pieces.keys()
+
+    def series(self) -> Rows:
+        """Series of which points are held, some of them more than once."""
+        pieces = [rows["series"] for pieces in self._pieces.values() for rows in pieces]
+        return np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int64)
+
+    def renumber(self, numbers: Rows) -> None:
+        """Series are called otherwise from now on.
+
+        numbers : Rows [S], the new number of each series
+        """
+        for pieces in self._pieces.values():
+            for rows in pieces:
+                rows["series"] = numbers[rows["series"]]
 
     def close(self, bucket: int) -> tuple[PointRows, Numbers]:
         """The points of a bucket in the order of time, and the increase of each; buckets come in ascending

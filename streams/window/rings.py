@@ -88,6 +88,17 @@ class _Chunk:
         ]
         self.sums: Counts = np.zeros((window_count, capacity, counter_count), dtype=np.int64)
 
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[_Chunk, Rows]]) -> _Chunk:
+        """Some rows of each of several chunks of the same levels, one after the other."""
+        chunk = cls.__new__(cls)
+        chunk.slots = [
+            np.concatenate([part.slots[level][:, rows] for part, rows in parts], axis=1)
+            for level in range(len(parts[0][0].slots))
+        ]
+        chunk.sums = np.concatenate([part.sums[:, rows] for part, rows in parts], axis=1)
+        return chunk
+
     @property
     def capacity(self) -> int:
         return int(self.sums.shape[1])
@@ -240,6 +251,19 @@ class Rings:
                 slots = np.arange(first, current + 1) % level.slot_count
                 for chunk in self._chunks:
                     chunk.sums[window] = chunk.slots[index][slots].sum(axis=0, dtype=np.int64)
+
+    def keep(self, series: Rows) -> None:
+        """Drop all series but some, ascending, which are numbered from 0 on."""
+        series = series[series < self.series_count]
+        chunks = []
+        for first in range(0, len(series), CHUNK_SERIES):
+            mine = series[first : first + CHUNK_SERIES]
+            parts = [
+                (self._chunks[number], mine[mine // CHUNK_SERIES == number] % CHUNK_SERIES)
+                for number in np.unique(mine // CHUNK_SERIES).tolist()
+            ]
+            chunks.append(_Chunk.joined(parts))
+        self._chunks, self.series_count = chunks, len(series)
 
     def _move(self, end: int) -> None:
         old, self.end = self.end, end

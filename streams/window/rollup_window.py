@@ -2,6 +2,10 @@
 
 `accept` takes rows of open buckets, `seal` closes a bucket and moves the windows over it. What `seal`
 returns is what a restart needs to come back to the same state.
+
+A rollup that forgets is one of names that come and go: a series that has been silent for longer than
+`silence` buckets begins anew when it returns. So nothing tells when the silent ones are let go, which happens
+now and then, and series are numbered anew.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.slo import Slo
-from models.arrays import Counts, Numbers, Rows
+from models.arrays import Counts, Hashes, Numbers, Rows
 from streams.aggregate.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
 from streams.aggregate.partials import ExemplarRow
 from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
@@ -30,6 +34,9 @@ from streams.window.totals import KEPT_BUCKETS, Totals, shards_of
 
 SKETCH_WINDOW_MS_MAX = 3_600_000
 """Quantiles and distinct counts are kept for windows up to an hour; longer ones have exact counts only."""
+
+SILENT_MIN = 1_000
+"""So many silent series are not worth to be let go."""
 
 HOUR_BUCKETS = LEVEL_SLOT_MS[2] // BUCKET_MS
 
@@ -59,6 +66,13 @@ class RollupWindow:
         self._kept = max(self._sketch_windows, default=0) // BUCKET_MS
         self._sketches: deque[tuple[int, Keys, Counts]] = deque()
         self._registers: deque[tuple[int, Keys, NDArray[np.uint8]]] = deque()
+        self.silence: int | None = None
+        """Buckets for which a series may be silent before it is forgotten; None for ever."""
+        if rollup.forget_ms and slo is None:
+            # what windows and the stored totals of an hour still tell is never forgotten
+            slot_ms = LEVEL_SLOT_MS[len(self.rings.levels) - 1]
+            self.silence = HOUR_BUCKETS
+            self.keep_silent(max(rollup.forget_ms, max(rollup.windows_ms) + slot_ms) // BUCKET_MS)
 
     @property
     def series_count(self) -> int:
@@ -71,7 +85,7 @@ class RollupWindow:
 
     def accept(self, partition: int, offset: int, table: Table, first: int) -> list[int]:
         """Take the rows of a frame whose buckets are `first` or later; returns these buckets."""
-        numbers = self.table.numbers(table.hashes, table.names)[table.series]
+        numbers = self._numbers(table.hashes, table.names)[table.series]
         rows = Piece(
             series=numbers,
             offset=np.full(len(table), offset, dtype=np.int64),
@@ -97,7 +111,7 @@ class RollupWindow:
     def accept_points(self, table: PointTable, first: int) -> list[int]:
         """Take the points of a frame whose buckets are `first` or later; returns these buckets."""
         rows = table.rows.copy()
-        rows["series"] = self.table.numbers(table.hashes, table.names)[rows["series"]]
+        rows["series"] = self._numbers(table.hashes, table.names)[rows["series"]]
         keep = (rows["series"] >= 0) & (rows["time_ms"] >= first * BUCKET_MS)
         return self.points.add(rows[keep])
 
@@ -122,6 +136,8 @@ class RollupWindow:
         series, counts = self._with_slices(bucket, total)
         self.rings.push(bucket, series, counts)
         self.totals.make_room(self.series_count)
+        if self.silence is not None:
+            self.totals.begin_anew(series[self.totals.last_bucket[series] < bucket - self.silence])
         self.totals.add(bucket, series, counts)
         if len(total.bins):
             self._sketches.append((bucket, *_narrow(total.bins, total.bin_counts)))
@@ -129,8 +145,11 @@ class RollupWindow:
             self._registers.append((bucket, total.registers, total.ranks))
         self._forget(bucket + 1)
         table = self._stored(bucket, series, counts, total) if len(series) else None
-        stored = PointTable(self.rollup.name, self.table.hashes, self.table.names, rows)
-        return table, stored.take(rows) if len(rows) else None
+        points = None
+        if len(rows):
+            points = PointTable(self.rollup.name, self.table.hashes, self.table.names, rows).take(rows)
+        self._let_go(max(SILENT_MIN, (self.series_count + 1) // 2))
+        return table, points
 
     def drop_sealed(self, end: int) -> None:
         """Buckets below `end` are durable and need not be held any longer."""
@@ -156,14 +175,16 @@ class RollupWindow:
         width = LEVEL_SLOT_MS[level] // BUCKET_MS
         last_bucket = (slot + 1) * width - 1
         in_ring = level < len(self.rings.levels) and self._reaches(level, slot, latest)
-        if not in_ring and last_bucket < latest - KEPT_BUCKETS:
+        if not in_ring and last_bucket < self._oldest(latest):
             return
         numbers = self.table.numbers(table.hashes, table.names)[table.series]
         known = numbers >= 0
         numbers, stored = numbers[known], table.counts[known]
         counts, totals = stored[:, : self.counter_count], stored[:, self.counter_count :]
         self.totals.make_room(self.series_count)
-        self.totals.load(numbers, totals, np.full(len(numbers), last_bucket), latest)
+        if level == 0 or self.silence is None:
+            # a coarser slot does not tell the bucket of the last counts, but the totals stored apart do
+            self.totals.load(numbers, totals, np.full(len(numbers), last_bucket), latest)
         if in_ring and (level == 0 or slot < latest // width):
             self.rings.load(level, slot, numbers, counts)
         if self.sliced and level == 0 and slot >= max(self._slice_start(latest), latest + 1 - HOUR_BUCKETS):
@@ -187,9 +208,10 @@ class RollupWindow:
     def totals_tables(self, shards: Set[int], latest: int) -> dict[int, Table]:
         """Totals of all series of some shards once the bucket `latest` is sealed, to be stored apart."""
         shard = shards_of(self.table.hashes[: len(self.totals.ever)])
+        oldest = 0 if self.silence is None else max(self._oldest(latest), 0)
         tables = {}
         for number in shards:
-            series = np.flatnonzero((shard == number) & (self.totals.last_bucket >= 0))
+            series = np.flatnonzero((shard == number) & (self.totals.last_bucket >= oldest))
             if len(series):
                 none = np.zeros((len(series), self.counter_count), dtype=np.int64)
                 tables[number] = self._stored(self.totals.last_bucket[series], series, none, None)
@@ -202,12 +224,16 @@ class RollupWindow:
 
     def load_totals(self, table: Table, latest: int) -> None:
         """Put back what `totals_tables` gave."""
-        recent = table.take(np.flatnonzero(table.bucket >= latest - KEPT_BUCKETS))
+        recent = table.take(np.flatnonzero(table.bucket >= self._oldest(latest)))
         numbers = self.table.numbers(recent.hashes, recent.names)[recent.series]
         known = numbers >= 0
         self.totals.make_room(self.series_count)
         totals = recent.counts[known, self.counter_count :]
         self.totals.load(numbers[known], totals, recent.bucket[known], latest)
+
+    def _oldest(self, latest: int) -> int:
+        """The bucket before which a series' last counts must not lie, lest it be forgotten."""
+        return latest - (KEPT_BUCKETS if self.silence is None else self.silence)
 
     def _reaches(self, level: int, slot: int, latest: int) -> bool:
         """Whether a ring that ends after the bucket `latest` holds a slot."""
@@ -283,6 +309,12 @@ class RollupWindow:
     def keep(self, buckets: int) -> None:
         """Keep sketches and distinct values of at least so many sealed buckets."""
         self._kept = max(self._kept, buckets)
+        self.keep_silent(buckets)
+
+    def keep_silent(self, buckets: int) -> None:
+        """Forget no series that has been silent for only so many buckets."""
+        if self.silence is not None:
+            self.silence = max(self.silence, buckets)
 
     def _distinct(self, position: int, parts: Sequence[tuple[Keys, NDArray[np.uint8]]]) -> Numbers:
         if not parts:
@@ -344,10 +376,46 @@ class RollupWindow:
             ranks=np.zeros(0, dtype=np.uint8) if total is None else total.ranks,
         )
 
+    def _numbers(self, hashes: Hashes, names: Sequence[bytes]) -> Rows:
+        """Numbers of reported series, for which the silent make room."""
+        if self.table.room < len(hashes):
+            self._let_go(1)
+        return self.table.numbers(hashes, names)
+
+    def _let_go(self, least: int) -> None:
+        """Drop the series that are forgotten, if there are at least so many, and number the others anew."""
+        if self.silence is None or self.rings.end is None:
+            return
+        silent = self.totals.last_bucket < self.rings.end - 1 - self.silence
+        if np.count_nonzero(silent) < least:
+            return
+        keep = np.ones(self.series_count, dtype=np.bool_)
+        keep[: len(silent)] = ~silent
+        keep[self.held.series()] = True
+        keep[self.points.series()] = True
+        kept = np.flatnonzero(keep)
+        if self.series_count - len(kept) < least:
+            return
+        numbers = np.where(keep, np.cumsum(keep) - 1, -1)
+        self.table.keep(kept)
+        self.rings.keep(kept)
+        self.totals.keep(kept[kept < len(silent)])
+        self.held.renumber(numbers)
+        self.points.renumber(numbers)
+        self.exemplars = {int(numbers[old]): row for old, row in self.exemplars.items() if keep[old]}
+        self._sketches = deque((at, _renamed(keys, numbers), counts) for at, keys, counts in self._sketches)
+        self._registers = deque((at, _renamed(keys, numbers), ranks) for at, keys, ranks in self._registers)
+
     def _forget(self, end: int) -> None:
         for kept in (self._sketches, self._registers):
             while kept and kept[0][0] < end - self._kept:
                 kept.popleft()
+
+
+def _renamed(keys: Keys, numbers: Rows) -> Keys:
+    """Keys of bins or registers whose series are called otherwise; none of them was let go."""
+    renamed: Keys = (numbers[keys >> BIN_BITS] << BIN_BITS) | (keys & (BIN_COUNT - 1))
+    return renamed.astype(keys.dtype)
 
 
 def judge_slices(counts: Counts, slo: Slo) -> tuple[Counts, Counts]:

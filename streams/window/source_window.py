@@ -112,7 +112,11 @@ class SourceWindow:
         by_rollup = {slo.rollup: slo for slo in self.slos}
         rollups = (outcomes_rollup(plan.name), *plan.rollups)
         self.rollups = {
-            rollup.name: RollupWindow(rollup, by_rollup.get(rollup.name), 4 * plan.series_count_max)
+            rollup.name: RollupWindow(
+                rollup,
+                by_rollup.get(rollup.name),
+                4 * (rollup.series_count_max or plan.series_count_max),
+            )
             for rollup in rollups
         }
         self.book = AlertBook()

@@ -5,7 +5,7 @@ series which has been silent for longer than its ring keeps its totals through a
 apart once an hour, in shards by the series' key: only shards in which something was counted are written.
 
 Cost: 16 bytes a counter and series; an hour's writes are bounded by the number of series. Series that have
-been silent for `KEPT_BUCKETS` are forgotten by a restart.
+been silent for `KEPT_BUCKETS` are forgotten by a restart, those of a rollup that forgets also without one.
 """
 
 from __future__ import annotations
@@ -65,6 +65,16 @@ class Totals:
         if self._calendar is not None:
             self._period[series] += counts
         self.last_bucket[series] = bucket
+
+    def begin_anew(self, series: Rows) -> None:
+        """Forget what some series had counted."""
+        self.ever[series] = 0
+        self._period[series] = 0
+
+    def keep(self, series: Rows) -> None:
+        """Drop all series but some, ascending, which are numbered from 0 on."""
+        self.ever, self._period = self.ever[series], self._period[series]
+        self.last_bucket = self.last_bucket[series]
 
     def period_at(self, bucket: int) -> Counts:
         """Counts [S, C] of the calendar period that a bucket lies in, which is not before the last added."""

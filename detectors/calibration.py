@@ -68,6 +68,14 @@ class PooledTail:
         self._base = np.concatenate([self._base, fresh])
         self._new = np.concatenate([self._new, fresh])
 
+    def adopt(self, other: PooledTail, rows: Rows) -> None:
+        """Take over another's pool, and append some of its series; what the own ones have shown stays."""
+        self._ring, self._added = other._ring.copy(), other._added
+        self._sorted, self._high, self._excess = other._sorted.copy(), other._high, other._excess
+        self.extend(len(rows))
+        count = len(self._base) - len(rows)
+        self._base[count:] = other._base[rows]
+
     def take(self, rows: Rows) -> None:
         """Keep only these series, in this order."""
         self._base, self._new = self._base[rows], self._new[rows]

@@ -116,6 +116,12 @@ class TrafficDetector:
         self._step_ms = self.step_ms
         self._last_ms: int | None = None
 
+    @property
+    def alarm_tail(self) -> float:
+        """Tail of a step below which an incident begins, if it is allowed to; alarms last on through steps
+        that are less odd."""
+        return tail_of_rate(self.false_alarms_per_series_per_week, self._step_ms or STEP_MS)
+
     def fit(self, panel: Panel) -> Self:
         """Forget everything and learn from history, which may hold anomalies."""
         self._forget_all()
@@ -197,7 +203,7 @@ class TrafficDetector:
         towards = np.sign(np.take_along_axis(signed, oddest[:, :, None], axis=2)[:, :, 0]).astype(np.int8)
         allowed = self._allowed(values, judged, oddest, towards)
         allowed &= ~self._quiet.hold(panel.times, hours)[:, None]
-        worst = self._incident_severities(tail, judged.odd, allowed, first, step_ms)
+        worst = self._incident_severities(tail, judged.odd, allowed, first)
         seen = np.isfinite(values).any(axis=2)
         for row, moment in enumerate(panel.times.tolist()):
             self._seen_ms[seen[row]] = moment
@@ -240,11 +246,11 @@ class TrafficDetector:
         return allowed
 
     def _incident_severities(
-        self, tail: Numbers, odd: Numbers, allowed: Mask, first: int, step_ms: int
+        self, tail: Numbers, odd: Numbers, allowed: Mask, first: int
     ) -> NDArray[np.int8]:
         """int8 [T, S], severity of each series' incident so far; learns the peaks of what is allowed."""
         assert self._oddness is not None
-        limit = tail_of_rate(self.false_alarms_per_series_per_week, step_ms)
+        limit = self.alarm_tail
         with np.errstate(invalid="ignore"):
             severity = np.where(tail < limit, TICKET, 0)
             severity = np.where(tail < PAGE_SHARE * limit, PAGE, severity)
@@ -302,6 +308,35 @@ class TrafficDetector:
             self._load(state)
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"the state of {self.name} is incomplete: {error}; fit anew") from error
+
+    def adopt(self, state: State) -> None:
+        """Take over another detector's pools, tails, forest and rate of incidents, and what it knows of
+        series that this one does not; what is known of each one stays.
+
+        Raises ValueError if it is not a state of this detector and version, or of other features.
+        """
+        other = TrafficDetector(step_ms=self.step_ms, seed=self.seed)
+        other.restore(state)
+        if other._oddness is None:
+            return
+        if self._oddness is None:
+            self._features = other._features
+            self._oddness = Oddness(len(self._features), seed=self.seed)
+        if other._features != self._features:
+            raise ValueError(
+                f"a model of features {', '.join(self._features)} expected, got "
+                f"{', '.join(other._features)}; train it on what it is to judge"
+            )
+        new = [name for name in other._names if name not in self._names]
+        rows = np.array([other._names[name] for name in new], np.int64)
+        self._oddness.adopt(other._oddness, rows)
+        self._incidents.extend(len(new))
+        seen_ms = other._seen_ms[rows] if self._last_ms is None else np.full(len(new), self._last_ms)
+        self._seen_ms = np.append(self._seen_ms, seen_ms)
+        for name in new:
+            self._names[name] = len(self._names)
+        self._rate.load(other._rate.state())
+        self._step_ms = self._step_ms or other._step_ms
 
     def _load(self, state: State) -> None:
         oddness: Any = state["oddness"]

@@ -107,9 +107,27 @@ class Oddness:
         for pool in self.pools:
             pool.widen(min(self.series, POOL_WIDTH))
 
+    def adopt(self, other: Oddness, rows: Rows) -> None:
+        """Take over another's pools, tails and forest, and append some of its series, their last steps
+        being long gone; what is known of the own ones stays."""
+        self.baseline.append(other.baseline, self._signals(rows))
+        self.ring = np.concatenate([self.ring, np.zeros((len(rows) * self.features, WINDOW), np.float16)])
+        for mine, theirs in zip(self._all_tails(), other._all_tails(), strict=True):
+            mine.adopt(theirs, rows)
+        self.pools = [ShapePool.restored(pool.state()) for pool in other.pools]
+        for pool in self.pools:
+            pool.widen(min(self.series, POOL_WIDTH))
+        self.forest = other.forest
+        self._rows, self._row_count = other._rows.copy(), other._row_count
+
+    def _signals(self, rows: Rows) -> Rows:
+        """The signals of some series, in their order."""
+        found: Rows = (rows[:, None] * self.features + np.arange(self.features)).ravel()
+        return found
+
     def take(self, rows: Rows) -> None:
         """Keep only these series, in this order."""
-        signals = (rows[:, None] * self.features + np.arange(self.features)).ravel()
+        signals = self._signals(rows)
         self.baseline.take(signals)
         self.ring = self.ring[signals]
         for tail in self._all_tails():

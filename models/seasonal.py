@@ -89,6 +89,12 @@ class SeasonalBaseline:
         for field in fields(self):
             setattr(self, field.name, np.concatenate([getattr(self, field.name), getattr(fresh, field.name)]))
 
+    def append(self, other: SeasonalBaseline, rows: NDArray[np.int64]) -> None:
+        """Append what another knows of some of its signals."""
+        for field in fields(self):
+            column = np.concatenate([getattr(self, field.name), getattr(other, field.name)[rows]])
+            setattr(self, field.name, column)
+
     def take(self, rows: NDArray[np.int64]) -> None:
         """Keep only these signals, in this order."""
         for field in fields(self):

@@ -60,17 +60,17 @@ class Run:
 
     def feed(self, first: int, last: int, *, guesses_from: int | None = None) -> None:
         """Minutes of requests; from one of them on, two clients guess passwords, one after the other."""
-        events = [
+        events: list[dict[str, Any]] = [
             {
                 "ts": START_MS + at_s * 1_000 + number * 40,
                 "client": client,
+                "path": f"/{(at_s + number) % 7}",
+                "method": "GET",
                 "status": 500 if at_s % 60 == 50 else 200,
             }
             for at_s in range(first * 60, last * 60, 10)
             for number, client in enumerate(ORDINARY)
         ]
-        for event in events:
-            event |= {"path": f"/{event['ts'] // 1_000 % 7}", "method": "GET"}
         if guesses_from is not None:
             events += [
                 {

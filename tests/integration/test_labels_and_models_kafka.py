@@ -81,7 +81,7 @@ class Run:
                     "status": 401,
                 }
                 for client, late_s in ((LABELLED, 0), (OTHER, 60))
-                for number in range(20)
+                for number in range(15)
             ]
         events.sort(key=lambda event: event["ts"])
         self.kafka.produce(self.topic, [json.dumps(event).encode() for event in events], partition=0)

@@ -71,15 +71,21 @@ def begin(histories: Sequence[History], forest: Forest | None, *, seed: int) -> 
         ),
     )
     directions = bank.directions.copy()
+    # Those that were seen at the same steps are followed together.
+    groups: dict[bytes, list[int]] = {}
     for row, history in enumerate(histories):
-        one = np.array([row])
-        distances = in_spreads(history.values[:, None], bank.center[one], bank.spread[one])
-        blank = DayLevel.blank(history.times[:1], history.values.shape[1])
-        usual, stray, after = blank.follow(history.times, distances)
-        offsets = np.nan_to_num((distances - usual) / stray)[:, 0]
-        # where the level has not been found yet, what is left is not what will be
-        directions[row] = Joint.fit(offsets[min(int(RECENT_STEPS), len(offsets) // 2) :]).directions
-        bank = bank.with_rows(one, replace(bank.rows(one), **after._asdict()))
+        groups.setdefault(history.times.tobytes(), []).append(row)
+    for members in groups.values():
+        rows, times = np.array(members), histories[members[0]].times
+        values = np.stack([histories[row].values for row in members], axis=1)
+        distances = in_spreads(values, bank.center[rows], bank.spread[rows])
+        blank = DayLevel.blank(np.repeat(times[:1], len(rows)), values.shape[2])
+        usual, stray, after = blank.follow(times, distances)
+        # Where the level has not been found yet, what is left is not what will be.
+        found = np.nan_to_num((distances - usual) / stray)[min(int(RECENT_STEPS), len(times) // 2) :]
+        for place, row in enumerate(members):
+            directions[row] = Joint.fit(found[:, place]).directions
+        bank = bank.with_rows(rows, replace(bank.rows(rows), **after._asdict()))
     bank = replace(bank, directions=directions)
     return _with_tails(bank, np.arange(len(bank))), forest
 

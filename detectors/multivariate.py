@@ -291,21 +291,23 @@ class MultivariateDetector:
 
     def _next_lesson(self, panel: Panel, start: int) -> int:
         """The step behind which something is to be learnt anew, at the latest the last."""
-        rest = panel.values[start:]
-        stop = len(panel)
-        for column, name in enumerate(panel.series):
-            place = self._place.get(name)
-            if place is None:
-                known = len(self._young[name].times) if name in self._young else 0
-                missing = self._learn_steps - known
-            elif self._bank.online[place]:
-                missing = BLOCK_STEPS - int(self._bank.age[place]) % BLOCK_STEPS
-            else:
-                continue
-            seen = np.flatnonzero(np.isfinite(rest[:, column]).any(axis=1))
-            if len(seen) >= missing:
-                stop = min(stop, start + int(seen[missing - 1]) + 1)
-        return stop
+        missing = np.array([self._missing(name) for name in panel.series], np.int64)
+        if not missing.any():
+            return len(panel)
+        # Where nothing is learnt within so many steps, a stop does no harm.
+        stop = min(start + self._learn_steps, len(panel))
+        seen = np.isfinite(panel.values[start:stop]).any(axis=2)
+        complete = ((np.cumsum(seen, axis=0) >= missing) & (missing > 0)).any(axis=1)
+        return start + int(complete.argmax()) + 1 if complete.any() else stop
+
+    def _missing(self, name: SeriesName) -> int:
+        """Steps of a service until there is something to be learnt of it; 0 for never."""
+        place = self._place.get(name)
+        if place is None:
+            return self._learn_steps - (len(self._young[name].times) if name in self._young else 0)
+        if self._bank.online[place]:
+            return BLOCK_STEPS - int(self._bank.age[place]) % BLOCK_STEPS
+        return 0
 
     def _remember(self, panel: Panel) -> None:
         """Keep the rows of services that are still to be learnt."""

@@ -20,6 +20,9 @@ from models.day_profile import DAY_MS, SLOTS, slot_of_day
 RECENT_STEPS = 30.0
 """The level of the first day follows a part in so many steps."""
 
+RECENT_PULL_MAX = 10.0
+"""As `PULL_MAX`, for the last half hour: a shop that opens in the morning is open within the hour."""
+
 LEVEL_STEPS = 1440.0
 """The slow level follows a part in so many steps: of minutes, a day's worth."""
 
@@ -30,10 +33,10 @@ WEEK_OF_SLOT = 210.0
 """Steps that the mean of a half hour remembers, a week of minutes."""
 
 
-NOISE_STEPS = 30.0
+NOISE_STEPS = 10.0
 """Steps for which the day's noise speaks at one time of the day."""
 
-NOISE_CUT = 4.0
+NOISE_CUT = 3.0
 """What is farther out than so many times the usual counts as that when noise is learnt."""
 
 NOISE_MIN = 0.05
@@ -93,7 +96,8 @@ class DayLevel(NamedTuple):
             stray[step] = np.sqrt(np.maximum(square, NOISE_MIN))
             seen = np.isfinite(row)
             near = np.clip(row, usual[step] - PULL_MAX, usual[step] + PULL_MAX)
-            recent = recent + np.where(seen, np.clip(row - recent, -PULL_MAX, PULL_MAX), 0.0) / RECENT_STEPS
+            pull = np.clip(row - recent, -RECENT_PULL_MAX, RECENT_PULL_MAX)
+            recent = recent + np.where(seen, pull, 0.0) / RECENT_STEPS
             level = level + np.where(known & seen, near - daily - level, 0.0) / LEVEL_STEPS
             weights[:, slot] = np.minimum(weights[:, slot] + seen.any(axis=-1), WEEK_OF_SLOT)
             part = np.where(seen, 1.0 / np.maximum(weights[:, slot], 1.0)[:, None], 0.0)

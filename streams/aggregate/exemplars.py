@@ -56,10 +56,10 @@ class Exemplars:
                 )
 
     def _keep(self, series: int, trace: str, value: float, time_ms: int, *, error: bool) -> None:
-        known = self._kept.get(series)
+        key = int(self._index.hashes[series])
+        known = self._kept.get(key)
         if known is None or (error, value) >= (known.error, known.value):
-            key = int(self._index.hashes[series])
-            self._kept[series] = ExemplarRow(self._index.rollup, key, trace, value, time_ms, error)
+            self._kept[key] = ExemplarRow(self._index.rollup, key, trace, value, time_ms, error)
 
     def take(self) -> list[ExemplarRow]:
         """What was kept since the last call."""

@@ -26,7 +26,7 @@ import numpy as np
 from models.arrays import EpochMs, Mask, Rows
 from streams.aggregate.partials import ExemplarRow, Frame, encode_frame
 from streams.aggregate.rollup_state import RollupState, take_columns
-from streams.aggregate.series import SeriesIndexes
+from streams.aggregate.series import SeriesIndex, SeriesIndexes
 from streams.aggregate.tables import BUCKET_LIMIT, SERIES_LIMIT
 from streams.columns import Table, split_by_home, split_tables
 from streams.decode.batch import Column, Dead, Decoder, EventBatch, Records, Strings
@@ -86,7 +86,7 @@ class _Deferred:
 class PartitionAggregate:
     """State of one source partition, from `start` on.
 
-    indexes : names of series, which the partitions of a process share
+    indexes : names of series that stay, which the partitions of a process share
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class PartitionAggregate:
             RollupState(
                 rollup,
                 rollup.series_count_max or plan.series_count_max,
-                names.of(rollup.name, rollup.by),
+                SeriesIndex(rollup.name, rollup.by) if rollup.forget_ms else names.of(rollup.name, rollup.by),
                 plan.exemplar if rollup.name == plan.name else None,
             )
             for rollup in plan.rollups
@@ -222,7 +222,7 @@ class PartitionAggregate:
         home = int(bucket[int(np.argmax(on_time))])
         for reason in self._deferred.reasons:
             self._outcome("dead", reason, np.array([home]))
-        self._first[home] = min(self._first[home], self._deferred.offsets[0])
+        self._first[home] = min(self._first[home], *self._deferred.offsets)
         self._deferred = _Deferred()
 
     def _outcome(self, outcome: str, reason: str, bucket: Rows) -> None:
@@ -302,7 +302,7 @@ class PartitionAggregate:
         ]
         commit = min((o for b, o in self._first.items() if b >= boundary), default=self.at)
         if self._deferred.offsets:
-            commit = min(commit, self._deferred.offsets[0])
+            commit = min(commit, *self._deferred.offsets)
         self.flight = Flight(frames, self.at, boundary, commit)
         return self.flight
 

@@ -1,7 +1,9 @@
 """What one rollup of one source partition holds: the cells of its open buckets, cumulative.
 
 `add` appends what a batch counted; `dirty_table` folds it in and gives the cells that changed since the
-last acknowledged flush. Cells stay until their bucket is final and acknowledged.
+last acknowledged flush. Cells stay until their bucket is final and acknowledged. A rollup that forgets has an
+index of its own, from which series are dropped, now and then, that no cell needs any more: since tables carry
+names, that shows nowhere.
 """
 
 from __future__ import annotations
@@ -41,6 +43,9 @@ _Value = TypeVar("_Value", bound=np.generic)
 DISTINCT_COLUMNS_MAX = BIN_COUNT >> REGISTER_BITS
 """Distinct columns a rollup may have; their registers share the bits that sketches use for bins."""
 
+INDEX_MIN = 10_000
+"""An index of so many series is not worth to be made smaller."""
+
 _NO_KEYS: Keys = np.zeros(0, dtype=np.int64)
 _NO_RANKS: NDArray[np.uint8] = np.zeros(0, dtype=np.uint8)
 
@@ -66,6 +71,7 @@ class RollupState:
         self._dirty: Mask = np.zeros(0, dtype=np.bool_)
         self._fresh_points: list[PointRows] = []
         self._flying_points: list[PointRows] = []
+        self._enough = INDEX_MIN
 
     def add(
         self,
@@ -241,6 +247,37 @@ class RollupState:
         self._bins = (self._bins[0][at:], self._bins[1][at:])
         at = int(np.searchsorted(self._registers[0], first << BIN_BITS))
         self._registers = (self._registers[0][at:], self._registers[1][at:])
+        if self.rollup.forget_ms and len(self.index) > self._enough:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Drop series that nothing open refers to, if they are most of the index, and number the others anew.
+
+        Their order stays, and so does that of the keys.
+        """
+        # bins and registers belong to cells
+        cells = [self._cells[0], *(keys for keys, _ in self._fresh_cells)]
+        used = np.unique(
+            np.concatenate(
+                [*(keys & (SERIES_LIMIT - 1) for keys in cells), *(p["series"] for p in self._fresh_points)]
+            )
+        )
+        self._enough = max(INDEX_MIN, 2 * len(used))
+        if len(self.index) <= self._enough:
+            return
+        numbers = np.full(len(self.index), -1, dtype=np.int64)
+        numbers[used] = np.arange(len(used))
+        self.index.keep(used)
+        self._cells = (_renamed(self._cells[0], numbers), self._cells[1])
+        self._fresh_cells = [(_renamed(keys, numbers), counts) for keys, counts in self._fresh_cells]
+        self._bins = (_renamed(self._bins[0], numbers, BIN_BITS), self._bins[1])
+        self._fresh_bins = [(_renamed(keys, numbers, BIN_BITS), weight) for keys, weight in self._fresh_bins]
+        self._registers = (_renamed(self._registers[0], numbers, BIN_BITS), self._registers[1])
+        self._fresh_registers = [
+            (_renamed(keys, numbers, BIN_BITS), ranks) for keys, ranks in self._fresh_registers
+        ]
+        for rows in self._fresh_points:
+            rows["series"] = numbers[rows["series"]]
 
     @property
     def fresh_row_count(self) -> int:
@@ -278,6 +315,12 @@ class RollupState:
         self._registers = max_by_key(
             np.concatenate([keys for keys, _ in parts]), np.concatenate([ranks for _, ranks in parts])
         )
+
+
+def _renamed(keys: Keys, numbers: Rows, low_bits: int = 0) -> Keys:
+    """Keys of cells, or of a finer table with so many bits below them, whose series are called otherwise."""
+    bucket, series = split_cells(keys >> low_bits)
+    return (cell_keys(bucket, numbers[series]) << low_bits) | (keys & ((1 << low_bits) - 1))
 
 
 def take_columns(columns: Mapping[str, Column], keep: Mask) -> dict[str, Column]:

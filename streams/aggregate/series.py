@@ -1,7 +1,7 @@
 """Series by number: label values become small integers once, so that everything after is arrays.
 
-Guarantee: a series keeps its number while the index lives, and its 64-bit key depends on the rollup's
-name and the label values alone, so that all workers agree on it and on the partition it goes to.
+Guarantee: a series keeps its number until `keep` numbers the series anew, and its 64-bit key depends on the
+rollup's name and the label values alone, so that all workers agree on it and on the partition it goes to.
 Cost: one dictionary look-up per distinct label value and batch, none per event; pairs of values are
 numbered through a dense table while that is small, through a sorted array otherwise.
 
@@ -43,7 +43,7 @@ def series_hash(rollup: str, name: bytes) -> int:
 
 
 class SeriesIndexes:
-    """The indexes of all rollups of a process."""
+    """The indexes of all rollups of a process whose series stay."""
 
     def __init__(self) -> None:
         self._indexes: dict[str, SeriesIndex] = {}
@@ -163,16 +163,20 @@ class _Pairs:
 class SeriesIndex:
     """Numbers, names and keys of the series of one rollup.
 
-    All source partitions of a worker share it: the numbers are names within a process, nothing more.
+    All source partitions of a worker share that of a rollup whose series stay: the numbers are names within a
+    process, nothing more. Where they come and go, each has its own, since `keep` concerns all who use it.
     """
 
     def __init__(self, rollup: str, by: Sequence[str]) -> None:
         self.rollup = rollup
         self.by = tuple(by)
-        self._values = [_Values() for _ in by]
-        self._pairs = [_Pairs() for _ in by[1:]]
         self.names: list[bytes] = []
         self.hashes: Hashes = np.zeros(0, dtype=np.uint64)
+        self._clear_numbers()
+
+    def _clear_numbers(self) -> None:
+        self._values = [_Values() for _ in self.by]
+        self._pairs = [_Pairs() for _ in self.by[1:]]
         self._other: int | None = None
 
     def __len__(self) -> int:
@@ -194,6 +198,20 @@ class SeriesIndex:
         if length:
             self._name_up_to(int(numbers.max()) + 1)
         return numbers
+
+    def keep(self, numbers: Rows) -> None:
+        """Drop all series but some, ascending, which are numbered from 0 on."""
+        self.names = [self.names[number] for number in numbers.tolist()]
+        self.hashes = self.hashes[numbers]
+        self._clear_numbers()
+        labels = list(zip(*map(decode_labels, self.names), strict=True))
+        if labels:
+            # numbers are given in the order in which series occur
+            rows = np.arange(len(self.names), dtype=np.int32)
+            self.numbers(
+                {name: Strings(rows, list(texts)) for name, texts in zip(self.by, labels, strict=True)},
+                len(self.names),
+            )
 
     def other(self) -> int:
         """Number of the series that takes in all beyond the limit."""

@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.aggregate import rollup_state
 from streams.aggregate.distinct import registers_of, value_hashes
 from streams.aggregate.partials import decode_frame
 from streams.aggregate.partition import NEVER, OUTCOMES, PartitionAggregate, Rejected
-from streams.aggregate.series import OTHER, SeriesIndexes, decode_labels
+from streams.aggregate.rollup_state import RollupState
+from streams.aggregate.series import OTHER, SeriesIndex, SeriesIndexes, decode_labels, encode_labels
 from streams.aggregate.sketch import bins_of
 from streams.columns import split_tables
 from streams.decode.batch import Column, Dead, EventBatch, Layout, Records, Strings
@@ -146,10 +148,10 @@ def encoded(log: list[list[Any]]) -> list[bytes]:
 STAMP = BASE * BUCKET_MS + 60_000
 
 
-def read(one: PartitionAggregate, log: list[bytes], upto: int) -> list[Rejected]:
+def read(one: PartitionAggregate, log: list[bytes], upto: int, stamp: int = STAMP) -> list[Rejected]:
     at = one.at
     offsets = np.arange(at, upto)
-    return one.read(Records(log[at:upto], offsets, np.full(len(offsets), STAMP)), upto)
+    return one.read(Records(log[at:upto], offsets, np.full(len(offsets), stamp)), upto)
 
 
 def whole(plan: SourcePlan, log: list[bytes]) -> Partials:
@@ -228,7 +230,17 @@ def registers(values: set[str]) -> tuple[tuple[int, int], ...]:
 
 
 FOLDING = replace(PLAN, series_count_max=2)
-plans = pytest.mark.parametrize("plan", [PLAN, FOLDING], ids=["all series", "two series"])
+FORGETTING = replace(FOLDING, rollups=tuple(replace(rollup, forget_ms=1) for rollup in PLAN.rollups))
+plans = pytest.mark.parametrize(
+    "plan", [PLAN, FOLDING, FORGETTING], ids=["all series", "two series", "two series that are forgotten"]
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _forget_at_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rollup_state, "INDEX_MIN", 0)
+        yield
 
 
 @plans
@@ -239,22 +251,26 @@ def test_frames_say_what_a_loop_over_the_events_counts(plan, log):
 
 
 steps = st.lists(
-    st.tuples(st.integers(1, 6), st.sampled_from(["", "sent", "sent", "failed", "half"])), max_size=25
+    st.tuples(st.integers(1, 6), st.sampled_from(["", "sent", "busy", "failed", "half"])), max_size=25
 )
 
 
-def work(one: PartitionAggregate, partials: Partials, log: list[bytes], schedule: Any) -> int | None:
+def work(
+    one: PartitionAggregate, partials: Partials, log: list[bytes], schedule: Any, stamp: int = STAMP
+) -> int | None:
     """Read and flush as the schedule says; returns the offset committed last."""
     commit = None
     for count, what in schedule:
-        read(one, log, min(one.at + count, len(log)))
+        read(one, log, min(one.at + count, len(log)), stamp)
         if not what:
             continue
         flight = one.flush(3)
         if flight is None:
             continue
         frames = list(flight.frames)
-        if what == "sent":
+        if what == "busy":
+            read(one, log, min(one.at + count, len(log)), stamp)
+        if what in ("sent", "busy"):
             partials.take(frames)
             commit = one.acknowledge()
         else:
@@ -295,6 +311,46 @@ def test_a_restart_from_the_committed_offset_has_the_same_open_cells(plan, log, 
     assert partials.cells() == expected
 
 
+def test_what_is_read_while_a_flush_is_on_its_way_keeps_its_series_when_others_are_forgotten():
+    log = encoded([[example(90_000 * n, k=key, u="u")] for n, key in enumerate("abcdef")])
+    log += encoded([[example(450_000, k="f", u="v")], [example(451_000, k="g", u="w")]])
+    one, partials = aggregate(replace(FORGETTING, series_count_max=100)), Partials()
+    read(one, log, 6, stamp=-1)
+    partials.take(one.flush(1).frames)
+    read(one, log, 8, stamp=-1)
+    one.acknowledge()
+    partials.take(one.flush(1).frames)
+    told = {labels[0]: cell for (rollup, labels, _), cell in partials.cells().items() if rollup == "s"}
+    assert told == {
+        **{key: ((1, 0, 1_000_000), sketch([(1.0, 1)]), registers({"u"})) for key in "abcde"},
+        "f": ((2, 0, 2_000_000), sketch([(1.0, 2)]), registers({"u", "v"})),
+        "g": ((1, 0, 1_000_000), sketch([(1.0, 1)]), registers({"w"})),
+    }
+
+
+@pytest.mark.parametrize("limit", [2, 100_000])
+@settings(max_examples=80, deadline=None)
+@given(
+    log=st.lists(st.lists(event, min_size=1, max_size=3), min_size=1, max_size=25),
+    gaps=st.lists(st.sampled_from([0, 5_000, 20_000, 90_000]), min_size=25, max_size=25),
+    schedule=st.lists(st.tuples(st.integers(1, 3), st.sampled_from(["sent", "busy", "failed"])), max_size=25),
+)
+def test_what_an_index_forgets_between_flushes_shows_nowhere(limit, log, gaps, schedule):
+    at = BASE * BUCKET_MS
+    for number, (events, gap) in enumerate(zip(log, gaps, strict=False)):
+        at += gap
+        for one in events:
+            one |= {"t": at - one["t"] % 30_000, "k": "abcdefgh"[(number + ord(one["k"] or "a") % 3) % 8]}
+    values = encoded(log)
+    found = []
+    for plan in (replace(PLAN, series_count_max=limit), replace(FORGETTING, series_count_max=limit)):
+        one, partials = aggregate(plan), Partials()
+        for step in [*schedule, (len(values), "sent")]:
+            work(one, partials, values, [step], stamp=-1)
+        found.append((partials.cells(), one.folded_counts))
+    assert found[0] == found[1]
+
+
 @settings(max_examples=50, deadline=None)
 @given(logs)
 def test_each_rejected_record_is_told_with_its_reason(log):
@@ -327,6 +383,16 @@ def test_records_below_the_position_are_skipped_and_the_position_moves_past_what
 
 def example(t: int, **more: Any) -> dict[str, Any]:
     return {"t": BASE * BUCKET_MS + t, "k": "a", "x": 1.0, "u": None, "w": [1], **more}
+
+
+def test_the_offset_to_commit_waits_for_the_first_of_dead_records_whatever_they_died_of():
+    one = aggregate()
+    read(one, encoded([[example(120_001)], ["dead"]]), 2)
+    one.flush(1)
+    assert one.acknowledge() == 0
+    read(one, encoded([[example(120_001)], ["dead"], [example(0)]]), 3)
+    one.flush(1)
+    assert one.acknowledge() == 0
 
 
 def test_the_offset_to_commit_waits_for_the_first_contribution_to_an_open_bucket():
@@ -397,6 +463,37 @@ def test_partitions_of_a_process_share_names_and_nothing_else():
         {("b",)},
     ]
     assert len(indexes.of("s", ("k",))) == 2
+
+
+def test_a_million_passing_entities_leave_a_small_index_and_keep_their_names(monkeypatch):
+    monkeypatch.setattr(rollup_state, "INDEX_MIN", 10_000)
+    rollup = Rollup("r", "s", ("k",), None, (Count("total"),), forget_ms=1)
+    index = SeriesIndex("r", ("k",))
+    state, most = RollupState(rollup, 50_000, index), 0
+    rows = np.arange(10_000, dtype=np.int32)
+    for bucket in range(100):
+        names = [f"{bucket}/{row}" for row in rows.tolist()]
+        state.add({"k": Strings(rows, names)}, np.full(len(rows), bucket * BUCKET_MS), None)
+        table = state.dirty_table()
+        assert sorted(table.names) == sorted(encode_labels([name]) for name in names)
+        state.acknowledge(bucket)  # the last bucket stays open
+        most = max(most, len(index))
+    assert 20_000 <= most <= 50_000
+
+
+def test_partitions_share_no_index_of_series_that_are_forgotten():
+    indexes = SeriesIndexes()
+    partials = [Partials(), Partials()]
+    both = [PartitionAggregate(FORGETTING, partition, 0, Decoder(), indexes) for partition in range(2)]
+    logs = [encoded([[example(t, k=key)] for t in range(0, 120_000, 10_000)]) for key in "ab"]
+    for upto in range(1, 13):
+        for one, log, found in zip(both, logs, partials, strict=True):
+            read(one, log, upto)
+            found.take(one.flush(1).frames)
+            one.acknowledge()
+    for found, key in zip(partials, "ab", strict=True):
+        cells = {bucket: labels for rollup, labels, bucket in found.cells() if rollup == "s"}
+        assert cells == {BASE + number: (key,) for number in range(12)}
 
 
 def test_rows_beyond_the_limit_of_series_are_counted():

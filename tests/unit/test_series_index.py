@@ -54,6 +54,33 @@ def test_each_row_has_the_series_of_its_labels_however_pairs_are_kept(batches, d
         assert len(set(index.hashes.tolist())) == len(index.hashes) == len(index)
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(rows, st.sets(st.integers(0, 20))), max_size=6), st.sampled_from([1, 1 << 22]))
+def test_what_is_kept_is_numbered_in_order_and_all_else_is_new(batches, dense_pairs_max):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(series_module, "_DENSE_PAIRS_MAX", dense_pairs_max)
+        index = SeriesIndex("r", ("one", "two", "three"))
+        for batch, wanted in batches:
+            one, two, three = zip(*batch, strict=True) if batch else ((), (), ())
+            columns = {
+                "one": text_column(list(one)),
+                "two": text_column(list(two)),
+                "three": np.array(three, dtype=np.float64),
+            }
+            before = list(index.names)
+            for row, number in zip(batch, index.numbers(columns, len(batch)).tolist(), strict=True):
+                labels = (row[0] or "", row[1] or "", "" if row[2] != row[2] else str(row[2]))
+                assert decode_labels(index.names[number]) == labels
+            assert index.names[: len(before)] == before
+            assert len(set(index.names)) == len(index)
+            assert decode_labels(index.names[index.other()]) == (OTHER,) * 3
+            kept = np.array([number for number in range(len(index)) if number in wanted], dtype=np.int64)
+            expected = [index.names[number] for number in kept.tolist()]
+            index.keep(kept)
+            assert index.names == expected
+            assert index.hashes.tolist() == [series_hash("r", name) for name in expected]
+
+
 def test_a_pair_first_met_in_the_sorted_array_keeps_its_number(monkeypatch):
     monkeypatch.setattr(series_module, "_DENSE_PAIRS_MAX", 256)
     index = SeriesIndex("r", ("a", "b"))

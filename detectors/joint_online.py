@@ -42,13 +42,17 @@ OFFSET_MAX = 5.0
 """Spreads at which offsets are cut before they count as moments."""
 
 DOUBT_BLOCKS = 12.0
-"""So many hours raise the tail's scale twofold, ten times as many by a tenth."""
+"""So many hours raise the tail's scale twofold, ten times as many by a tenth. Of short steps half a day's
+blocks do, since a rate in weeks lies further out in their tail."""
 
 OTHERS_SHARE = 0.25
 """An hour of another service tells so much of this one's."""
 
 POOL_BLOCKS = 12.0
 """Hours for which the other services speak."""
+
+FAR_QUANTILE = 0.95
+"""Of a service's hours, read beside the quartiles: an anomaly of an hour or two does not reach it."""
 
 OWN_BLOCKS_MIN = 8
 """Hours that quartiles of a service's own need."""
@@ -87,7 +91,7 @@ def begin(histories: Sequence[History], forest: Forest | None, *, seed: int) -> 
             directions[row] = Joint.fit(found[:, place]).directions
         bank = bank.with_rows(rows, replace(bank.rows(rows), **after._asdict()))
     bank = replace(bank, directions=directions)
-    return _with_tails(bank, np.arange(len(bank))), forest
+    return _with_tails(bank, np.arange(len(bank)), DOUBT_BLOCKS), forest
 
 
 def count_moments(offsets: Numbers, scores: Numbers, alarms: Mask, bank: Bank) -> Bank:
@@ -127,11 +131,11 @@ def end_blocks(bank: Bank, rows: Rows, day_blocks: int) -> Bank:
         if blocks[row] == 2 * day_blocks:
             peaks[row, : peaks.shape[1] - day_blocks] = np.nan
     some = replace(some, directions=directions, moment=moment, counted=counted, peaks=peaks)
-    return _with_tails(bank.with_rows(rows, some), rows)
+    return _with_tails(bank.with_rows(rows, some), rows, max(DOUBT_BLOCKS, day_blocks / 2.0))
 
 
-def _with_tails(bank: Bank, rows: Rows) -> Bank:
-    """The bank with the tails of some services fitted anew."""
+def _with_tails(bank: Bank, rows: Rows, doubt_blocks: float) -> Bank:
+    """The bank with the tails of some services fitted anew; so many blocks leave a scale raised twofold."""
     some = bank.rows(rows)
     location, scale, counts = _own_tails(bank)
     weights = np.where(counts >= OWN_BLOCKS_MIN, counts, 0.0)
@@ -146,7 +150,7 @@ def _with_tails(bank: Bank, rows: Rows) -> Bank:
         (weight * each[rows] + POOL_BLOCKS * pool) / (weight + POOL_BLOCKS)
         for each, pool in zip((location, scale), pooled, strict=True)
     ]
-    doubt = 1.0 + DOUBT_BLOCKS / (own + helped + 0.5)
+    doubt = 1.0 + doubt_blocks / (own + helped + 0.5)
     blocks = np.full(len(rows), BLOCK_STEPS, np.int64)
     fitted = replace(some, location=found[0], scale=found[1] * doubt, block_steps=blocks)
     return bank.with_rows(rows, fitted)
@@ -158,5 +162,5 @@ def _own_tails(bank: Bank) -> tuple[Numbers, Numbers, Numbers]:
     location, scale = np.zeros(len(bank)), np.zeros(len(bank))
     enough = np.flatnonzero(bank.online & (counts >= OWN_BLOCKS_MIN))
     if len(enough):
-        location[enough], scale[enough] = quartile_fit(bank.peaks[enough])
+        location[enough], scale[enough] = quartile_fit(bank.peaks[enough], far=FAR_QUANTILE)
     return location, scale, np.where(bank.online, counts, 0.0)

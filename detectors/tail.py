@@ -65,14 +65,19 @@ class GumbelTail:
         return cls(float(location[0]), float(scale[0]), block)
 
 
-def quartile_fit(largest: Numbers) -> tuple[Numbers, Numbers]:
+def quartile_fit(largest: Numbers, *, far: float | None = None) -> tuple[Numbers, Numbers]:
     """Location and scale, Numbers [S] each, from powers of blocks' largest scores, Numbers [S, N].
 
+    far : a quantile above the upper quartile; where it lies further out than the quartiles tell, as with
+          ratios of few requests, the scale is the larger one that it tells
     NaN is left out; no row is NaN all over.
     """
     low, high = np.nanquantile(largest, [LOWER, UPPER], axis=1)
     scale = (high - low) / (_reduced(UPPER) - _reduced(LOWER))
     location = low - scale * _reduced(LOWER)
+    if far is not None:
+        beyond = np.nanquantile(largest, far, axis=1) - high
+        scale = np.maximum(scale, beyond / (_reduced(far) - _reduced(UPPER)))
     return location, np.maximum(scale, np.maximum(SCALE_SHARE_MIN * np.abs(location), 1e-9))
 
 

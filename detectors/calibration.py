@@ -36,9 +36,11 @@ HIGH_QUANTILE = 0.97
 PRIOR_EXCEEDANCES = 30.0
 """Exceedances of a series for which the pool's tail speaks."""
 
-KEPT = 1 - 1 / 80
-"""What is left of a count at each refresh. With one every 50 steps, 4,000 steps are remembered: what was
-learnt before a season was known must not pass for the usual."""
+MEMORY = 80.0
+"""Refreshes over which a count fades. With one every 50 steps, 4,000 steps are remembered: what was learnt
+before a season was known must not pass for the usual."""
+
+KEPT = 1 - 1 / MEMORY
 
 SURPRISE_MAX = 12.0
 """Tails further out than 1e-12 are not told apart: no history says anything of them."""
@@ -172,18 +174,39 @@ TAIL_RUNS = 400.0
 
 SHAPE_MAX = 0.3
 
+RUNS_ENOUGH = 10 * TAIL_RUNS
+"""Runs in a week from which a week of them is all that counts."""
+
+INCIDENTS_ENOUGH = 20.0
+"""Expected incidents in a week from which their count corrects the tail in full."""
+
+GAIN = 0.08
+"""What one incident too many adds to the logarithm of the tail: with 100 a week, an error is put right within
+a day, and chance alone moves the tail by a fifth."""
+
+GAIN_EXPECTED = 0.5
+"""Most that all incidents expected at once may weigh, so that the correction does not swing."""
+
+CORRECTION_MAX = float(np.log(5.0))
+"""Bound of the correction: it makes good what the fit has not seen yet, and no outage makes it deaf."""
+
 
 class IncidentRate:
     """How often ordinary series have a run of steps whose peak is as odd.
 
     A run is a stretch of `run_steps` steps of a series. Peaks of runs are nearly independent, so the share of
     runs with a peak beyond a threshold, by run length, is the rate at which incidents begin there.
+
+    What is odd changes while seasons are learnt, and on holidays; peaks of the past lag behind. So the tail
+    is corrected by a factor that is fed back from the incidents that began (Gibbs and Candès, "Adaptive
+    Conformal Inference Under Distribution Shift", NeurIPS 2021, on the logarithm of the tail).
     """
 
     def __init__(self, run_steps: int) -> None:
         assert run_steps > 0
         self.run_steps = run_steps
         self._counts = np.zeros(BINS)
+        self._correction = 0.0
         self._table = self._fitted()
 
     def tail(self, odd: Numbers) -> Numbers:
@@ -192,7 +215,7 @@ class IncidentRate:
         low = np.floor(place).astype(np.int64)
         share = place - low
         logs = self._table[low] * (1 - share) + self._table[np.minimum(low + 1, BINS)] * share
-        return np.where(np.isnan(odd), np.nan, np.exp(logs))
+        return np.where(np.isnan(odd), np.nan, np.exp(np.minimum(logs + self._correction, 0.0)))
 
     def learn(self, peaks: Numbers) -> None:
         """Take in the peaks of runs that ended; counts from the next `refresh` on."""
@@ -200,10 +223,23 @@ class IncidentRate:
         place = np.clip(peaks / BIN, 0, BINS - 1).astype(np.int64)
         self._counts += np.bincount(place, minlength=BINS)
 
-    def refresh(self) -> None:
-        """Fit anew, and let what was counted fade."""
+    def correct(self, begun: float, expected: float, weekly: float) -> None:
+        """Move the tail by how many incidents began, and how many should have by the rate that was asked for.
+
+        weekly : incidents that should begin in a week; with few of them chance would move the tail, not need
+        """
+        if expected <= 0:
+            return
+        # Many at once have one cause, and say nothing of how often there is one.
+        counted = min(begun, expected + 3 * np.sqrt(expected) + 1)
+        gain = min(GAIN * min(1.0, weekly / INCIDENTS_ENOUGH) ** 2, GAIN_EXPECTED / expected)
+        moved = self._correction + gain * (counted - expected)
+        self._correction = float(np.clip(moved, -CORRECTION_MAX, CORRECTION_MAX))
+
+    def refresh(self, memory: float = MEMORY) -> None:
+        """Fit anew, and let what was counted fade over so many refreshes."""
         self._table = self._fitted()
-        self._counts *= KEPT
+        self._counts *= 1 - 1 / memory
 
     def _fitted(self) -> Numbers:
         """Natural logs of the tail at the bins' lower edges, Numbers [BINS + 1]."""
@@ -237,7 +273,11 @@ class IncidentRate:
 
     def state(self) -> dict[str, Any]:
         """All of it, for `load`."""
-        return {"counts": self._counts.copy(), "table": self._table.copy()}
+        return {
+            "counts": self._counts.copy(),
+            "table": self._table.copy(),
+            "correction": self._correction,
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Put back what `state` gave. Raises ValueError if it did not."""
@@ -246,6 +286,20 @@ class IncidentRate:
         if counts.shape != (BINS,) or table.shape != (BINS + 1,):
             raise ValueError("counts of incidents in other steps")
         self._counts, self._table = counts, table
+        self._correction = float(state["correction"])
+
+
+def run_memory(series: int, run_ms: int) -> float:
+    """Runs of a series over which `IncidentRate` should remember: a week where there are enough series, so
+    that all hours count alike and what was odd before the seasons were known does not; otherwise `MEMORY`.
+
+    >>> run_memory(1000, 3_600_000)
+    168.0
+    >>> run_memory(1, 3_600_000)
+    80.0
+    """
+    week = WEEK_MS / run_ms
+    return max(week, 2.0) if series * week >= RUNS_ENOUGH else MEMORY
 
 
 def tail_of_rate(false_alarms_per_series_per_week: float, step_ms: int) -> float:

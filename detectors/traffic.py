@@ -32,7 +32,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import IncidentRate, tail_of_rate
+from detectors.calibration import IncidentRate, run_memory, tail_of_rate
 from detectors.detector import PAGE, TICKET, Panel, SeriesName, State, Verdicts
 from detectors.traffic_incident import Incidents
 from detectors.traffic_oddness import BLOCK_STEPS, Judged, Oddness
@@ -202,8 +202,9 @@ class TrafficDetector:
         oddest = np.argmax(np.nan_to_num(judged.by_signal, nan=-1.0), axis=2)
         towards = np.sign(np.take_along_axis(signed, oddest[:, :, None], axis=2)[:, :, 0]).astype(np.int8)
         allowed = self._allowed(values, judged, oddest, towards)
-        allowed &= ~self._quiet.hold(panel.times, hours)[:, None]
-        worst = self._incident_severities(tail, judged.odd, allowed, first)
+        quiet = self._quiet.hold(panel.times, hours)[:, None]
+        # Nothing may begin in quiet steps, so they say nothing of how often something does.
+        worst = self._incident_severities(tail, np.where(quiet, np.nan, judged.odd), allowed & ~quiet, first)
         seen = np.isfinite(values).any(axis=2)
         for row, moment in enumerate(panel.times.tolist()):
             self._seen_ms[seen[row]] = moment
@@ -261,9 +262,22 @@ class TrafficDetector:
             worst[row] = self._incidents.step(first + row, severity[row])
             self._incidents.observe(counted[row])
         if (first + len(severity)) % BLOCK_STEPS == 0:
-            self._rate.learn(self._incidents.finish_runs()[self._oddness.mature])
-            self._rate.refresh()
+            self._learn_rate()
         return worst
+
+    def _learn_rate(self) -> None:
+        """Learn how often incidents begin from the runs of series that ended."""
+        assert self._oddness is not None
+        peaks, begun = self._incidents.finish_runs()
+        counted = self._oddness.mature & np.isfinite(peaks)
+        count = int(counted.sum())
+        self._rate.learn(peaks[counted])
+        self._rate.correct(
+            float(begun[counted].sum()),
+            self.alarm_tail * BLOCK_STEPS * count,
+            self.false_alarms_per_series_per_week * count,
+        )
+        self._rate.refresh(run_memory(count, (self._step_ms or STEP_MS) * BLOCK_STEPS))
 
     def _forget(self, current: Sequence[SeriesName]) -> None:
         assert self._oddness is not None

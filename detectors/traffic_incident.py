@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrays import Numbers, Rows
+from models.arrays import Mask, Numbers, Rows
 
 REST_STEPS = 60
 
@@ -27,17 +27,22 @@ class Incidents:
     last  : step of the latest exceedance
     peak  : highest oddness of the run that is under way
     worst : severity of the incident so far
+    begun : whether an incident began in the run that is under way; runs are shorter than the rest
     """
 
     last: NDArray[np.int32]
     peak: NDArray[np.float32]
     worst: NDArray[np.int8]
+    begun: Mask
 
     @classmethod
     def empty(cls, series: int) -> Self:
         """Series without an incident."""
         return cls(
-            np.full(series, NEVER, np.int32), np.full(series, np.nan, np.float32), np.zeros(series, np.int8)
+            np.full(series, NEVER, np.int32),
+            np.full(series, np.nan, np.float32),
+            np.zeros(series, np.int8),
+            np.zeros(series, np.bool_),
         )
 
     def extend(self, series: int) -> None:
@@ -46,10 +51,12 @@ class Incidents:
         self.last = np.concatenate([self.last, fresh.last])
         self.peak = np.concatenate([self.peak, fresh.peak])
         self.worst = np.concatenate([self.worst, fresh.worst])
+        self.begun = np.concatenate([self.begun, fresh.begun])
 
     def take(self, rows: Rows) -> None:
         """Keep only these series, in this order."""
-        self.last, self.peak, self.worst = self.last[rows], self.peak[rows], self.worst[rows]
+        self.last, self.peak = self.last[rows], self.peak[rows]
+        self.worst, self.begun = self.worst[rows], self.begun[rows]
 
     def step(self, number: int, severity: NDArray[np.int8]) -> NDArray[np.int8]:
         """Take in a step and return the severity of each series' incident so far, int8 [S], 0 for none.
@@ -57,6 +64,7 @@ class Incidents:
         severity : int8 [S], of the step alone; 0 within the threshold
         """
         self.worst[number - self.last >= REST_STEPS] = 0
+        self.begun |= (severity > 0) & (self.worst == 0)
         self.last[severity > 0] = number
         self.worst = np.maximum(self.worst, severity)
         return self.worst
@@ -65,15 +73,22 @@ class Incidents:
         """Raise the peaks of the runs to Numbers [S]; NaN changes nothing."""
         self.peak = np.fmax(self.peak, odd.astype(np.float32))
 
-    def finish_runs(self) -> Numbers:
-        """Peaks of the runs that end now, NaN where nothing was judged; new runs begin."""
-        peaks = self.peak.astype(np.float64)
+    def finish_runs(self) -> tuple[Numbers, Mask]:
+        """Peaks of the runs that end now, Numbers [S], NaN where nothing was judged, and in which of them an
+        incident began; new runs begin."""
+        peaks, begun = self.peak.astype(np.float64), self.begun
         self.peak = np.full(len(peaks), np.nan, np.float32)
-        return peaks
+        self.begun = np.zeros(len(peaks), np.bool_)
+        return peaks, begun
 
     def state(self) -> dict[str, Any]:
         """All of it, for `restored`."""
-        return {"last": self.last.copy(), "peak": self.peak.copy(), "worst": self.worst.copy()}
+        return {
+            "last": self.last.copy(),
+            "peak": self.peak.copy(),
+            "worst": self.worst.copy(),
+            "begun": self.begun.copy(),
+        }
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Self:
@@ -82,6 +97,7 @@ class Incidents:
             np.array(state["last"], np.int32),
             np.array(state["peak"], np.float32),
             np.array(state["worst"], np.int8),
+            np.array(state["begun"], np.bool_),
         )
 
 

@@ -33,6 +33,9 @@ SPREAD_STEPS = 500
 MEMORY_DAYS = 10
 """Days of its kind over which a profile forgets."""
 
+WEEK_DAYS = 7
+"""Days after which each kind of day was seen; for so many more the level still settles."""
+
 SETTLED_STEPS = 30
 """Steps after which values are cut; before, the spread is not known."""
 
@@ -142,7 +145,9 @@ class SeasonalBaseline:
         floor = SPREAD_SHARE_MIN * np.abs(self.level) + 1e-9
         off = x - expected
         distance = off / np.maximum(spread, floor)
+        before = self.level.copy()
         self._learn(there, x, off, season, np.maximum(spread, floor), widening)
+        self._keep_other_days(self.level - before, day_off)
         self._learn_profile(there, x, first, second, share, int(day_off), step_ms, spread)
         known = self.seen > 1
         return np.where(known, expected, np.nan), np.where(known & there, distance, np.nan)
@@ -174,6 +179,18 @@ class SeasonalBaseline:
         self.spread2 += (
             there / np.clip(self.seen / 3, 1, SPREAD_STEPS) * (square / np.square(widening) - self.spread2)
         )
+
+    def _keep_other_days(self, moved: Numbers, day_off: bool) -> None:
+        """Let the other kind of day stay where it was seen while the level moves, moved : Numbers [N].
+
+        In the first week the level moves to the mean of working days and days off, which is no news of the
+        days of the other kind; from the third on, what moves it does so on all days.
+        """
+        share = np.clip(2 - self.days.sum(axis=1) / WEEK_DAYS, 0.0, 1.0)
+        other = slice(0, HOURS) if day_off else slice(HOURS, None)
+        seen = self.days[:, 0 if day_off else 1] > 0
+        if (seen & (share > 0)).any():
+            self.profile[:, other] -= (seen * share * moved)[:, None]
 
     def _learn_profile(
         self,

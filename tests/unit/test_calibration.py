@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.calibration import SURPRISE_MAX, IncidentRate, PooledTail, tail_of_rate
+from detectors.calibration import (
+    CORRECTION_MAX,
+    MEMORY,
+    SURPRISE_MAX,
+    IncidentRate,
+    PooledTail,
+    run_memory,
+    tail_of_rate,
+)
 from detectors.traffic_incident import REST_STEPS, Incidents, onsets
 from models.arrays import Numbers
 
@@ -73,6 +81,54 @@ def test_the_rate_of_incidents_is_the_one_asked_for() -> None:
     assert threshold == pytest.approx(exact, rel=0.1)
 
 
+def test_incidents_that_begin_too_often_raise_the_tail_until_the_rate_holds() -> None:
+    random = np.random.default_rng(5)
+    rate = IncidentRate(50)
+    limit, series = 0.005 / 50, 1000
+    begun = []
+    for block in range(120):
+        # What is odd grows by half; the fit, which remembers 80 blocks, lags behind.
+        peaks = random.exponential(0.3 if block < 60 else 0.45, series)
+        begun.append(int((rate.tail(peaks) < limit).sum()))
+        rate.learn(peaks)
+        rate.correct(begun[-1], 0.005 * series, weekly=100.0)
+        rate.refresh()
+    alone = IncidentRate(50)
+    for _ in range(60):
+        alone.learn(random.exponential(0.3, series))
+        alone.refresh()
+    lagging = (alone.tail(random.exponential(0.45, 20 * series)) < limit).sum() / 20
+    assert lagging > 3 * 5
+    assert np.mean(begun[80:]) == pytest.approx(5, rel=0.2)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5000), st.floats(0, 500), st.floats(0, 1e5)), max_size=60))
+def test_a_correction_is_bounded_and_kept_with_the_state(counts: list[tuple[int, float, float]]) -> None:
+    rate, plain = IncidentRate(50), IncidentRate(50)
+    for begun, expected, weekly in counts:
+        rate.correct(begun, expected, weekly)
+    grid = np.linspace(0, 12, 100)
+    moved = np.log(rate.tail(grid) / plain.tail(grid))
+    assert np.abs(moved).max() <= CORRECTION_MAX + 1e-9
+    assert (rate.tail(grid) <= 1).all()
+    plain.load(rate.state())
+    np.testing.assert_array_equal(plain.tail(grid), rate.tail(grid))
+
+
+def test_the_few_incidents_of_one_series_correct_nothing() -> None:
+    rate = IncidentRate(50)
+    before = rate.tail(np.array([3.0]))[0]
+    for _ in range(50):
+        rate.correct(1, 0.0005, weekly=0.1)
+    assert rate.tail(np.array([3.0]))[0] == pytest.approx(before, rel=1e-3)
+
+
+def test_many_series_remember_a_week_of_runs_and_one_as_many_as_it_can() -> None:
+    assert run_memory(1000, 15 * 60_000 * 50) == pytest.approx(13.44)
+    assert run_memory(1, 5 * 60_000 * 50) == MEMORY
+    assert run_memory(10**6, 14 * 86_400_000) == 2.0
+
+
 @given(st.lists(st.floats(0, 12), max_size=200))
 def test_tails_fall_and_are_probabilities(peaks: list[float]) -> None:
     rate = IncidentRate(50)
@@ -96,6 +152,17 @@ def test_a_relapse_belongs_to_its_incident() -> None:
     assert worst[5 + REST_STEPS - 1] == 3
     assert worst[5 + 2 * REST_STEPS - 1] == 0
     assert worst[299:301] == [0, 2]
+
+
+def test_a_run_tells_whether_an_incident_began_in_it() -> None:
+    incidents = Incidents.empty(2)
+    told = []
+    for step in range(200):
+        beyond = np.array([2 if step in (10, 55, 149) else 0, 0], np.int8)
+        incidents.step(step, beyond)
+        if step % 50 == 49:
+            told.append(incidents.finish_runs()[1].tolist())
+    assert told == [[True, False], [False, False], [True, False], [False, False]]
 
 
 @given(st.lists(st.sampled_from([0.0, 0.6, 0.9]), max_size=60), st.integers(1, 10))

@@ -42,6 +42,17 @@ def test_it_learns_hours_and_days_off() -> None:
     assert np.abs(mean[last] - mean[last].mean()).mean() > 25
 
 
+def test_days_off_are_expected_where_the_last_were_though_the_level_has_risen_since() -> None:
+    values, mean = seasonal(14 * DAY)
+    # The first two days off come first, so that the level starts at theirs.
+    values, mean = values[5 * DAY :], mean[5 * DAY :]
+    hours, off = calendar(14 * DAY)
+    baseline = SeasonalBaseline.empty(1)
+    expected, _ = baseline.follow(values, hours[5 * DAY :], off[5 * DAY :], STEP_MS)
+    second = slice(7 * DAY, 9 * DAY)
+    assert np.abs(expected[second] - mean[second]).mean() < 8
+
+
 def test_a_signal_without_a_season_is_given_none() -> None:
     values = np.random.default_rng(1).normal(100, 10, (14 * DAY, 1))
     expected, distance, _ = follow(values)

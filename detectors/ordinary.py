@@ -35,7 +35,7 @@ REGROW_MS = 6 * 3_600_000
 MARRED_SHARE = 0.1
 MARRED_FEATURES = 0.25
 """So many rows beside the sample's are marred: ordinary ones of which such a share of the features is drawn
-anew from all that they may reach. No tree could split by what has always been the same, so none would notice it
+anew from all that they may reach. No tree could split by what has always been the same, so none would see it
 change."""
 
 TAIL_SHARE = 0.05

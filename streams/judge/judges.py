@@ -28,7 +28,7 @@ from detectors.log_templates import LogTemplateDetector
 from detectors.recalibration import Factors, factors_of, recalibrated
 from detectors.registry import make
 from detectors.shadow import Shadow
-from models.arrays import EpochMs, Numbers
+from models.arrays import EpochMs, Numbers, Rows
 from models.manifest import Role
 from models.registry import StoredModel
 from streams.aggregate.partition import NEVER
@@ -50,6 +50,8 @@ FALSE_ALARMS_PER_WEEK = 0.1
 
 LEARNT_EVERY_BUCKETS = 180
 """What was learnt is stored every half hour; panels are kept for twice as long."""
+
+_NO_SERIES: Rows = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -194,14 +196,20 @@ class Judges:
     def _panel(self, watcher: Watcher, end: int) -> Panel:
         watch = watcher.watch
         window = self._rollups[watch.rollup]
-        counts = step_counts(window, watch, end)
-        active = np.flatnonzero(counts.any(axis=1))
         at_ms = end * BUCKET_MS
+        if window.newest < end - watch.step_ms // BUCKET_MS:
+            active = _NO_SERIES  # as in most steps of what is rare
+        else:
+            active = np.flatnonzero(step_counts(window, watch, end).any(axis=1))
         if watch.kept_ms:
             labels = window.table.labels
             watcher.seen |= {labels[number]: at_ms for number in active.tolist()}
             _forget(watcher, at_ms)
-            judged = np.array([n for n, name in enumerate(labels) if name in watcher.seen], dtype=np.int64)
+            judged = _NO_SERIES
+            if watcher.seen:
+                judged = np.array(
+                    [n for n, name in enumerate(labels) if name in watcher.seen], dtype=np.int64
+                )
         else:
             judged = active
         order = np.argsort(window.table.hashes[judged], kind="stable")
@@ -239,7 +247,9 @@ class Judges:
         if factors:
             verdicts = recalibrated(verdicts, panel.series, factors, threshold=_alarm_tail(watcher))
         watcher.series, watcher.tail = panel.series, verdicts.tail[0]
-        reasons = watcher.detector.reasons if isinstance(watcher.detector, Explaining) else {}
+        reasons: Mapping[SeriesName, Sequence[str]] = {}
+        if verdicts.alarm.any() and isinstance(watcher.detector, Explaining):
+            reasons = watcher.detector.reasons
         moved = watcher.book.step(panel, verdicts, evidence_of, reasons)
         for transition in moved:
             if transition.alert.state == "firing":

@@ -37,6 +37,9 @@ def panel_of(window: RollupWindow, watch: Watch, end: int, series: Rows) -> Pane
 
     series : Rows [S], ascending by key
     """
+    times, features = np.array([end * BUCKET_MS], dtype=np.int64), feature_names(window.rollup, watch)
+    if not len(series):
+        return Panel(times, (), features, np.zeros((1, 0, len(features))))
     counts = step_counts(window, watch, end)[series]
     columns = _measures(window, counts) if watch.features == "measures" else _signals(window, watch, counts)
     first = end - watch.step_ms // BUCKET_MS
@@ -47,9 +50,9 @@ def panel_of(window: RollupWindow, watch: Watch, end: int, series: Rows) -> Pane
     for position in range(len(window.rollup.distinct)):
         columns.append(window.sealed_distinct(position, first)[series])
     return Panel(
-        times=np.array([end * BUCKET_MS], dtype=np.int64),
+        times=times,
         series=tuple(window.table.labels[number] for number in series.tolist()),
-        features=feature_names(window.rollup, watch),
+        features=features,
         values=np.stack(columns, axis=-1)[np.newaxis].astype(np.float64),
     )
 

@@ -59,6 +59,8 @@ class RollupWindow:
         self.held = HeldBuckets(len(rollup.measures))
         self.points = OpenPoints(len(rollup.measures))
         self.totals = Totals(self.counter_count, rollup.calendar)
+        self.newest = -1
+        """The last sealed bucket with counts, or the end of a stored slot with some; -1 for none."""
         self.exemplars: dict[int, ExemplarRow] = {}
         """Latest exemplar of a series, by its number; not stored."""
         self._slice: Counts = np.zeros((0, 2), dtype=np.int64)
@@ -139,6 +141,8 @@ class RollupWindow:
         if self.silence is not None:
             self.totals.begin_anew(series[self.totals.last_bucket[series] < bucket - self.silence])
         self.totals.add(bucket, series, counts)
+        if len(series):
+            self.newest = bucket
         if len(total.bins):
             self._sketches.append((bucket, *_narrow(total.bins, total.bin_counts)))
         if len(total.registers):
@@ -185,6 +189,7 @@ class RollupWindow:
         if level == 0 or self.silence is None:
             # a coarser slot does not tell the bucket of the last counts, but the totals stored apart do
             self.totals.load(numbers, totals, np.full(len(numbers), last_bucket), latest)
+        self.newest = max(self.newest, last_bucket)
         if in_ring and (level == 0 or slot < latest // width):
             self.rings.load(level, slot, numbers, counts)
         if self.sliced and level == 0 and slot >= max(self._slice_start(latest), latest + 1 - HOUR_BUCKETS):

@@ -164,6 +164,22 @@ def test_a_detector_sees_each_minute_once_with_all_signals() -> None:
     assert shown[1].values[0, 0, :2].tolist() == [2 / 60, 0.0]
 
 
+def test_a_step_that_a_restart_cuts_shows_what_came_before_it() -> None:
+    aggregate = PartitionAggregate(SOURCE, 0, 0, make_decoder(SOURCE.format, SOURCE.layout), SeriesIndexes())
+    worker, shown = Worker(PLAN), []
+    aggregate.read(records([event(START_MS), event(START_MS)]), 2)
+    flight = aggregate.flush(1)
+    assert flight is not None
+    for _, value in flight.frames:
+        worker.window.accept(decode_frame(value), 2)
+    worker.seal((START_MS + 30_000) // BUCKET_MS)
+    worker.restart()
+    worker.window.judges.on_panel = lambda _, panel: shown.append(panel)
+    worker.seal((START_MS + 60_000) // BUCKET_MS)
+    (panel,) = shown
+    assert (panel.series, panel.values[0, 0, 0]) == ((("shop",),), 2 / 60)
+
+
 def test_one_alert_while_it_lasts_and_its_end() -> None:
     found, flow = run(minutes([10, 10, 40, 50, 200, 10, 10, 10, 10, 1]))
     assert [(each.alert.state, each.alert.labels["severity"]) for each in found] == [

@@ -206,3 +206,11 @@ class Explaining(Detector, Protocol):
 
     reasons: Mapping[SeriesName, Sequence[str]]
     """Of each series flagged in the last step: why, in words with numbers."""
+
+
+@runtime_checkable
+class Discreet(Detector, Protocol):
+    """A detector whose state knows of people: a model made of it is to hold only what others may know."""
+
+    def trained(self) -> State:
+        """A state with what was learnt of all series together, and of no single one."""

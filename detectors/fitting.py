@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.detector import Detector, Panel, SeriesName, State, Verdicts
+from detectors.detector import Detector, Discreet, Panel, SeriesName, State, Verdicts
 from detectors.labels import Label, current_labels
 from detectors.registry import DetectorError, make, names
 from models.arrays import EpochMs, Mask, Numbers
@@ -28,7 +28,8 @@ def learn(
     values: Numbers,
 ) -> State:
     """What the detector has learnt of the whole panel: the arguments are a Panel's, for a `Trainer`."""
-    return make(detector, **settings).fit(Panel(times, series, features, values)).state()
+    fitted = make(detector, **settings).fit(Panel(times, series, features, values))
+    return fitted.trained() if isinstance(fitted, Discreet) else fitted.state()
 
 
 def backtest_holdout(

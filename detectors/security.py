@@ -371,6 +371,14 @@ class SecurityDetector:
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"a state of {self.name} that is not whole: {error}") from error
 
+    def trained(self) -> State:
+        """A state that knows what is ordinary, and no address, user, key or session."""
+        other = SecurityDetector(**self._settings)
+        if self._counts is not None:
+            other._check(tuple(self._counts))
+            other._ordinary, other._learnt_ms = self._ordinary, self._learnt_ms
+        return other.state()
+
     def adopt(self, state: State) -> None:
         """Take over what another detector has learnt of ordinary entities; what is known of each one stays.
 

@@ -280,3 +280,14 @@ def test_adopts_what_another_has_learnt() -> None:
     assert "share of 5xx 0.74 (usual 0)" in reason
     with pytest.raises(ValueError, match="not a state of security"):
         pupil.adopt({"detector": "traffic"})
+
+
+def test_what_others_adopt_names_nobody() -> None:
+    teacher, pupil = SecurityDetector(unusual_requests=20), SecurityDetector(unusual_requests=20)
+    play(teacher, 100, nothing, clients=120)
+    assert "client 7" in repr(teacher.state())
+    shared = teacher.trained()
+    assert "client" not in repr(shared)
+    pupil.adopt(shared)
+    odd: Row = {"requests": 50, "5xx": 40, "bytes": 40, "distinct path": 1, "distinct second": 1}
+    assert pupil.update(panel(200, {"odd": odd})).kind[0].tolist() == ["unusual"]

@@ -12,7 +12,8 @@ from detectors.detector import Panel
 from models.arrays import Numbers, Rows
 from streams.aggregate.sketch import quantiles_of
 from streams.plan import BUCKET_MS, MICRO, Count, Rollup, Sum, Watch
-from streams.window.rollup_window import RollupWindow, merged_sketch
+from streams.window.rollup_window import RollupWindow
+from streams.window.sketches import merged_sketch
 
 RATE, ERROR_RATIO = "rate", "error_ratio"
 GOOD_BEFORE = 20

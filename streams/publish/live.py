@@ -24,7 +24,8 @@ from streams.publish.snapshot import (
 )
 from streams.runtime.aggregate_stage import AggregateStage
 from streams.window.maintenance import period_counts, without_maintenance
-from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX, merged_sketch
+from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX
+from streams.window.sketches import merged_sketch
 from streams.window.source_window import SourceWindow
 
 

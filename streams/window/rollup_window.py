@@ -24,12 +24,14 @@ from streams.aggregate.partials import ExemplarRow
 from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
 from streams.aggregate.tables import Keys, sum_by_key
 from streams.columns import Table
-from streams.plan import BUCKET_MS, MICRO, Rollup
+from streams.plan import BUCKET_MS, Rollup
 from streams.points import PointRows, PointTable, contributions
 from streams.window.held import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
 from streams.window.open_points import OpenPoints
 from streams.window.rings import LEVEL_SLOT_MS, Rings, window_start
 from streams.window.series_table import SeriesTable
+from streams.window.sketches import narrow, renamed
+from streams.window.slices import judge_slices
 from streams.window.totals import KEPT_BUCKETS, Totals, shards_of
 
 SKETCH_WINDOW_MS_MAX = 3_600_000
@@ -144,7 +146,7 @@ class RollupWindow:
         if len(series):
             self.newest = bucket
         if len(total.bins):
-            self._sketches.append((bucket, *_narrow(total.bins, total.bin_counts)))
+            self._sketches.append((bucket, *narrow(total.bins, total.bin_counts)))
         if len(total.registers):
             self._registers.append((bucket, total.registers, total.ranks))
         self._forget(bucket + 1)
@@ -204,7 +206,7 @@ class RollupWindow:
             if len(table.bins):
                 keys = (np.repeat(numbers, table.bins_per_row[known]) << BIN_BITS) | table.bins
                 order = np.argsort(keys)
-                self._sketches.append((slot, *_narrow(keys[order], table.bin_counts[order])))
+                self._sketches.append((slot, *narrow(keys[order], table.bin_counts[order])))
             if len(table.registers):
                 keys = (np.repeat(numbers, table.registers_per_row[known]) << BIN_BITS) | table.registers
                 order = np.argsort(keys)
@@ -408,46 +410,10 @@ class RollupWindow:
         self.held.renumber(numbers)
         self.points.renumber(numbers)
         self.exemplars = {int(numbers[old]): row for old, row in self.exemplars.items() if keep[old]}
-        self._sketches = deque((at, _renamed(keys, numbers), counts) for at, keys, counts in self._sketches)
-        self._registers = deque((at, _renamed(keys, numbers), ranks) for at, keys, ranks in self._registers)
+        self._sketches = deque((at, renamed(keys, numbers), counts) for at, keys, counts in self._sketches)
+        self._registers = deque((at, renamed(keys, numbers), ranks) for at, keys, ranks in self._registers)
 
     def _forget(self, end: int) -> None:
         for kept in (self._sketches, self._registers):
             while kept and kept[0][0] < end - self._kept:
                 kept.popleft()
-
-
-def _renamed(keys: Keys, numbers: Rows) -> Keys:
-    """Keys of bins or registers whose series are called otherwise; none of them was let go."""
-    renamed: Keys = (numbers[keys >> BIN_BITS] << BIN_BITS) | (keys & (BIN_COUNT - 1))
-    return renamed.astype(keys.dtype)
-
-
-def judge_slices(counts: Counts, slo: Slo) -> tuple[Counts, Counts]:
-    """Good and total parts of a slice of each series; a slice without events counts for nothing.
-
-    counts  : Counts [S, 2], good and total events of the slice
-    returns : for Timeslices 1 of 1 if the share of good events reaches `slo.slice_target`, else 0 of 1;
-              for RatioTimeslices that share in millionths of a million
-    """
-    good, total = counts[:, 0], counts[:, 1]
-    filled = total > 0
-    ratio = np.divide(good, total, out=np.zeros(len(total)), where=filled)
-    if slo.budgeting == "Timeslices":
-        return (filled & (ratio >= slo.slice_target)).astype(np.int64), filled.astype(np.int64)
-    parts = np.clip(np.rint(ratio * MICRO), 0, MICRO).astype(np.int64)
-    return np.where(filled, parts, 0), np.where(filled, MICRO, 0)
-
-
-def merged_sketch(parts: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
-    """Sketches of several buckets as one; empty where there are none."""
-    wide = [(keys.astype(np.int64), counts.astype(np.int64)) for keys, counts in parts]
-    return merge_bins(wide) if wide else (_NO_ROWS, _NO_ROWS)
-
-
-def _narrow(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
-    """Keys and counts in 4 bytes each where they fit, since most of a series' memory is here."""
-    if len(keys) and (int(keys[-1]) > np.iinfo(np.uint32).max or int(counts.max()) > np.iinfo(np.uint32).max):
-        return keys, counts
-    small = np.uint16 if not len(counts) or int(counts.max()) <= np.iinfo(np.uint16).max else np.uint32
-    return keys.astype(np.uint32), counts.astype(small)

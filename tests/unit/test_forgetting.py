@@ -18,7 +18,8 @@ from streams.plan import BUCKET_MS, Count, Rollup
 from streams.points import PointTable, point_type
 from streams.window import rollup_window
 from streams.window.blocks import encode_block
-from streams.window.rollup_window import RollupWindow, merged_sketch
+from streams.window.rollup_window import RollupWindow
+from streams.window.sketches import merged_sketch
 from tests.unit.test_rollup_window import HOUR, MEASURES, Run, by_label, table_of
 
 ROLLUP = Rollup(

@@ -22,7 +22,9 @@ from streams.decode.batch import Layout
 from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan, Sum
 from streams.window.blocks import decode_blocks, encode_block
 from streams.window.rings import window_start
-from streams.window.rollup_window import RollupWindow, judge_slices, merged_sketch
+from streams.window.rollup_window import RollupWindow
+from streams.window.sketches import merged_sketch
+from streams.window.slices import judge_slices
 from streams.window.source_window import SourceWindow
 
 HOUR, DAY = 360, 8640

@@ -180,11 +180,11 @@ RUNS_ENOUGH = 10 * TAIL_RUNS
 INCIDENTS_ENOUGH = 20.0
 """Expected incidents in a week from which their count corrects the tail in full."""
 
-GAIN = 0.08
+GAIN = 0.15
 """What one incident too many adds to the logarithm of the tail: with 100 a week, an error is put right within
-a day, and chance alone moves the tail by a fifth."""
+a day, and chance alone moves the tail by a quarter."""
 
-GAIN_EXPECTED = 0.5
+GAIN_EXPECTED = 0.7
 """Most that all incidents expected at once may weigh, so that the correction does not swing."""
 
 CORRECTION_MAX = float(np.log(5.0))

@@ -28,7 +28,7 @@ demo: $(VENV)/.stamp-demo ## the main job on an embedded broker, with an inciden
 
 test: $(VENV)/.stamp-test ## all tests, against a real Kafka, Prometheus and Alertmanager (PYTEST_ARGS=)
 	@scripts/system-packages tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	scripts/run-tests $(BIN)/python $(PYTEST_ARGS)
 
 lint: $(VENV)/.stamp-test ## ruff: rules and format
 	$(BIN)/ruff check .

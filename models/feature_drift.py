@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from models.arrays import Numbers
 
@@ -159,7 +159,7 @@ def _compared(sample: FeatureSample, present: Numbers, psi_max: float) -> tuple[
     trained = _smoothed(np.diff(before, prepend=0.0, append=1.0), sample.rows)
     recent = _smoothed(np.diff(now, prepend=0.0, append=1.0), len(present))
     psi = float(np.sum((recent - trained) * np.log(recent / trained)))
-    by_chance = chi2.isf(NULL_PROBABILITY, len(trained) - 1) * (1.0 / sample.rows + 1.0 / len(present))
+    by_chance = chdtri(len(trained) - 1, NULL_PROBABILITY) * (1.0 / sample.rows + 1.0 / len(present))
     return psi, max(psi_max, float(by_chance)), float(np.abs(now - before).max())
 
 

@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import skops.io
 
 from models.model_error import ModelFormatError, ModelTooLargeError, ModelTypeError
 
@@ -56,6 +55,8 @@ def pack_state(state: Mapping[str, Any], *, bytes_max: int = MODEL_BYTES_MAX) ->
 
     Raises ModelTypeError that names the place of anything else, ModelTooLargeError beyond `bytes_max`.
     """
+    import skops.io  # brings scikit-learn with it: a second that whoever stores nothing need not wait
+
     stored = skops.io.dumps(_plain(state, _ROOT))
     with zipfile.ZipFile(io.BytesIO(stored)) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -79,6 +80,8 @@ def unpack_state(data: bytes, *, bytes_max: int = MODEL_BYTES_MAX) -> dict[str, 
     """
     if len(data) > bytes_max:
         raise ModelTooLargeError(_too_large("the model's file", bytes_max, len(data)))
+    import skops.io
+
     try:
         members = _members(data, bytes_max * UNPACKED_FACTOR)
         _checked(members, bytes_max * UNPACKED_FACTOR)

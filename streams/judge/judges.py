@@ -15,7 +15,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -30,13 +30,15 @@ from detectors.registry import make
 from detectors.shadow import Shadow
 from models.arrays import EpochMs, Numbers, Rows
 from models.manifest import Role
-from models.registry import StoredModel
 from streams.aggregate.partition import NEVER
 from streams.judge.panels import feature_names, panel_of, step_counts
 from streams.judge.state_codec import decode_state, encode_state
 from streams.plan import BUCKET_MS, Watch
 from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block
 from streams.window.rollup_window import RollupWindow
+
+if TYPE_CHECKING:
+    from models.registry import StoredModel
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -22,7 +22,6 @@ from detectors.anomaly_alert import wants_attention
 from detectors.incident import Incident
 from detectors.labels import Label
 from models.manifest import Role
-from models.registry import StoredModel
 from streams.aggregate.partials import decode_frame
 from streams.aggregate.partition import NEVER
 from streams.plan import BUCKET_MS, Plan
@@ -31,6 +30,9 @@ from streams.runtime.topics import Topics
 from streams.transport import Admission, Batch, Position
 from streams.window.blocks import Block, encode_block
 from streams.window.source_window import SliReport, SourceWindow
+
+if TYPE_CHECKING:
+    from models.registry import StoredModel
 
 logger = logging.getLogger(__name__)
 

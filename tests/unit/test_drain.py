@@ -21,7 +21,7 @@ USERS = ["ann", "bob", "cid", "dot", "eve", "fay", "gus", "hal"]
 
 def groups(signatures, miner=None):
     """The template of each signature as the set of signatures that it holds."""
-    miner = miner or TemplateMiner()
+    miner = TemplateMiner() if miner is None else miner  # an empty one is false
     miner.learn(signatures)
     rows = miner.templates(signatures)
     return {

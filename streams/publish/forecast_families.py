@@ -2,6 +2,8 @@
 
 A probability without a forecast, a ratio without a limit and an accuracy without a backtest have no sample,
 rather than NaN. A time beyond the horizon is `+Inf`: it has not happened by then with this probability.
+What has quantiles is of unknown type: it is no summary of events, and `promtool` wants the label `quantile`
+at nothing else that has a type.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def forecast_families(snapshot: ForecastSnapshot) -> Iterator[Family]:
     """The families of all resources and forecasts."""
     yield Family(
         "streamgauge_forecast_value",
-        "gauge",
+        "unknown",
         "What a series is forecast to be, by quantile, so far ahead.",
         [block_of(_values(snapshot.forecasts), ("series", "quantile", "horizon"))],
     )
@@ -54,7 +56,7 @@ def forecast_families(snapshot: ForecastSnapshot) -> Iterator[Family]:
     groups = _grouped(snapshot.readings)
     yield Family(
         "streamgauge_capacity_exhaustion_seconds",
-        "gauge",
+        "unknown",
         "Time by which a limit or quota is reached with this probability.",
         [
             Block(labels, _column(group, _exhaustion_at(quantile)), extra=[("quantile", f"{quantile:g}")])

@@ -106,3 +106,9 @@ class Transition:
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: the alert with the instant and the state it left."""
         return {"at_ms": self.at_ms, "previous": self.previous, **self.alert.to_dict()}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Transition:
+        """The transition whose `to_dict` this was."""
+        alert = {name: value for name, value in stored.items() if name not in ("at_ms", "previous")}
+        return cls(int(stored["at_ms"]), stored["previous"], Alert.from_dict(alert))

@@ -21,6 +21,8 @@ from models.arrays import EpochMs, Mask, Numbers
 if TYPE_CHECKING:
     import pandas as pd
 
+    from models.template_reviews import Review
+
 SeriesName: TypeAlias = tuple[str, ...]
 """Values of a series' labels."""
 
@@ -206,6 +208,14 @@ class Explaining(Detector, Protocol):
 
     reasons: Mapping[SeriesName, Sequence[str]]
     """Of each series flagged in the last step: why, in words with numbers."""
+
+
+@runtime_checkable
+class Reviewed(Detector, Protocol):
+    """A detector whose findings people review and decide about."""
+
+    def decide(self, reviews: Iterable[Review]) -> bool:
+        """Take a whole review over in place of the one before; returns whether that changes any decision."""
 
 
 @runtime_checkable

@@ -15,7 +15,15 @@ import msgspec
 
 from detectors.detector import SeriesName
 
-__all__ = ["VERDICTS", "Label", "LabelError", "Precision", "current_labels", "precision_by_detector"]
+__all__ = [
+    "VERDICTS",
+    "Label",
+    "LabelError",
+    "Precision",
+    "current_labels",
+    "later_label",
+    "precision_by_detector",
+]
 
 Verdict: TypeAlias = Literal["real", "noise", "expected"]
 
@@ -98,6 +106,13 @@ class Precision:
         return self.real / told if told else None
 
 
+def later_label(known: Label | None, label: Label) -> Label:
+    """Of two labels with one key the one that holds, see `current_labels`."""
+    if known is None or (known.at_ms, known.to_bytes()) < (label.at_ms, label.to_bytes()):
+        return label
+    return known
+
+
 def current_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
     """The labels that hold, whatever order they come in: of each key the last said, unless it is removed.
 
@@ -105,9 +120,7 @@ def current_labels(labels: Iterable[Label]) -> tuple[Label, ...]:
     """
     last: dict[bytes, Label] = {}
     for label in labels:
-        known = last.get(label.key)
-        if known is None or (known.at_ms, known.to_bytes()) < (label.at_ms, label.to_bytes()):
-            last[label.key] = label
+        last[label.key] = later_label(last.get(label.key), label)
     return tuple(last[key] for key in sorted(last) if not last[key].removed)
 
 

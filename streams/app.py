@@ -232,9 +232,9 @@ class Engine:
         await announce(self.config, announcement)
 
     def _registry(self) -> Registry:
-        url = self.config.models.url
+        url = self.config.registry_url()
         assert url is not None, "nothing follows models without a registry"
-        return Registry(url if "://" in url else str(self.config.resolve(url)), self.config.app)
+        return Registry(url, self.config.app)
 
     async def _watch_for_ever(self) -> None:
         """Look for rebalances that never end, and for sources that have gone silent."""

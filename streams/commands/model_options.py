@@ -137,9 +137,8 @@ def opened(url: str | None, app: str | None, config: Path | None) -> Place:
     from models.registry import Registry
 
     settings = load(config) if config else None
-    if url is None and settings is not None and settings.models.url is not None:
-        named = settings.models.url
-        url = named if "://" in named else str(settings.resolve(Path(named)))
+    if url is None and settings is not None:
+        url = settings.registry_url()
     try:
         registry = Registry(url or DEFAULT_REGISTRY, app or (settings.app if settings else DEFAULT_APP))
     except (ModelError, ValueError) as error:

@@ -72,10 +72,9 @@ def _find_shared_topics(config: Config, findings: Findings) -> None:
         if first != name:
             place = ("sources", name, "topic")
             findings.problems.append(
-                config.document.problem(
+                config.mistake(
                     place,
                     f"a topic that no other source reads; {first} reads this one",
-                    config.document.show(place),
                     "keep one source for it, and tell its events apart by conditions (where) in SLOs",
                 )
             )

@@ -30,8 +30,9 @@ from streams.config.values import (
 )
 from streams.decode.registry import FORMATS
 from streams.decode.times import UNIT_PER_SECOND
-from streams.documents.problems import one_of
+from streams.documents.problems import Problem, one_of
 from streams.documents.tree import Document
+from streams.documents.tree import Path as Place
 from streams.documents.validation import Model, reject, reject_key
 
 UNITS: Mapping[str, float] = {
@@ -380,9 +381,18 @@ class Config(Model):
         """The YAML it was read from, which knows the line of every value."""
         return self._document
 
+    def mistake(self, place: Place, expected: str, suggestion: str = "") -> Problem:
+        """A mistake at a place of the configuration: what was expected there, beside what stands there."""
+        return self._document.problem(place, expected, self._document.show(place), suggestion)
+
     def resolve(self, path: Path | str) -> Path:
         """A path of the configuration, which is relative to its file."""
         return self._path.parent / path
+
+    def registry_url(self) -> str | None:
+        """The address of the registry of models, a folder made absolute; None where none is named."""
+        url = self.models.url
+        return url if url is None or "://" in url else str(self.resolve(url))
 
     def digest(self) -> str:
         """Sixteen hexadecimal digits that change with anything but secrets."""

@@ -69,21 +69,15 @@ def _fits(config: Config, place: Path, entry: Judged, findings: Findings) -> boo
     """Whether the entry's source is there and has what it asks for."""
     source = config.sources.get(entry.source)
     if source is None:
-        _note(config, findings, (*place, "source"), one_of(sorted(config.sources)))
+        findings.problems.append(config.mistake((*place, "source"), one_of(sorted(config.sources))))
         return False
     if entry.service is not None and entry.service not in source.series:
-        _note(config, findings, (*place, "service"), one_of(source.series or ("a column of series",)))
-        return False
-    if max(source.windows) < entry.step:
-        _note(
-            config,
-            findings,
-            (*place, "step"),
-            f"at most the longest of the windows of source {entry.source}",
+        findings.problems.append(
+            config.mistake((*place, "service"), one_of(source.series or ("a column of series",)))
         )
         return False
+    if max(source.windows) < entry.step:
+        expected = f"at most the longest of the windows of source {entry.source}"
+        findings.problems.append(config.mistake((*place, "step"), expected))
+        return False
     return True
-
-
-def _note(config: Config, findings: Findings, place: Path, expected: str) -> None:
-    findings.problems.append(config.document.problem(place, expected, config.document.show(place)))

@@ -252,8 +252,7 @@ class _TextLines:
         kind = self._layout.wanted[name]
         source, scale = self._columns[name]
         if source is None:
-            missing = Strings(np.full(length, -1, np.int32), ())
-            return np.full(length, np.nan) if kind == "number" else missing
+            return np.full(length, np.nan) if kind == "number" else Strings.missing(length)
         codes, entries = raw[source.part].codes, parsed[source.part]
         if kind == "number":
             return scaled(as_numbers(codes, map(source.meaning, entries)), scale)

@@ -53,6 +53,11 @@ class Strings:
     def __len__(self) -> int:
         return len(self.codes)
 
+    @classmethod
+    def missing(cls, length: int) -> Strings:
+        """A column that has no value in any of `length` events."""
+        return cls(np.full(length, -1, dtype=np.int32), ())
+
 
 Column: TypeAlias = Strings | Numbers
 

@@ -67,7 +67,7 @@ class Expression:
         absent = self.columns.keys() - columns.keys()
         if not absent:
             return columns
-        nothing = Strings(np.full(length, -1, dtype=np.int32), ())
+        nothing = Strings.missing(length)
         return {**columns, **dict.fromkeys(absent, nothing)}
 
     def __reduce__(self) -> tuple[object, ...]:

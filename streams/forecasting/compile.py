@@ -46,17 +46,19 @@ def capacity_plans(config: Config, slos: Sequence[Slo], findings: Findings) -> C
             slo = _slo(entry, slos)
             if slo is None:
                 names = sorted({slo.name for slo in slos}) or ["an SLO, of which there is none"]
-                _note(config, findings, (*path, "slo"), one_of(names))
+                findings.problems.append(config.mistake((*path, "slo"), one_of(names)))
                 continue
             resource = resource_of(entry, slo)
             plans.append(CapacityPlan(resource, rule_of(entry), slo.source, slo.rollup, _level(resource)))
             continue
         source = config.sources.get(entry.source or "")
         if source is None or entry.source is None:
-            _note(config, findings, (*path, "source"), one_of(sorted(config.sources)))
+            findings.problems.append(config.mistake((*path, "source"), one_of(sorted(config.sources))))
             continue
         if isinstance(entry.limit, LimitSeries) and entry.limit.source not in (None, entry.source):
-            _note(config, findings, (*path, "limit", "source"), f"{entry.source}, like the resource's own")
+            findings.problems.append(
+                config.mistake((*path, "limit", "source"), f"{entry.source}, like the resource's own")
+            )
             continue
         resource = resource_of(entry)
         scale = _scale(entry)
@@ -132,7 +134,3 @@ def _uses(entry: CapacityEntry, config: Config, path: Path) -> tuple[Use, ...]:
     if entry.where is not None:
         uses.append(Use(document, (*path, "where"), expression=entry.where))
     return tuple(uses)
-
-
-def _note(config: Config, findings: Findings, place: Path, expected: str) -> None:
-    findings.problems.append(config.document.problem(place, expected, config.document.show(place)))

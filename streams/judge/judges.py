@@ -22,9 +22,8 @@ import numpy as np
 
 from detectors.alert import Alert, Transition
 from detectors.anomaly_alert import KEEP_STEPS, AnomalyBook, EvidenceOf, Naming
-from detectors.detector import Adopting, Calibrated, Detector, Explaining, Panel, SeriesName
+from detectors.detector import Adopting, Calibrated, Detector, Explaining, Panel, Reviewed, SeriesName
 from detectors.labels import Label
-from detectors.log_templates import LogTemplateDetector
 from detectors.recalibration import Factors, factors_of, recalibrated
 from detectors.registry import make
 from detectors.shadow import Shadow
@@ -192,7 +191,7 @@ class Judges:
         self._reviewed = True
         for watcher in self.watchers:
             detector = watcher.detector
-            if isinstance(detector, LogTemplateDetector) and detector.decide(watcher.watch.reviews):
+            if isinstance(detector, Reviewed) and detector.decide(watcher.watch.reviews):
                 self._learnt_at = NEVER  # what a restart goes on with has to have them
 
     def _panel(self, watcher: Watcher, end: int) -> Panel:

@@ -46,7 +46,7 @@ def log_plans(config: Config, findings: Findings) -> dict[str, Addition]:
         elif entry.source in found:
             expected = f"one entry for {entry.source}"
         if expected or source is None:
-            findings.problems.append(config.document.problem(place, expected, config.document.show(place)))
+            findings.problems.append(config.mistake(place, expected))
             continue
         tells = (source.signal or source.format) in _TELLING
         error = entry.error or (ERRORS if tells else None)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from models.arrays import EpochMs
 from streams.decode.batch import Column, Strings
 from streams.log_templates.signatures import SignatureColumn, parameters
@@ -28,7 +26,7 @@ class Signature:
     def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
         """Strings [E]; missing where there is no message."""
         messages = columns.get(self.column)
-        return self._made.derive(messages) if isinstance(messages, Strings) else _missing(len(time_ms))
+        return self._made.derive(messages) if isinstance(messages, Strings) else Strings.missing(len(time_ms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,5 @@ class Parameters:
         """Strings [E]; missing where there is no message."""
         messages, signatures = columns.get(self.column), columns.get(self.signature)
         if not isinstance(messages, Strings) or not isinstance(signatures, Strings):
-            return _missing(len(time_ms))
+            return Strings.missing(len(time_ms))
         return parameters(messages, signatures)
-
-
-def _missing(length: int) -> Strings:
-    return Strings(np.full(length, -1, np.int32), ())

@@ -25,6 +25,7 @@ from streams.forecasting.readings import forecast_record
 from streams.forecasting.resource import CapacityPlan, SeriesKey
 from streams.forecasting.snapshot import forecast_snapshot
 from streams.plan import BUCKET_MS
+from streams.publish.forecast_families import series_name
 from streams.publish.forecast_snapshot import ForecastSnapshot
 from streams.runtime.log import Log, Partition
 from streams.runtime.topics import Topics
@@ -183,7 +184,7 @@ class CapacityStage:
         for key, reading in readings.items():
             made = planner.made(key) if key in renewed else None
             if made is not None:
-                name = "/".join((key.resource, *key.labels)).encode()
+                name = series_name(key.resource, key.labels).encode()
                 await self._log.send(to, name, msgspec.json.encode(forecast_record(made, reading, at_ms)))
 
     async def _tell(self, partition: int, owned: _Owned, moved: Sequence[Transition]) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from detectors.alert import Alert, Transition
+from detectors.alert import Transition
+from detectors.detector import SEVERITIES
 from detectors.incident import Anomaly, Incident
 from detectors.incidents import IncidentBook
 
@@ -43,7 +44,7 @@ class IncidentFeed:
         if value is None:
             return
         try:
-            moved = _transition(msgspec.json.decode(value))
+            moved = Transition.from_dict(msgspec.json.decode(value))
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             self.refused += 1
             logger.error("A record of the alerts topic is no alert: %s", error)
@@ -76,11 +77,4 @@ class IncidentFeed:
 
     def counts(self) -> Mapping[str, int]:
         """Open incidents by severity."""
-        return Counter(incident.to_dict()["severity_name"] for incident in self.book.open())
-
-
-def _transition(stored: Mapping[str, Any]) -> Transition:
-    alert = Alert.from_dict(
-        {name: value for name, value in stored.items() if name not in ("at_ms", "previous")}
-    )
-    return Transition(int(stored["at_ms"]), stored["previous"], alert)
+        return Counter(SEVERITIES[incident.severity] for incident in self.book.open())

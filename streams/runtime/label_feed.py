@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from detectors.labels import Label, LabelError, Precision, current_labels, precision_by_detector
+from detectors.labels import Label, LabelError, Precision, current_labels, later_label, precision_by_detector
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class LabelFeed:
                 self.refused["too_many"] += 1
                 return
             known = self._labels.get(label.key)
-            self._labels[label.key] = _later(known, label)
+            self._labels[label.key] = later_label(known, label)
         if self._caught_up:
             self._tell()
 
@@ -58,10 +58,3 @@ class LabelFeed:
 
     def _tell(self) -> None:
         self._on_change(current_labels(self._labels.values()))
-
-
-def _later(known: Label | None, label: Label) -> Label:
-    """The later of two labels about the same."""
-    if known is not None and (known.at_ms, known.to_bytes()) > (label.at_ms, label.to_bytes()):
-        return known
-    return label

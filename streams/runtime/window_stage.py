@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -205,34 +205,21 @@ class WindowStage:
 
     async def announce(self, partition: int, transitions: Sequence[Transition]) -> None:
         """Write to the alerts topic, and tell the sinks once that is durable."""
-        await self._send_all(Partition(self._topics.alerts, partition), transitions)
+        await self._send_all(Partition(self._topics.alerts, partition), map(_record, transitions))
         for moved in transitions:
             self._on_transition(moved)
 
     async def _announce_anomalies(self, partition: int, anomalies: Sequence[Transition]) -> None:
         """Write to the anomalies topic; those that want somebody's attention are alerts too."""
-        await self._send_all(Partition(self._topics.anomalies, partition), anomalies)
+        await self._send_all(Partition(self._topics.anomalies, partition), map(_record, anomalies))
         urgent = [moved for moved in anomalies if wants_attention(moved.alert)]
         if urgent:
             await self.announce(partition, urgent)
 
-    async def _send_all(self, to: Partition, transitions: Sequence[Transition]) -> None:
-        sent = [
-            await self._log.send(
-                to, "/".join(map(str, moved.key)).encode(), msgspec.json.encode(moved.to_dict())
-            )
-            for moved in transitions
-        ]
-        await asyncio.gather(*sent)
-
     async def announce_incidents(self, partition: int, incidents: Sequence[Incident]) -> None:
         """Write to the incidents topic, by incident."""
-        to = Partition(self._topics.incidents, partition)
-        sent = [
-            await self._log.send(to, incident.id.encode(), msgspec.json.encode(incident.to_dict()))
-            for incident in incidents
-        ]
-        await asyncio.gather(*sent)
+        records = [(each.id.encode(), msgspec.json.encode(each.to_dict())) for each in incidents]
+        await self._send_all(Partition(self._topics.incidents, partition), records)
 
     async def store_alerts(self, partition: int, alerts: Sequence[Mapping[str, Any]]) -> None:
         """Keep alerts that belong to no source's window beside the blocks, in a block of no source."""
@@ -240,8 +227,11 @@ class WindowStage:
 
     async def store(self, partition: int, block: Block) -> None:
         """Keep a block, and return once it is durable."""
-        to = Partition(self._topics.blocks, partition)
-        await asyncio.gather(*[await self._log.send(to, key, value) for key, value in encode_block(block)])
+        await self._send_all(Partition(self._topics.blocks, partition), encode_block(block))
+
+    async def _send_all(self, to: Partition, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send (key, value) pairs, and return once all are durable."""
+        await asyncio.gather(*[await self._log.send(to, key, value) for key, value in records])
 
     @staticmethod
     def stored_alerts(blocks: Sequence[Block]) -> list[dict[str, Any]]:
@@ -284,6 +274,11 @@ class WindowStage:
                 at.partition,
             )
             owned.position.at = first
+
+
+def _record(moved: Transition) -> tuple[bytes, bytes]:
+    """Key and value of a transition, by its natural key."""
+    return "/".join(map(str, moved.key)).encode(), msgspec.json.encode(moved.to_dict())
 
 
 def encode_report(report: SliReport) -> bytes:

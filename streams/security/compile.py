@@ -29,7 +29,7 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, Addition]:
         if source is None:
             if entry.source not in (document.get(("sources",)) or ()):
                 guess = nearest(entry.source, tuple(config.sources))
-                findings.problems.append(document.problem(place, "a source", document.show(place), guess))
+                findings.problems.append(config.mistake(place, "a source", guess))
             continue
         if entry.source in found:
             findings.problems.append(

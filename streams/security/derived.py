@@ -43,7 +43,7 @@ class Alias:
 
     def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
         """The column itself, missing throughout where there is none."""
-        return columns.get(self.column, _missing(len(time_ms)))
+        return columns.get(self.column, Strings.missing(len(time_ms)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Chosen:
         """Strings [E]."""
         column = columns.get(self.column)
         if not isinstance(column, Strings):
-            return _missing(len(time_ms))
+            return Strings.missing(len(time_ms))
         keep = self.where.mask(columns, len(time_ms))
         return Strings(np.where(keep, column.codes, np.int32(-1)), column.values)
 
@@ -174,7 +174,7 @@ def pseudonym(text: str, key: bytes) -> str:
 def _mapped(column: Column | None, meaning: Callable[[str], str], length: int) -> Strings:
     """`meaning` of each value that occurs; a batch's dictionary may be that of a larger one."""
     if not isinstance(column, Strings):
-        return _missing(length)
+        return Strings.missing(length)
     used = np.unique(column.codes[column.codes >= 0])
     place = np.full(len(column.values) + 1, -1, np.int32)
     place[used] = np.arange(len(used), dtype=np.int32)
@@ -191,7 +191,3 @@ def _plain(text: str) -> str:
     if "%" in text or "+" in text:
         text = unquote_plus(unquote_plus(text, errors="replace"), errors="replace")
     return text.lower()
-
-
-def _missing(length: int) -> Strings:
-    return Strings(np.full(length, -1, np.int32), ())

@@ -36,11 +36,11 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from detectors.alert import Transition  # noqa: E402
-from streams.config.compile import compile_plan  # noqa: E402
+from detectors.alerts.alert import Transition  # noqa: E402
+from streams.compile.configuration import compile_plan  # noqa: E402
 from streams.config.load import load_config  # noqa: E402
-from streams.decode.batch import Records  # noqa: E402
-from streams.flow import LocalFlow  # noqa: E402
+from streams.events.batch import Records  # noqa: E402
+from streams.offline.flow import LocalFlow  # noqa: E402
 
 CONFIG = Path(__file__).parent / "access_log_scan.yaml"
 

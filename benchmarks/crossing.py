@@ -30,17 +30,18 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from models.arrays import Numbers  # noqa: E402
-from models.capacity import PathForecast  # noqa: E402
-from models.level_shift import STEPS_MIN  # noqa: E402
-from models.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far  # noqa: E402
-from models.reliability import brier_score, brier_skill, reliability_table  # noqa: E402
-from models.rolling_origin import backtest, crossing_cases, place_origins, season_steps  # noqa: E402
-from streams.forecasting.full_forecast import make_forecast  # noqa: E402
-from streams.forecasting.keeper import ForecastKeeper  # noqa: E402
-from streams.forecasting.level_memory import LevelMemory  # noqa: E402
-from streams.forecasting.resource import SeriesKey  # noqa: E402
-from streams.forecasting.series_file import Series, SeriesError, read_series, read_table  # noqa: E402
-from streams.forecasting.task import ForecastTask  # noqa: E402
+from models.capacity.crossing_cases import crossing_cases  # noqa: E402
+from models.capacity.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far  # noqa: E402
+from models.forecast.level_shift import STEPS_MIN  # noqa: E402
+from models.forecast.paths import PathForecast  # noqa: E402
+from models.forecast.reliability import brier_score, brier_skill, reliability_table  # noqa: E402
+from models.forecast.rolling_origin import backtest, place_origins, season_steps  # noqa: E402
+from streams.capacity.level_memory import LevelMemory  # noqa: E402
+from streams.capacity.model_cache import ForecastKeeper  # noqa: E402
+from streams.capacity.task import ForecastTask  # noqa: E402
+from streams.offline.full_forecast import make_forecast  # noqa: E402
+from streams.offline.series_file import Series, SeriesError, read_series, read_table  # noqa: E402
+from streams.plan.resource import SeriesKey  # noqa: E402
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.decode_samples import SAMPLES, START_MS, Sample  # noqa: E402
-from streams.decode.batch import Records  # noqa: E402
 from streams.decode.registry import make_decoder  # noqa: E402
+from streams.events.batch import Records  # noqa: E402
 
 BATCH_EVENTS = 20_000
 ROUNDS = 3

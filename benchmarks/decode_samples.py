@@ -16,7 +16,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from streams.decode.batch import Field, Kind, Layout
+from streams.events.batch import Field, Kind, Layout
 
 START_MS = 1_795_586_040_000
 SERVICES = [f"svc-{number}" for number in range(100)]

@@ -25,10 +25,10 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from detectors.detector import Panel  # noqa: E402
-from detectors.traffic import TrafficDetector  # noqa: E402
+from detectors.api.detector import Panel  # noqa: E402
+from detectors.traffic.detector import TrafficDetector  # noqa: E402
+from models.anomaly.calendar_effects import DAY_MS, CalendarEffects  # noqa: E402
 from models.arrays import EpochMs, Numbers  # noqa: E402
-from models.calendar_effects import DAY_MS, CalendarEffects  # noqa: E402
 
 ZONE = "Europe/Berlin"
 COUNTRY = "DE"

@@ -35,7 +35,7 @@ from benchmarks import forecast_scoring as scoring  # noqa: E402
 from benchmarks.forecast_peers import PEERS, PUBLISHED, statsforecast_seconds  # noqa: E402
 from benchmarks.forecast_scoring import Case, Set  # noqa: E402
 from models.arrays import Numbers  # noqa: E402
-from models.forecast import Forecaster  # noqa: E402
+from models.forecast.forecaster import Forecaster  # noqa: E402
 
 LEVELS = (0.8, 0.95)
 

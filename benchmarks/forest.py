@@ -25,9 +25,9 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 from sklearn.ensemble import IsolationForest  # noqa: E402
 
+from models.anomaly.forest import Forest  # noqa: E402
+from models.anomaly.outliers import OutlierEnsemble  # noqa: E402
 from models.arrays import Numbers  # noqa: E402
-from models.forest import Forest  # noqa: E402
-from models.outliers import OutlierEnsemble  # noqa: E402
 
 RUNS = 5
 

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from detectors.detector import Panel  # noqa: E402
-from detectors.traffic import TrafficDetector  # noqa: E402
+from detectors.api.detector import Panel  # noqa: E402
+from detectors.traffic.detector import TrafficDetector  # noqa: E402
 
 FEATURES = ("rate", "errors", "p50", "p99", "clients")
 WARM_STEPS = 1050

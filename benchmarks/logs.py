@@ -33,8 +33,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from models.drain import TemplateMiner  # noqa: E402
-from models.log_masks import LogMasks  # noqa: E402
+from models.logs.drain import TemplateMiner  # noqa: E402
+from models.logs.masks import LogMasks  # noqa: E402
 
 RUNS = 7
 BATCH_LINES = 1_000

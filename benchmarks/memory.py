@@ -32,11 +32,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from models.arrays import Hashes, Rows  # noqa: E402
-from streams.aggregate.partials import Frame  # noqa: E402
-from streams.aggregate.series import encode_labels  # noqa: E402
-from streams.columns import Table  # noqa: E402
-from streams.decode.batch import Layout  # noqa: E402
-from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan  # noqa: E402
+from streams.events.batch import Layout  # noqa: E402
+from streams.partials.frame import Frame  # noqa: E402
+from streams.partials.series import encode_labels  # noqa: E402
+from streams.partials.table import Table  # noqa: E402
+from streams.plan.plan import BUCKET_MS, Count, Rollup, SourcePlan  # noqa: E402
 from streams.window.source_window import SourceWindow  # noqa: E402
 
 MINUTE = 60_000

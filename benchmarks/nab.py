@@ -41,9 +41,9 @@ from benchmarks.nab_scoring import (  # noqa: E402
     file_score,
     normalised,
 )
-from detectors.detector import Panel  # noqa: E402
-from detectors.traffic import TrafficDetector  # noqa: E402
-from detectors.traffic_incident import onsets  # noqa: E402
+from detectors.api.detector import Panel  # noqa: E402
+from detectors.traffic.detector import TrafficDetector  # noqa: E402
+from detectors.traffic.incident_length import onsets  # noqa: E402
 from models.arrays import EpochMs, Numbers, Rows  # noqa: E402
 
 INCIDENT_TAIL = 1e-3

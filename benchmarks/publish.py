@@ -19,13 +19,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from detectors.alert_state import AlertBook
-from detectors.burn_rate import judge
-from detectors.slo import Slo, Tier
-from streams.aggregate.sketch import BIN_COUNT, bins_of
-from streams.plan import Count, Rollup
-from streams.publish.metrics import render
-from streams.publish.snapshot import RollupSnapshot, WorkerSnapshot
+from detectors.alerts.alert_state import AlertBook
+from detectors.slo.burn_rate import judge
+from detectors.slo.slo import Slo, Tier
+from streams.partials.sketch import BIN_COUNT, bins_of
+from streams.plan.plan import Count, Rollup
+from streams.publish.metrics.page import render
+from streams.publish.metrics.snapshot import RollupSnapshot, WorkerSnapshot
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 

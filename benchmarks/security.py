@@ -40,10 +40,10 @@ import numpy as np  # noqa: E402
 from sklearn.ensemble import IsolationForest  # noqa: E402
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve  # noqa: E402
 
-from detectors.url_features import UrlFeatures  # noqa: E402
+from detectors.security.url_features import UrlFeatures  # noqa: E402
+from models.anomaly.mixed_table import Columns, MixedTable  # noqa: E402
+from models.anomaly.outliers import CONTAMINATION, OutlierEnsemble  # noqa: E402
 from models.arrays import Mask, Numbers  # noqa: E402
-from models.mixed_table import Columns, MixedTable  # noqa: E402
-from models.outliers import CONTAMINATION, OutlierEnsemble  # noqa: E402
 
 LABEL = 41
 """Column of the label in NSL-KDD, counted from 0."""

@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.request_events import Filled, fill  # noqa: E402
 from benchmarks.worker_process import MeasuredWorker, worker_config  # noqa: E402
-from streams.aggregate.partials import decode_frame  # noqa: E402
+from streams.partials.frame import decode_frame  # noqa: E402
 from tests.services.kafka import Broker, open_broker  # noqa: E402
 from tests.services.kafka_jars import kafka_version  # noqa: E402
 from tests.services.topics import unique_name  # noqa: E402

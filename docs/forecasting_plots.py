@@ -18,12 +18,12 @@ import numpy as np  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from models.arrays import EpochMs, Numbers  # noqa: E402
-from models.capacity import PATH_COUNT  # noqa: E402
-from models.crossing import first_crossing, tied_paths  # noqa: E402
-from models.fan_plot import INK, LIMIT, MEDIAN, fan_figure, save_fan_plot  # noqa: E402
-from models.forecast import forecast  # noqa: E402
-from models.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far  # noqa: E402
-from models.quota_plot import quota_figure  # noqa: E402
+from models.capacity.crossing import first_crossing, tied_paths  # noqa: E402
+from models.capacity.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far  # noqa: E402
+from models.forecast.forecaster import forecast  # noqa: E402
+from models.forecast.paths import PATH_COUNT  # noqa: E402
+from models.plots.fan import INK, LIMIT, MEDIAN, fan_figure, save_fan_plot  # noqa: E402
+from models.plots.quota import quota_figure  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 HOUR_MS = 3_600_000

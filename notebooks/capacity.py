@@ -17,15 +17,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from models.capacity import PATH_COUNT
-from models.crossing import first_crossing, tied_paths
-from models.fan_plot import fan_figure
-from models.forecast import forecast, forecast_frame
-from models.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far
-from models.quota_plot import quota_figure
-from models.reliability import brier_score, reliability_table
-from models.rolling_origin import backtest, crossing_cases, place_origins, season_steps
-from streams.forecasting.series_file import read_series, read_table
+from models.capacity.crossing import first_crossing, tied_paths
+from models.capacity.crossing_cases import crossing_cases
+from models.capacity.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far
+from models.forecast.forecaster import forecast, forecast_frame
+from models.forecast.paths import PATH_COUNT
+from models.forecast.reliability import brier_score, reliability_table
+from models.forecast.rolling_origin import backtest, place_origins, season_steps
+from models.plots.fan import fan_figure
+from models.plots.quota import quota_figure
+from streams.offline.series_file import read_series, read_table
 
 FILE: Path | None = None
 COLUMN = "used"

@@ -33,15 +33,15 @@ import yaml
 from IPython.display import display
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from detectors.names import span_name
-from streams.config.compile import compile_plan
+from detectors.alerts.names import span_name
+from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.config.models import TierEntry
 from streams.demo.access_log import LogIncident, write_access_log
-from streams.files import is_capture, read_records
-from streams.flow import LocalFlow
-from streams.replay.choose import choose_sources
-from streams.replay.frames import episode_frame, evidence_frame, sli_frame
+from streams.offline.choose import choose_sources
+from streams.offline.files import is_capture, read_records
+from streams.offline.flow import LocalFlow
+from streams.offline.report_tables import episode_frame, evidence_frame, sli_frame
 
 # %% tags=["parameters"]
 log = os.environ.get("NOTEBOOK_LOG")  # None: a day of a small website is made up, with two incidents

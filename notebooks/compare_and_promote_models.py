@@ -22,11 +22,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.detector import Panel
-from detectors.labels import Label
-from models.manifest_diff import diff_manifests
-from models.model_files import pack_state
-from models.registry import Registry
+from detectors.api.detector import Panel
+from detectors.feedback.labels import Label
+from models.registry.manifest_diff import diff_manifests
+from models.registry.model_files import pack_state
+from models.registry.registry import Registry
 from streams.modelling.compare import compare_models, detector_of, try_promotion
 from streams.modelling.train import train_model
 
@@ -80,8 +80,7 @@ labels = [
 # ## Train
 #
 # Each model learns three weeks; its metrics are those of a twin that has not seen the last of them. The
-# command trains in processes that are bounded in CPU, memory and time (`models.training.Trainer`); here it is
-# done on the spot.
+# command trains in processes that are bounded in CPU, memory and time; here it is done on the spot.
 
 # %%
 

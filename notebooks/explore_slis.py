@@ -22,12 +22,12 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from detectors.alert import Transition
-from detectors.budget import burn_rate, error_budget_remaining, good_ratio
-from streams.config.compile import compile_plan
+from detectors.alerts.alert import Transition
+from detectors.slo.budget import burn_rate, error_budget_remaining, good_ratio
+from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
-from streams.files import read_records
-from streams.flow import LocalFlow
+from streams.offline.files import read_records
+from streams.offline.flow import LocalFlow
 from streams.window.source_window import SliReport
 
 LOG: Path | None = None

@@ -19,12 +19,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.detector import Panel
-from detectors.registry import make
-from models.drain_catalog import TemplateCatalog
-from models.log_masks import LogMasks
-from models.template_reviews import read_reviews
-from streams.verdict_tables import verdict_frame
+from detectors.api.detector import Panel
+from detectors.api.registry import make
+from models.logs.catalog import TemplateCatalog
+from models.logs.masks import LogMasks
+from models.logs.reviews import read_reviews
+from streams.offline.verdict_tables import verdict_frame
 
 LINES: pd.DataFrame | None = None
 START = pd.Timestamp("2026-03-02", tz="UTC")

@@ -21,14 +21,14 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from detectors.detector import Panel
-from detectors.registry import make
+from detectors.api.detector import Panel
+from detectors.api.registry import make
 from streams.config.load import load_config
 from streams.demo.access_log import LogIncident, write_access_log
-from streams.frames.kafka_slis import slis_from_kafka
-from streams.frames.prometheus import query_range
-from streams.frames.replay_slis import slis_from_replay
-from streams.replay.run import replay_files
+from streams.offline.kafka_slis import slis_from_kafka
+from streams.offline.prometheus import query_range
+from streams.offline.replay import replay_files
+from streams.offline.replay_slis import slis_from_replay
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "examples").is_dir())
 EXAMPLE = ROOT / "examples" / "access-log.yaml"

@@ -22,15 +22,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.alert import Transition
-from detectors.detector import Panel
-from detectors.registry import make
-from streams.config.compile import compile_plan
+from detectors.alerts.alert import Transition
+from detectors.api.detector import Panel
+from detectors.api.registry import make
+from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.demo.access_log import write_access_log
-from streams.files import read_records
-from streams.flow import LocalFlow
-from streams.verdict_tables import verdict_frame
+from streams.offline.files import read_records
+from streams.offline.flow import LocalFlow
+from streams.offline.verdict_tables import verdict_frame
 
 LOG: Path | None = None
 FOLDER = Path(tempfile.mkdtemp())

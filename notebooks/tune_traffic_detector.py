@@ -19,15 +19,15 @@ import numpy as np
 import pandas as pd
 from msgspec import structs
 
-from detectors.calibration import tail_of_rate
-from detectors.detector import Panel, Verdicts
-from detectors.fitting import intervals_of, restored
-from detectors.labels import Label, precision_by_detector
-from detectors.recalibration import factors_of, recalibrated
-from detectors.registry import make
-from models.backtest import episode_starts, judge_backtest
-from streams.verdict_plot import verdict_figure
-from streams.verdict_tables import verdict_frame
+from detectors.api.detector import Panel, Verdicts
+from detectors.api.registry import make
+from detectors.calibration.calibration import tail_of_rate
+from detectors.feedback.fitting import intervals_of, restored
+from detectors.feedback.labels import Label, precision_by_detector
+from detectors.feedback.recalibration import factors_of, recalibrated
+from models.registry.backtest import episode_starts, judge_backtest
+from streams.offline.verdict_plot import verdict_figure
+from streams.offline.verdict_tables import verdict_frame
 
 TABLE: pd.DataFrame | None = None
 BY = ["service"]

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Rows
-from streams.aggregate.partials import ExemplarRow
-from streams.aggregate.series import SeriesIndex
-from streams.decode.batch import Column, Strings
+from streams.events.batch import Column, Strings
+from streams.partials.frame import ExemplarRow
+from streams.partials.series import SeriesIndex
 
 SERIES_MAX = 1_000
 

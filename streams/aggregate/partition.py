@@ -24,31 +24,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Rows
-from streams.aggregate.partials import ExemplarRow, Frame, encode_frame
 from streams.aggregate.rollup_state import RollupState, take_columns
-from streams.aggregate.series import SeriesIndex, SeriesIndexes
-from streams.aggregate.tables import BUCKET_LIMIT, SERIES_LIMIT
-from streams.columns import Table, split_by_home, split_tables
-from streams.decode.batch import Column, Dead, Decoder, EventBatch, Records, Strings
-from streams.plan import BUCKET_MS, Count, Rollup, SourcePlan
-from streams.points import PointTable, Running, points_by_home, running_rows, split_points
-
-NEVER = -(1 << 62)
-"""Event time before any event."""
-
-OUTCOMES = "outcomes"
-"""Prefix of the rollup that counts what became of the records of a source: in, late, dead."""
-
-
-def outcomes_rollup(source: str) -> Rollup:
-    """The rollup that every source feeds beside its own: events by outcome and reason."""
-    return Rollup(
-        name=f"{OUTCOMES}:{source}",
-        source=source,
-        by=("outcome", "reason"),
-        measures=(Count("total"),),
-        windows_ms=(300_000,),
-    )
+from streams.events.batch import Column, Dead, Decoder, EventBatch, Records, Strings
+from streams.partials.cells import BUCKET_LIMIT, SERIES_LIMIT
+from streams.partials.frame import ExemplarRow, Frame, encode_frame
+from streams.partials.points import PointTable, Running, points_by_home, running_rows, split_points
+from streams.partials.series import SeriesIndex, SeriesIndexes
+from streams.partials.table import Table, split_by_home, split_tables
+from streams.plan.outcomes import outcomes_rollup
+from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
 
 
 @dataclass(frozen=True, slots=True)

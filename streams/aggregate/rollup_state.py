@@ -15,11 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Counts, EpochMs, Mask, Numbers, Rows
-from streams.aggregate.distinct import REGISTER_BITS, registers_of, value_hashes
 from streams.aggregate.exemplars import Exemplars
-from streams.aggregate.series import SeriesIndex
-from streams.aggregate.sketch import BIN_BITS, BIN_COUNT, bins_of
-from streams.aggregate.tables import (
+from streams.events.batch import Column, Strings
+from streams.partials.cells import (
     SERIES_BITS,
     SERIES_LIMIT,
     Keys,
@@ -33,10 +31,12 @@ from streams.aggregate.tables import (
     sum_marked,
     sum_rows,
 )
-from streams.columns import Table
-from streams.decode.batch import Column, Strings
-from streams.plan import BUCKET_MS, MICRO, Count, Rollup
-from streams.points import PointRows, PointTable, Running, described
+from streams.partials.distinct import REGISTER_BITS, registers_of, value_hashes
+from streams.partials.points import PointRows, PointTable, Running, described
+from streams.partials.series import SeriesIndex
+from streams.partials.sketch import BIN_BITS, BIN_COUNT, bins_of
+from streams.partials.table import Table
+from streams.plan.plan import BUCKET_MS, MICRO, Count, Rollup
 
 _Value = TypeVar("_Value", bound=np.generic)
 

@@ -26,8 +26,9 @@ from streams.commands.forecast import (
 )
 
 if TYPE_CHECKING:
-    from models.rolling_origin import CrossingCase, RollingOrigin
-    from streams.forecasting.series_file import Series
+    from models.capacity.crossing_cases import CrossingCase
+    from models.forecast.rolling_origin import RollingOrigin
+    from streams.offline.series_file import Series
 
 RELIABILITY_CASES = 10
 """Fewer cases say nothing of calibration, which a note then tells."""
@@ -63,9 +64,10 @@ def backtest(
 
         streamgauge backtest pool.csv --column checked_out --limit 20 --origins 100 --json
     """
-    from models.rolling_origin import backtest as run
-    from models.rolling_origin import crossing_cases, place_origins, season_steps
-    from streams.forecasting.full_forecast import make_forecast
+    from models.capacity.crossing_cases import crossing_cases
+    from models.forecast.rolling_origin import backtest as run
+    from models.forecast.rolling_origin import place_origins, season_steps
+    from streams.offline.full_forecast import make_forecast
 
     try:
         question = question_of(horizon, limit, below, None, Period.DAY, "UTC", seed)
@@ -118,8 +120,8 @@ def backtest(
 
 
 def _report(series: Series, steps: int, season: int, result: RollingOrigin) -> dict[str, Any]:
-    from models.rolling_origin import LEVELS
-    from streams.forecasting.forecast_report import finite, instant
+    from models.forecast.rolling_origin import LEVELS
+    from streams.offline.forecast_report import finite, instant
 
     return {
         "column": series.name,
@@ -139,8 +141,8 @@ def _report(series: Series, steps: int, season: int, result: RollingOrigin) -> d
 def _crossing_report(cases: list[CrossingCase], limit: float | None, below: bool) -> dict[str, Any]:
     import numpy as np
 
-    from models.reliability import brier_score, reliability_table
-    from streams.forecasting.forecast_report import finite
+    from models.forecast.reliability import brier_score, reliability_table
+    from streams.offline.forecast_report import finite
 
     if limit is None:
         return {"limit": None}

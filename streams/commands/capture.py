@@ -43,8 +43,8 @@ def capture(
 
         streamgauge replay requests.jsonl.gz -c streamgauge.yaml --output out
     """
-    from streams.capture import CaptureError, Taken, capture_topic, opened_output
-    from streams.connection import client_arguments
+    from streams.kafka.capture import CaptureError, Taken, capture_topic, opened_output
+    from streams.kafka.client import client_arguments
 
     settings = load(config)
     name = settings.sources[topic].topic if topic in settings.sources else topic

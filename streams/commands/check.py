@@ -28,7 +28,7 @@ def check(
 
         streamgauge check --json . | jq '.problems[].message'
     """
-    from streams.config.check import check_paths, format_report, report_json
+    from streams.compile.check import check_paths, format_report, report_json
 
     report = check_paths(paths)
     typer.echo(json.dumps(report_json(report), indent=2) if as_json else format_report(report))

@@ -45,7 +45,7 @@ def fail(text: str, code: int = 1) -> NoReturn:
 def load(path: Path) -> Config:
     """The configuration, or the end of the command with every mistake in it."""
     from streams.config.load import load_config
-    from streams.documents.problems import ConfigError
+    from streams.language.problems import ConfigError
 
     try:
         return load_config(path)
@@ -55,7 +55,7 @@ def load(path: Path) -> Config:
 
 def duration_seconds(text: str) -> float:
     """A duration given as an argument, such as `2m`; usable as typer's parser."""
-    from streams.duration import parse_duration
+    from streams.language.duration import parse_duration
 
     try:
         return parse_duration(text)

@@ -11,7 +11,7 @@ import typer
 from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
 
 if TYPE_CHECKING:
-    from detectors.detector import Panel, Verdicts
+    from detectors.api.detector import Panel, Verdicts
 
 CHUNK_STEPS = 256
 """Steps between two looks at the progress bar."""
@@ -55,9 +55,9 @@ def detect(
 
         streamgauge detect slis.parquet --by service --by route --detector multivariate --json
     """
-    from detectors.registry import DetectorError, make
-    from streams.panel_files import TableFileError, read_panel
-    from streams.verdict_tables import anomalies_of, write_verdicts
+    from detectors.api.registry import DetectorError, make
+    from streams.offline.panel_files import TableFileError, read_panel
+    from streams.offline.verdict_tables import anomalies_of, write_verdicts
 
     try:
         judge = make(detector, false_alarms_per_series_per_week=false_alarms)
@@ -96,7 +96,7 @@ def detect(
 
 
 def _judge(judge: Any, panel: Panel) -> Verdicts:
-    from detectors.detector import Verdicts
+    from detectors.api.detector import Verdicts
 
     parts = []
     with progress_bar("steps") as bars:
@@ -110,7 +110,7 @@ def _judge(judge: Any, panel: Panel) -> Verdicts:
 
 def _plot(panel: Panel, verdicts: Verdicts, path: Path) -> None:
     try:
-        from streams.verdict_plot import plot_verdicts
+        from streams.offline.verdict_plot import plot_verdicts
     except ImportError:
         fail("--plot needs matplotlib: pip install 'streamgauge[notebooks]'", USAGE)
     plot_verdicts(panel, verdicts, path)

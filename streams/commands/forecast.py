@@ -14,8 +14,8 @@ from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from streams.forecasting.forecast_report import Answers, Question
-    from streams.forecasting.series_file import Aggregate, Series
+    from streams.offline.forecast_report import Answers, Question
+    from streams.offline.series_file import Aggregate, Series
 
 
 class Period(StrEnum):
@@ -115,8 +115,8 @@ def forecast(
 
         streamgauge forecast disk.csv --column used --limit-column size --horizon 30d --json | jq .limit
     """
-    from models.fan_plot import PlotError, check_plot_path, save_fan_plot
-    from streams.forecasting.forecast_report import ask, report
+    from models.plots.fan import PlotError, check_plot_path, save_fan_plot
+    from streams.offline.forecast_report import ask, report
 
     if limit is not None and limit_column is not None:
         fail("--limit and --limit-column: give one of them", USAGE)
@@ -156,8 +156,8 @@ def forecast(
 
 def _figure(series: Series, answers: Answers) -> Figure:
     """The fan of values, or of a quota's sums where only that is asked for."""
-    from models.fan_plot import fan_figure
-    from models.quota_plot import quota_figure
+    from models.plots.fan import fan_figure
+    from models.plots.quota import quota_figure
 
     title = f"{series.name}: {answers.forecast.model_name}"
     if answers.outlooks and answers.crossing is None:
@@ -185,8 +185,8 @@ def question_of(
     seed: int,
 ) -> Question:
     """The options as a question; ends the command where they cannot be meant so."""
-    from models.quota import QuotaPeriod
-    from streams.forecasting.forecast_report import Question
+    from models.capacity.quota import QuotaPeriod
+    from streams.offline.forecast_report import Question
 
     if horizon <= 0:
         fail(f"--horizon: expected a duration above zero, found {horizon:g}s", USAGE)
@@ -215,8 +215,8 @@ def series_of(
     """
     from dataclasses import replace
 
-    from streams.duration import format_duration
-    from streams.forecasting.series_file import coarsened, read_series, read_table
+    from streams.language.duration import format_duration
+    from streams.offline.series_file import coarsened, read_series, read_table
 
     joined: Aggregate = (
         aggregate.value if aggregate is not None else "sum" if question.quota is not None else "mean"
@@ -256,7 +256,7 @@ def _show(reported: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from streams.forecasting.forecast_report import as_rows
+    from streams.offline.forecast_report import as_rows
 
     coverage = ", ".join(
         f"{float(level):.0%} interval held {share:.0%}"
@@ -313,7 +313,7 @@ def _when(crossing: dict[str, Any]) -> str:
 
 def span(seconds: float) -> str:
     """A length of time as people say it: to the minute above an hour, to the hour above a day."""
-    from streams.duration import format_duration
+    from streams.language.duration import format_duration
 
     milliseconds = round(seconds * 1000)
     for unit, least in ((1_000, 60_000), (60_000, 3_600_000), (3_600_000, 86_400_000)):

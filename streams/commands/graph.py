@@ -16,9 +16,9 @@ def graph(config: ConfigFile) -> None:
 
         streamgauge graph -c streamgauge.yaml > flow.mmd
     """
-    from streams.config.compile import compile_plan
-    from streams.diagram import draw_plan
-    from streams.documents.problems import ConfigError
+    from streams.compile.configuration import compile_plan
+    from streams.language.problems import ConfigError
+    from streams.plan.diagram import draw_plan
 
     settings = load(config)
     try:

@@ -13,7 +13,7 @@ from streams.commands.console import USAGE, JsonOutput, fail, load, tell
 from streams.commands.model_options import Author, user
 
 if TYPE_CHECKING:
-    from detectors.labels import Label
+    from detectors.feedback.labels import Label
 
 
 class VerdictName(StrEnum):
@@ -109,7 +109,7 @@ def _label(
 ) -> Label:
     import time
 
-    from detectors.labels import Label, LabelError
+    from detectors.feedback.labels import Label, LabelError
 
     if end and not start:
         fail("--to needs --from", USAGE)
@@ -155,7 +155,7 @@ def _store(said: Label, config: Path | None, file: Path | None) -> None:
         except LabelFileError as error:
             fail(str(error))
         return
-    from streams.modelling.compacted import TopicError
+    from streams.kafka.compacted import TopicError
     from streams.modelling.label_topic import send_label
 
     assert config is not None
@@ -175,7 +175,7 @@ def _fetched(config: Path | None, file: Path | None) -> tuple[Label, ...]:
             return read_labels(file)
         except LabelFileError as error:
             fail(str(error))
-    from streams.modelling.compacted import TopicError
+    from streams.kafka.compacted import TopicError
     from streams.modelling.label_topic import fetch_labels
 
     assert config is not None
@@ -195,7 +195,7 @@ def _list(config: Path | None, file: Path | None, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from detectors.labels import current_labels, precision_by_detector
+    from detectors.feedback.labels import current_labels, precision_by_detector
 
     labels = current_labels(_fetched(config, file))
     precision = precision_by_detector(labels)

@@ -11,9 +11,9 @@ import typer
 from streams.commands.console import fail, progress_bar
 
 if TYPE_CHECKING:
-    from detectors.detector import Panel
-    from models.manifest_diff import Change
-    from models.registry import Registry
+    from detectors.api.detector import Panel
+    from models.registry.manifest_diff import Change
+    from models.registry.registry import Registry
 
 
 def compare_and_show(

@@ -16,10 +16,10 @@ import typer
 from streams.commands.console import USAGE, fail, load
 
 if TYPE_CHECKING:
-    from detectors.detector import Panel
-    from detectors.labels import Label
-    from models.manifest import Announcement
-    from models.registry import Registry
+    from detectors.api.detector import Panel
+    from detectors.feedback.labels import Label
+    from models.registry.manifest import Announcement
+    from models.registry.registry import Registry
     from streams.config.models import Config
 
 
@@ -99,7 +99,7 @@ Trusted = Annotated[
 @contextmanager
 def failures() -> Iterator[None]:
     """What a model, the registry or a detector raises ends the command with its sentence."""
-    from models.model_error import ModelError
+    from models.registry.errors import ModelError
 
     try:
         yield
@@ -121,7 +121,7 @@ class Place:
         """Tell the workers of a change that is stored already."""
         import asyncio
 
-        from streams.modelling.compacted import TopicError, announce
+        from streams.kafka.compacted import TopicError, announce
 
         if self.config is None:
             return
@@ -133,8 +133,8 @@ class Place:
 
 def opened(url: str | None, app: str | None, config: Path | None) -> Place:
     """The registry that the options mean."""
-    from models.model_error import ModelError
-    from models.registry import Registry
+    from models.registry.errors import ModelError
+    from models.registry.registry import Registry
 
     settings = load(config) if config else None
     if url is None and settings is not None:
@@ -171,7 +171,7 @@ def settings_of(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def panel_of(file: Path, time: str | None, by: list[str] | None, columns: list[str] | None) -> Panel:
-    from streams.panel_files import TableFileError, read_panel
+    from streams.offline.panel_files import TableFileError, read_panel
 
     try:
         return read_panel(file, time=time, by=by or (), columns=columns or ())

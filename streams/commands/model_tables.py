@@ -12,9 +12,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from models.feature_drift import Drift
-from models.manifest import Manifest, Pointer
-from models.manifest_diff import Change
+from models.registry.feature_drift import Drift
+from models.registry.manifest import Manifest, Pointer
+from models.registry.manifest_diff import Change
 from streams.modelling.compare import Trial
 
 __all__ = [

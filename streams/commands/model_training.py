@@ -80,8 +80,8 @@ def train(
 
         streamgauge models train out/slis.parquet --by service --by slo --by window --column ratio
     """
-    from detectors.registry import DetectorError, make
-    from models.training import Trainer
+    from detectors.api.registry import DetectorError, make
+    from models.registry.training import Trainer
     from streams.commands.model_tables import drift_json, manifest_json, show_drift, show_manifest
     from streams.modelling.compare import drift_of_champion
     from streams.modelling.train import train_model

@@ -74,7 +74,7 @@ def list_models(
 
         streamgauge models list traffic --registry s3://models --json
     """
-    from models.model_error import ModelError
+    from models.registry.errors import ModelError
     from streams.commands.model_tables import manifest_json, show_list
 
     store = opened(registry, app, config).registry
@@ -123,7 +123,7 @@ def show(
 
         streamgauge models show traffic latest --data last-week.csv --by service
     """
-    from models.feature_drift import drift_of
+    from models.registry.feature_drift import drift_of
     from streams.commands.model_tables import (
         drift_json,
         history_json,
@@ -307,7 +307,7 @@ def diff(
 
         streamgauge models diff traffic 3 4 --data last-week.csv --by service
     """
-    from models.manifest_diff import diff_manifests
+    from models.registry.manifest_diff import diff_manifests
     from streams.commands.model_tables import changes_json, show_changes
 
     store = opened(registry, app, config).registry

@@ -12,7 +12,7 @@ import typer
 from streams.commands.console import USAGE, ConfigFile, JsonOutput, fail, load, progress_bar, tell
 
 if TYPE_CHECKING:
-    from streams.files import Source
+    from streams.offline.files import Source
 
 
 class OutputFormat(StrEnum):
@@ -52,10 +52,10 @@ def replay(
 
         streamgauge replay spans.jsonl.gz -c otlp.yaml --source spans --format otlp_json --output out
     """
-    from streams.documents.problems import ConfigError
-    from streams.files import RecordsFileError, size_bytes
-    from streams.replay.choose import ChoiceError, with_choice
-    from streams.replay.run import replay_files
+    from streams.language.problems import ConfigError
+    from streams.offline.choose import ChoiceError, with_choice
+    from streams.offline.files import RecordsFileError, size_bytes
+    from streams.offline.replay import replay_files
 
     sources: list[Source] = ["-" if file == "-" else Path(file) for file in files]
     if sources.count("-") > 1:

@@ -11,9 +11,9 @@ import typer
 from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
 
 if TYPE_CHECKING:
-    from models.drain_catalog import TemplateCatalog
-    from streams.files import Source
-    from streams.log_templates.reading import TemplateReader
+    from models.logs.catalog import TemplateCatalog
+    from streams.offline.files import Source
+    from streams.offline.log_lines import TemplateReader
 
 SHOWN_MAX = 30
 
@@ -70,8 +70,8 @@ def templates(
 
         streamgauge templates app.jsonl.zst --format json --message event.text --review templates.csv
     """
-    from streams.files import RecordsFileError, size_bytes
-    from streams.log_templates.reading import TemplateReader
+    from streams.offline.files import RecordsFileError, size_bytes
+    from streams.offline.log_lines import TemplateReader
 
     sources: list[Source] = ["-" if file == "-" else Path(file) for file in files]
     if sources.count("-") > 1:
@@ -118,7 +118,7 @@ def _check(reader: TemplateReader) -> None:
 
 
 def _decide(catalog: TemplateCatalog, file: Path) -> None:
-    from models.template_reviews import ReviewError, read_reviews
+    from models.logs.reviews import ReviewError, read_reviews
 
     try:
         reviews = read_reviews(file.read_text(encoding="utf-8-sig"))

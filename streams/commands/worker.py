@@ -19,8 +19,8 @@ def worker(config: ConfigFile) -> None:
 
         STREAMGAUGE_WEB__PORT=9465 streamgauge worker -c streamgauge.yaml
     """
-    from streams.documents.problems import ConfigError
-    from streams.worker import run_worker
+    from streams.language.problems import ConfigError
+    from streams.worker.process import run_worker
 
     settings = load(config)
     try:

@@ -16,7 +16,7 @@ from pydantic import Field as Key
 
 from streams.config.detectors import TimeZone
 from streams.config.values import Condition, PositiveDuration, Texts
-from streams.documents.validation import Model, reject, reject_key
+from streams.language.validation import Model, reject, reject_key
 
 Number = Annotated[float, Key(allow_inf_nan=False)]
 Share = Annotated[float, Key(gt=0, le=1)]

@@ -9,12 +9,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, field_validator
 from pydantic import Field as Key
 
-from detectors.traffic_quiet import QuietTimes
-from models.manifest import is_name
+from detectors.traffic.quiet import QuietTimes
+from models.registry.manifest import is_name
+from streams.config.log_templates import LogsEntry
+from streams.config.security import SecurityEntry
 from streams.config.values import PositiveDuration, Texts, Window, choice
-from streams.documents.validation import Model, reject
-from streams.log_templates.entry import LogsEntry
-from streams.security.entry import SecurityEntry
+from streams.language.validation import Model, reject
 
 STEPS = ("10s", "20s", "30s", "1m", "5m")
 

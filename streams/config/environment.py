@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from streams.config.models import Config
-from streams.documents.problems import Findings, Problem, nearest
-from streams.documents.tree import Document, Path, plain_value
+from streams.language.documents import Document, Path, plain_value
+from streams.language.problems import Findings, Problem, nearest
 
 PREFIX = "STREAMGAUGE_"
 

@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import Field as Key
 from pydantic import model_validator
 
-from detectors.incidents import IncidentBook
+from detectors.alerts.incidents import IncidentBook
 from streams.config.values import Duration, PositiveDuration, Texts, milliseconds
-from streams.documents.validation import Model, reject_key
+from streams.language.validation import Model, reject_key
 
 
 class Incidents(Model):

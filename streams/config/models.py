@@ -30,10 +30,10 @@ from streams.config.values import (
 )
 from streams.decode.registry import FORMATS
 from streams.decode.times import UNIT_PER_SECOND
-from streams.documents.problems import Problem, one_of
-from streams.documents.tree import Document
-from streams.documents.tree import Path as Place
-from streams.documents.validation import Model, reject, reject_key
+from streams.language.documents import Document
+from streams.language.documents import Path as Place
+from streams.language.problems import Problem, one_of
+from streams.language.validation import Model, reject, reject_key
 
 UNITS: Mapping[str, float] = {
     "ns": 1e-9,

@@ -8,12 +8,11 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
-from streams.documents.problems import nearest, one_of
-from streams.documents.validation import reject
-from streams.duration import format_duration, parse_duration
-from streams.expression import Expression, ExpressionError, compile_expression
-from streams.plan import BUCKET_MS
-from streams.window.rings import WINDOW_MS_MAX
+from streams.language.duration import format_duration, parse_duration
+from streams.language.expression import Expression, ExpressionError, compile_expression
+from streams.language.problems import nearest, one_of
+from streams.language.validation import reject
+from streams.plan.plan import BUCKET_MS, WINDOW_MS_MAX
 
 
 def _duration(value: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.arrays import Rows
-from streams.decode.batch import Dead
+from streams.events.batch import Dead
 
 
 def skipped_count(record_count: int, record: Rows, dead: Sequence[Dead]) -> int:

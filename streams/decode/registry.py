@@ -10,24 +10,27 @@ from difflib import get_close_matches
 from importlib import import_module
 from types import MappingProxyType
 
-from streams.decode.batch import Decoder, Layout
+from streams.events.batch import Decoder, Layout
 
 __all__ = ["FORMATS", "make_decoder"]
 
 _REGISTRY: Mapping[str, tuple[str, str]] = {
-    "json": ("streams.decode.json_events:make", "JSON events with a declared mapping"),
-    "access_log": ("streams.decode.access_log:make", "nginx and Apache access logs, plain or as JSON lines"),
-    "ecs": ("streams.decode.ecs:make", "JSON logs in the Elastic Common Schema"),
-    "pino": ("streams.decode.pino:make", "JSON logs of pino (Node.js)"),
-    "fluentbit": ("streams.decode.fluentbit:make", "Fluent Bit JSON, objects or [time, object] pairs"),
-    "vector": ("streams.decode.vector:make", "Vector JSON and native JSON, logs and metrics"),
-    "debezium": ("streams.decode.debezium:make", "Debezium change events, with or without schema"),
-    "otlp_proto": ("streams.decode.otlp:make_proto", "OpenTelemetry batches as protobuf"),
-    "otlp_json": ("streams.decode.otlp:make_json", "OpenTelemetry batches as JSON"),
-    "influx": ("streams.decode.influx:make", "Influx line protocol"),
-    "telegraf": ("streams.decode.telegraf:make", "Telegraf JSON, single metrics or batches"),
-    "prometheus": ("streams.decode.prometheus:make", "JSON of prometheus-kafka-adapter"),
-    "collectd": ("streams.decode.collectd:make", "collectd JSON value lists"),
+    "json": ("streams.decode.json.events:make", "JSON events with a declared mapping"),
+    "access_log": (
+        "streams.decode.text.access_log:make",
+        "nginx and Apache access logs, plain or as JSON lines",
+    ),
+    "ecs": ("streams.decode.json.ecs:make", "JSON logs in the Elastic Common Schema"),
+    "pino": ("streams.decode.json.pino:make", "JSON logs of pino (Node.js)"),
+    "fluentbit": ("streams.decode.json.fluentbit:make", "Fluent Bit JSON, objects or [time, object] pairs"),
+    "vector": ("streams.decode.metrics.vector:make", "Vector JSON and native JSON, logs and metrics"),
+    "debezium": ("streams.decode.json.debezium:make", "Debezium change events, with or without schema"),
+    "otlp_proto": ("streams.decode.otlp.otlp:make_proto", "OpenTelemetry batches as protobuf"),
+    "otlp_json": ("streams.decode.otlp.otlp:make_json", "OpenTelemetry batches as JSON"),
+    "influx": ("streams.decode.metrics.influx:make", "Influx line protocol"),
+    "telegraf": ("streams.decode.metrics.telegraf:make", "Telegraf JSON, single metrics or batches"),
+    "prometheus": ("streams.decode.metrics.prometheus:make", "JSON of prometheus-kafka-adapter"),
+    "collectd": ("streams.decode.metrics.collectd:make", "collectd JSON value lists"),
 }
 
 FORMATS: Mapping[str, str] = MappingProxyType({name: text for name, (_, text) in _REGISTRY.items()})

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from models.arrays import Codes, Numbers
-from streams.decode.batch import Strings
+from streams.events.batch import Strings
 
 _MISSING = -1
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.detector import Panel, SeriesName
+from detectors.api.detector import Panel, SeriesName
 from models.arrays import EpochMs, Mask, Numbers, Rows
-from streams.aggregate.series import encode_labels, series_hash
+from streams.partials.series import encode_labels, series_hash
 
 DAY_MS = 86_400_000
 

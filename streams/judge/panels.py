@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.detector import Panel
+from detectors.api.detector import Panel
 from models.arrays import Numbers, Rows
-from streams.aggregate.sketch import quantiles_of
-from streams.plan import BUCKET_MS, MICRO, Count, Rollup, Sum, Watch
+from streams.partials.sketch import quantiles_of
+from streams.plan.plan import BUCKET_MS, MICRO, Count, Rollup, Sum, Watch
 from streams.window.rollup_window import RollupWindow
 from streams.window.sketches import merged_sketch
 

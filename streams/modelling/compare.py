@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from detectors.detector import Detector, Panel
-from detectors.fitting import restored, run_backtest
-from detectors.labels import Label
-from detectors.shadow import Shadow
-from models.backtest import Backtest
-from models.feature_drift import Drift, drift_of
-from models.manifest import Manifest
-from models.model_error import ModelError, ModelMissingError
-from models.promotion import Decision, Gate, decide
-from models.registry import Registry
+from detectors.api.detector import Detector, Panel
+from detectors.feedback.fitting import restored, run_backtest
+from detectors.feedback.labels import Label
+from detectors.feedback.shadow import Shadow
+from models.registry.backtest import Backtest
+from models.registry.errors import ModelError, ModelMissingError
+from models.registry.feature_drift import Drift, drift_of
+from models.registry.manifest import Manifest
+from models.registry.promotion import Decision, Gate, decide
+from models.registry.registry import Registry
 
 __all__ = ["DEFAULT_RATE", "Trial", "compare_models", "detector_of", "drift_of_champion", "try_promotion"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from detectors.labels import Label, LabelError
+from detectors.feedback.labels import Label, LabelError
 
 __all__ = ["LabelFileError", "append_label", "read_labels"]
 

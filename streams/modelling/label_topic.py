@@ -6,12 +6,12 @@ import base64
 
 import orjson
 
-from detectors.labels import Label, LabelError
-from streams.capture import CaptureError, Taken, capture_topic
+from detectors.feedback.labels import Label, LabelError
 from streams.config.models import Config
-from streams.connection import client_arguments
-from streams.modelling.compacted import TopicError, send_record
-from streams.runtime.topics import Topics
+from streams.kafka.capture import CaptureError, Taken, capture_topic
+from streams.kafka.client import client_arguments
+from streams.kafka.compacted import TopicError, send_record
+from streams.kafka.topics import Topics
 
 __all__ = ["fetch_labels", "send_label"]
 

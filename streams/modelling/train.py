@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from detectors.detector import Panel
-from detectors.fitting import backtest_holdout, learn
-from detectors.labels import Label
-from models.feature_drift import sample_features
-from models.manifest import Manifest, config_hash
-from models.model_files import unpack_state
-from models.registry import Registry
-from models.training import Trainer
+from detectors.api.detector import Panel
+from detectors.feedback.fitting import backtest_holdout, learn
+from detectors.feedback.labels import Label
+from models.registry.feature_drift import sample_features
+from models.registry.manifest import Manifest, config_hash
+from models.registry.model_files import unpack_state
+from models.registry.registry import Registry
+from models.registry.training import Trainer
 
 __all__ = ["train_model"]
 

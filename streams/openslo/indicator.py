@@ -8,31 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streams.documents.problems import Findings
-from streams.documents.tree import Document, Path
-from streams.documents.validation import expression_problem, validate
-from streams.expression import Expression, ExpressionError, compile_expression, compile_number, quote_column
+from streams.language.documents import Document, Path
+from streams.language.expression import (
+    Expression,
+    ExpressionError,
+    compile_expression,
+    compile_number,
+    conjoin,
+    quote_column,
+)
+from streams.language.problems import Findings
+from streams.language.use import Use
+from streams.language.validation import expression_problem, validate
 from streams.openslo.objects import DataSource, Metric, Objective, Query, RatioMetric, SliSpec
 from streams.openslo.read import Library
-from streams.plan import Count, Measure, Sum
+from streams.plan.plan import Count, Measure, Sum
 
 SOURCE_TYPE = "streamgauge"
 
 _SIGNS = {"lte": "<=", "gte": ">=", "lt": "<", "gt": ">"}
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """A column or a condition of a source, and where the user wrote it.
-
-    measured : the column's numbers are added up, so it cannot be a string
-    """
-
-    document: Document
-    path: Path
-    column: str = ""
-    expression: Expression | None = None
-    measured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +53,6 @@ class _Metric:
     query: Query
     path: Path
     condition: Expression | None
-
-
-def conjoin(*parts: Expression | None) -> Expression | None:
-    """The condition that all `parts` hold; None if there are none. Raises ExpressionError."""
-    texts = list(dict.fromkeys(part.text for part in parts if part is not None))
-    if len(texts) < 2:
-        return next((part for part in parts if part is not None), None)
-    return compile_expression(" and ".join(f"({text})" for text in texts))
 
 
 def read_indicator(

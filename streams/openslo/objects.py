@@ -13,7 +13,7 @@ from pydantic import ConfigDict, field_validator, model_validator
 from pydantic import Field as Key
 from pydantic.alias_generators import to_camel
 
-from streams.documents.validation import Model, reject, reject_key
+from streams.language.validation import Model, reject, reject_key
 from streams.openslo.values import (
     Description,
     Duration,

@@ -7,19 +7,20 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from detectors import slo
+from detectors.slo import slo
 from streams.config.models import TierEntry
-from streams.documents.problems import Findings, nearest, one_of
-from streams.documents.tree import Document, Path
-from streams.documents.validation import expression_problem
-from streams.duration import format_duration
-from streams.expression import Expression, ExpressionError
-from streams.openslo.indicator import Indicator, Use, conjoin, read_indicator
+from streams.language.documents import Document, Path
+from streams.language.duration import format_duration
+from streams.language.expression import Expression, ExpressionError, conjoin
+from streams.language.problems import Findings, nearest, one_of
+from streams.language.use import Use
+from streams.language.validation import expression_problem
+from streams.openslo.indicator import Indicator, read_indicator
 from streams.openslo.objects import DataSource, Objective, Service, Sli, SliSpec, Slo
 from streams.openslo.read import Item, Library
 from streams.openslo.tiers import can_fire, policy_tiers, scaled_tiers, workbook_tiers
 from streams.openslo.window import budget_window
-from streams.plan import BUCKET_MS, Rollup
+from streams.plan.plan import BUCKET_MS, Rollup
 
 PUBLISHED_WINDOWS_MS = (300_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 86_400_000, 259_200_000)
 """Windows whose burn rates are published for every SLO: 5 m, 30 m, 1 h, 2 h, 6 h, 1 d, 3 d."""

@@ -8,10 +8,10 @@ from importlib import resources
 
 import yaml
 
-from detectors.slo import Tier
+from detectors.slo.slo import Tier
 from streams.config.models import TierEntry
 from streams.config.values import milliseconds
-from streams.documents.problems import Findings
+from streams.language.problems import Findings
 from streams.openslo.objects import (
     AlertCondition,
     AlertConditionSpec,
@@ -21,7 +21,7 @@ from streams.openslo.objects import (
 )
 from streams.openslo.read import Item, Library
 from streams.openslo.window import fits_rings
-from streams.plan import BUCKET_MS
+from streams.plan.plan import BUCKET_MS
 
 SHORT_SHARE = 12
 """The Workbook's short window is a twelfth of the long one."""

@@ -12,8 +12,8 @@ from zoneinfo import available_timezones
 from pydantic import AfterValidator, BeforeValidator
 from pydantic import Field as Key
 
-from streams.documents.problems import nearest
-from streams.documents.validation import reject
+from streams.language.problems import nearest
+from streams.language.validation import reject
 
 Unit: TypeAlias = Literal["m", "h", "d", "w", "M", "Q", "Y"]
 

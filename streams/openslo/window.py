@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Literal
 from zoneinfo import ZoneInfo
 
-from detectors import slo
-from streams.documents.problems import Findings
-from streams.documents.tree import Document, Path
-from streams.duration import format_duration
+from detectors.slo import slo
+from streams.language.documents import Document, Path
+from streams.language.duration import format_duration
+from streams.language.problems import Findings
 from streams.openslo.objects import Slo, TimeWindow
 from streams.openslo.read import Item
 from streams.openslo.values import UNIT_MS, Shorthand, Unit
-from streams.window.rings import WINDOW_MS_MAX
+from streams.plan.plan import WINDOW_MS_MAX
 
 DEFAULT_WINDOW = Shorthand(30, "d")
 """The window of an SLO that names none; OpenSLO leaves it open."""

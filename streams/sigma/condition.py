@@ -31,7 +31,7 @@ from sigma.types import (
     SpecialChars,
 )
 
-from streams.expression import quote_column
+from streams.language.expression import quote_column
 
 MODIFIERS = frozenset(
     (

@@ -17,7 +17,8 @@ from zlib import crc32
 
 import msgspec
 
-from streams.columns import (
+from streams.partials.points import PointTable, decode_points, encode_points, split_points
+from streams.partials.table import (
     TABLE_BYTES_MAX,
     Table,
     TableHead,
@@ -27,7 +28,6 @@ from streams.columns import (
     split_tables,
     unpack,
 )
-from streams.points import PointTable, decode_points, encode_points, split_points
 from streams.window.rings import LEVEL_SLOT_MS
 from streams.window.totals import SHARD_COUNT
 

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Counts, EpochMs, Hashes, Numbers, Rows
-from streams.points import PointRows
+from streams.partials.points import PointRows
 
 COUNTER_LOOKBACK_MS = 300_000
 """A counter's earlier point older than this is forgotten: five minutes, Prometheus' own staleness."""

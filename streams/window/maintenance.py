@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.calendar_period import period_bounds
-from detectors.slo import Slo
+from detectors.slo.calendar_period import period_bounds
+from detectors.slo.slo import Slo
 from models.arrays import Counts
-from streams.plan import BUCKET_MS
+from streams.plan.plan import BUCKET_MS
 from streams.window.rings import window_start
 from streams.window.rollup_window import RollupWindow
 

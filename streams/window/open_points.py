@@ -12,8 +12,8 @@ from collections.abc import Set
 import numpy as np
 
 from models.arrays import Numbers, Rows
-from streams.plan import BUCKET_MS
-from streams.points import PointRows, in_time_order, point_type
+from streams.partials.points import PointRows, in_time_order, point_type
+from streams.plan.plan import BUCKET_MS
 from streams.window.counters import CounterState
 
 _PIECES_MAX = 256

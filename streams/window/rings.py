@@ -19,13 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Counts, Rows
-from streams.plan import BUCKET_MS
+from streams.plan.plan import BUCKET_MS
 
 LEVEL_SLOT_MS = (BUCKET_MS, 300_000, 3_600_000)
 _LEVEL_WINDOW_MS_MAX = (3_600_000, 3 * 86_400_000)
-
-WINDOW_MS_MAX = 366 * 86_400_000
-"""The longest rolling window; its slots of an hour take 70 kB a series of two counters."""
 
 CHUNK_SERIES = 1024
 _CHUNK_SERIES_MIN = 8

@@ -17,16 +17,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.slo import Slo
+from detectors.slo.slo import Slo
 from models.arrays import Counts, Hashes, Numbers, Rows
-from streams.aggregate.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
-from streams.aggregate.partials import ExemplarRow
-from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
-from streams.aggregate.tables import Keys, sum_by_key
-from streams.columns import Table
-from streams.plan import BUCKET_MS, Rollup
-from streams.points import PointRows, PointTable, contributions
-from streams.window.held import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
+from streams.partials.cells import Keys, sum_by_key
+from streams.partials.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
+from streams.partials.frame import ExemplarRow
+from streams.partials.points import PointRows, PointTable, contributions
+from streams.partials.sketch import BIN_BITS, BIN_COUNT
+from streams.partials.table import Table
+from streams.plan.plan import BUCKET_MS, Rollup
+from streams.window.open_buckets import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
 from streams.window.open_points import OpenPoints
 from streams.window.rings import LEVEL_SLOT_MS, Rings, window_start
 from streams.window.series_table import SeriesTable

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.arrays import Hashes, Mask, Rows
-from streams.aggregate.series import decode_labels
+from streams.partials.series import decode_labels
 
 
 class SeriesTable:

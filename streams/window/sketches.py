@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.arrays import Counts, Rows
-from streams.aggregate.sketch import BIN_BITS, BIN_COUNT
-from streams.aggregate.tables import Keys
-from streams.window.held import merge_bins
+from streams.partials.cells import Keys
+from streams.partials.sketch import BIN_BITS, BIN_COUNT
+from streams.window.open_buckets import merge_bins
 
 
 def merged_sketch(parts: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:

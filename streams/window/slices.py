@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.slo import Slo
+from detectors.slo.slo import Slo
 from models.arrays import Counts
-from streams.plan import MICRO
+from streams.plan.plan import MICRO
 
 
 def judge_slices(counts: Counts, slo: Slo) -> tuple[Counts, Counts]:

@@ -24,19 +24,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detectors.alert import Alert, Transition
-from detectors.alert_state import AlertBook
-from detectors.burn_rate import judge
-from detectors.detector import SeriesName
-from detectors.slo import Slo
+from detectors.alerts.alert import Alert, Transition
+from detectors.alerts.alert_state import AlertBook
+from detectors.api.detector import SeriesName
+from detectors.slo.burn_rate import judge
+from detectors.slo.slo import Slo
 from models.arrays import Counts
-from streams.aggregate.partials import Frame
-from streams.aggregate.partition import NEVER, outcomes_rollup
-from streams.aggregate.series import encode_labels, series_hash
-from streams.columns import Table
-from streams.judge.judges import Judges
-from streams.plan import BUCKET_MS, MICRO, Rollup, SourcePlan, Sum, Watch
-from streams.points import PointTable
+from streams.judge.monitors import Judges
+from streams.partials.frame import Frame
+from streams.partials.points import PointTable
+from streams.partials.series import encode_labels, series_hash
+from streams.partials.table import Table
+from streams.plan.outcomes import outcomes_rollup
+from streams.plan.plan import BUCKET_MS, MICRO, NEVER, Rollup, SourcePlan, Sum, Watch
 from streams.window.blocks import TOTALS_LEVEL, Block
 from streams.window.counters import COUNTER_LOOKBACK_MS
 from streams.window.maintenance import period_counts, without_maintenance

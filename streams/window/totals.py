@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.calendar_period import period_bounds
-from detectors.slo import Calendar
+from detectors.slo.calendar_period import period_bounds
+from detectors.slo.slo import Calendar
 from models.arrays import Counts, Hashes, Rows
-from streams.plan import BUCKET_MS
+from streams.plan.plan import BUCKET_MS
 
 SHARD_COUNT = 256
 """A shard fits into one record up to some 10,000 series, two million in all."""

@@ -15,17 +15,17 @@ import pytest
 import yaml
 from aiokafka.structs import TopicPartition
 
-from streams import transport
-from streams.aggregate.partials import decode_frame
-from streams.aggregate.partition import OUTCOMES
-from streams.config.compile import compile_plan
+from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.config.models import Config
-from streams.runtime.aggregate_stage import AggregateStage
-from streams.runtime.log import Partition
-from streams.runtime.topics import Topics
-from streams.transport import Batch
+from streams.kafka import transport
+from streams.kafka.log import Partition
+from streams.kafka.topics import Topics
+from streams.kafka.transport import Batch
+from streams.partials.frame import decode_frame
+from streams.plan.outcomes import OUTCOMES
 from streams.window.source_window import SourceWindow
+from streams.worker.aggregate_stage import AggregateStage
 from tests.services.kafka import Broker
 
 BOTH = pytest.mark.parametrize("broken", [False, True], ids=["with the rule", "without the rule"])

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.decode.batch import Decoder, EventBatch, Layout, Records, Strings
 from streams.decode.registry import FORMATS, make_decoder
+from streams.events.batch import Decoder, EventBatch, Layout, Records, Strings
 
 WANTED = {
     "service": "string",

@@ -18,11 +18,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from streams import transport
 from streams.aggregate.partition import PartitionAggregate
-from streams.decode.batch import Records
-from streams.runtime.log import Partition
-from streams.transport import Admission, BatchRecords, Position
+from streams.events.batch import Records
+from streams.kafka import transport
+from streams.kafka.log import Partition
+from streams.kafka.transport import Admission, BatchRecords, Position
 from tests.contracts.delivery import BOTH, Reader, counted_in, events, reading, settings
 from tests.services.kafka import Broker, KafkaBroker
 

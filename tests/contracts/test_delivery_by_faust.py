@@ -19,14 +19,14 @@ import aiokafka
 import pytest
 from aiokafka.structs import TopicPartition
 
-from streams import transport
-from streams.app import Engine
 from streams.config.models import Config
-from streams.connection import client_arguments
-from streams.runtime.aggregate_stage import AggregateStage
-from streams.runtime.log import Partition
-from streams.runtime.topics import Topics, create_topics
-from streams.transport import Batch, BatchConsumer
+from streams.kafka import transport
+from streams.kafka.client import client_arguments
+from streams.kafka.log import Partition
+from streams.kafka.topics import Topics, create_topics
+from streams.kafka.transport import Batch, BatchConsumer
+from streams.worker.aggregate_stage import AggregateStage
+from streams.worker.app import Engine
 from tests.contracts.delivery import BOTH, QUIET_S, counted_in, events, settings
 from tests.services.kafka import Broker
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from streams.publish.family import Family
-from streams.publish.metrics import families
-from streams.publish.web import web_application
+from streams.publish.metrics.family import Family
+from streams.publish.metrics.page import families
+from streams.publish.web.server import web_application
 from tests.docs.pages import code, section, table
 from tests.integration.test_scrape import full_snapshot
-from tests.unit.test_metrics import SLO, slo_snapshot
+from tests.unit.streams.publish.metrics.test_page import SLO, slo_snapshot
 
 PAGE = "docs/metrics.md"
 SECTIONS = ("Promises", "Sources' own series", "Detectors", "Capacity", "Reading", "Alerts", "Process")

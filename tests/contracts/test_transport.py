@@ -29,7 +29,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mode.threads import QueueServiceThread
 
-from streams.transport import Batch, BatchConsumer, BatchRecords, BatchTransport, join_batches
+from streams.kafka.transport import Batch, BatchConsumer, BatchRecords, BatchTransport, join_batches
 
 TP = TopicPartition("requests", 3)
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

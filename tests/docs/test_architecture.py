@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from streams.config.compile import compile_plan
+from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
-from streams.diagram import draw_plan
+from streams.plan.diagram import draw_plan
 from tests.docs.pages import ROOT, blocks, code, read, section, table
 
 PAGE = ROOT / "docs" / "architecture.md"

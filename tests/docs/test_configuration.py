@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from streams.config.models import UNITS, Config
-from streams.duration import format_duration
+from streams.language.duration import format_duration
 from tests.docs.pages import code, section, table
 
 PAGE = "docs/configuration.md"

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.detector import SEVERITIES, Panel, Verdicts
-from detectors.entity_features import EntityCounts
-from detectors.log_step import KINDS as LOG_KINDS
-from detectors.multivariate import LEARN_STEPS
-from detectors.ordinary import ROWS_MIN
-from detectors.registry import make
-from detectors.security import UNUSUAL
-from detectors.sequence_rules import Bounds, Surroundings, find_sequences
-from detectors.traffic_words import KINDS as TRAFFIC_KINDS
+from detectors.api.detector import SEVERITIES, Panel, Verdicts
+from detectors.api.registry import make
+from detectors.logs.step import KINDS as LOG_KINDS
+from detectors.multivariate.detector import LEARN_STEPS
+from detectors.security.baseline import ROWS_MIN
+from detectors.security.detector import UNUSUAL
+from detectors.security.entity_features import EntityCounts
+from detectors.security.sequence_rules import Bounds, Surroundings, find_sequences
+from detectors.traffic.words import KINDS as TRAFFIC_KINDS
 from tests.docs.pages import ROOT, blocks, code, section, table
 from tests.docs.test_operations import texts
 

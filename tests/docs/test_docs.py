@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from streams.config.check import check_paths
+from streams.compile.check import check_paths
 from tests.docs.commands import all_commands, command_of
 from tests.docs.pages import PAGES, ROOT, Block, anchors, blocks, links, name_of
 

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from streams.expression import ExpressionError, compile_expression
-from streams.expression.kinds import FUNCTIONS
+from streams.language.expression import ExpressionError, compile_expression
+from streams.language.expression.kinds import FUNCTIONS
 from tests.docs.pages import ROOT, blocks, code, read, section, table
 from tests.unit.decoding import decode
 

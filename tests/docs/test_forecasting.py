@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from detectors.capacity import ALERTNAMES, DEFAULT_RULE
-from models.crossing import COMMON_SHARE
-from models.level_shift import LIFETIME_MS, OUTSIDE, STEPS_MIN
+from detectors.capacity.alerts import ALERTNAMES, DEFAULT_RULE
+from models.capacity.crossing import COMMON_SHARE
+from models.forecast.level_shift import LIFETIME_MS, OUTSIDE, STEPS_MIN
 from tests.docs.pages import ROOT, blocks, code, read, section, table
 
 PAGE = ROOT / "docs" / "forecasting.md"

@@ -9,11 +9,11 @@ from importlib import import_module
 
 import pytest
 
-from streams.aggregate.tables import BUCKET_LIMIT
-from streams.config.columns import own_columns
+from streams.compile.columns import own_columns
 from streams.config.models import Source
 from streams.decode.registry import FORMATS
-from streams.plan import BUCKET_MS
+from streams.partials.cells import BUCKET_LIMIT
+from streams.plan.plan import BUCKET_MS
 from tests.docs.pages import ROOT, code, read, section, table
 
 PAGE = "docs/formats.md"

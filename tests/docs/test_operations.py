@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.publish.web import web_application
+from streams.publish.web.server import web_application
 from tests.docs.pages import ROOT, code, section, table
 
 PAGE = ROOT / "docs" / "operations.md"

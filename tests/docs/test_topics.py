@@ -12,18 +12,18 @@ import msgspec
 import numpy as np
 import pytest
 
-from detectors.alert import Transition
-from detectors.incidents import incidents_of
-from streams.config.compile import compile_plan
+from detectors.alerts.alert import Transition
+from detectors.alerts.incidents import incidents_of
+from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
-from streams.decode.batch import Records
-from streams.flow import LocalFlow
-from streams.plan import Plan, Watch
-from streams.runtime.aggregate_stage import AggregateStage
-from streams.runtime.log import Partition
-from streams.runtime.topics import Topics
-from streams.runtime.window_stage import encode_report
-from streams.transport import Batch
+from streams.events.batch import Records
+from streams.kafka.log import Partition
+from streams.kafka.topics import Topics
+from streams.kafka.transport import Batch
+from streams.offline.flow import LocalFlow
+from streams.plan.plan import Plan, Watch
+from streams.worker.aggregate_stage import AggregateStage
+from streams.worker.window_stage import encode_report
 from tests.docs.pages import ROOT, blocks, code, section, table
 from tests.unit.levels import NAME
 

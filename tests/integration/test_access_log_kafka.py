@@ -28,7 +28,7 @@ import pyarrow.parquet
 import pytest
 import yaml
 
-from streams.publish.rollup_families import QUANTILES
+from streams.publish.metrics.rollup_families import QUANTILES
 from tests.services.kafka import Broker
 from tests.services.process import wait_until
 from tests.services.topics import unique_name

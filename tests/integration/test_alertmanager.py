@@ -13,8 +13,8 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from detectors.alert import Alert, fingerprint
-from streams.publish.alertmanager import ALERTS_MAX, AlertmanagerSink
+from detectors.alerts.alert import Alert, fingerprint
+from streams.publish.sinks.alertmanager import ALERTS_MAX, AlertmanagerSink
 from tests.services.alertmanager import Alertmanager
 
 

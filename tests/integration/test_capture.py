@@ -14,8 +14,8 @@ from typing import Any
 import aiokafka
 import pytest
 
-from streams.capture import CaptureError, Taken, capture_topic
-from streams.files import read_records
+from streams.kafka.capture import CaptureError, Taken, capture_topic
+from streams.offline.files import read_records
 from tests.services.kafka import Broker
 from tests.services.topics import unique_name
 

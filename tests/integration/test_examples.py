@@ -14,7 +14,7 @@ import orjson
 import pyarrow.parquet
 import pytest
 
-from streams.config.check import check_paths
+from streams.compile.check import check_paths
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

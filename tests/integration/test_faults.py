@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from streams.config.compile import compile_plan
+from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
-from streams.decode.batch import Records
-from streams.flow import LocalFlow
+from streams.events.batch import Records
+from streams.offline.flow import LocalFlow
 from tests.services.kafka import Broker
 from tests.services.process import wait_until
 from tests.services.topics import run_blocking

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from detectors.labels import current_labels
-from models.manifest import Announcement
-from streams.capture import Taken, capture_topic
+from detectors.feedback.labels import current_labels
+from models.registry.manifest import Announcement
 from streams.cli import app
 from streams.config.load import load_config
 from streams.config.models import Config
-from streams.connection import client_arguments
-from streams.modelling.compacted import TopicError, announce, send_record
+from streams.kafka.capture import Taken, capture_topic
+from streams.kafka.client import client_arguments
+from streams.kafka.compacted import TopicError, announce, send_record
 from streams.modelling.label_topic import fetch_labels
 from tests.services.kafka import Broker
 from tests.services.topics import unique_name

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from models.manifest import Announcement
+from models.registry.manifest import Announcement
 from streams.cli import app as command_line
 from streams.config.load import load_config
-from streams.modelling.compacted import announce
+from streams.kafka.compacted import announce
 from tests.services.http import get_text
 from tests.services.kafka import Broker
 from tests.services.process import wait_until

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from detectors.labels import Label
+from detectors.feedback.labels import Label
 from streams.cli import app
 from tests.unit.zscore import NAME
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from streams.publish.metrics import render
+from streams.publish.metrics.page import render
 from tests.integration.test_scrape import full_snapshot, page_address
 from tests.services.process import require_program
 from tests.services.prometheus import Prometheus, scrape_config

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from detectors.alert import Alert
-from streams.publish.notify import NotifySetupError, NotifySink
+from detectors.alerts.alert import Alert
+from streams.publish.sinks.notify import NotifySetupError, NotifySink
 from tests.services.process import free_ports
 from tests.services.webhook import Webhook
 

@@ -11,14 +11,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detectors.labels import Precision
-from streams.publish.metrics import render
-from streams.publish.snapshot import DetectorSnapshot, Exemplar, WorkerSnapshot
+from detectors.feedback.labels import Precision
+from streams.publish.metrics.page import render
+from streams.publish.metrics.snapshot import DetectorSnapshot, Exemplar, WorkerSnapshot
 from tests.services.http import get_json
 from tests.services.process import wait_until
 from tests.services.prometheus import Prometheus, promtool_check_metrics, scrape_config
-from tests.unit.test_forecast_families import planned
-from tests.unit.test_metrics import MINUTE, ROLLUP, SOURCE, rollup_snapshot, sketch_of, slo_snapshot
+from tests.unit.streams.publish.metrics.test_forecast_families import planned
+from tests.unit.streams.publish.metrics.test_page import (
+    MINUTE,
+    ROLLUP,
+    SOURCE,
+    rollup_snapshot,
+    sketch_of,
+    slo_snapshot,
+)
 
 
 def full_snapshot() -> WorkerSnapshot:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from detectors.slo import Slo, Tier
-from streams.decode.batch import Layout
-from streams.expression import compile_expression
-from streams.plan import Count, Rollup, SourcePlan, Watch
+from detectors.slo.slo import Slo, Tier
+from streams.events.batch import Layout
+from streams.language.expression import compile_expression
+from streams.plan.plan import Count, Rollup, SourcePlan, Watch
 from tests.unit.levels import NAME as LEVELS
 
 PARTITIONS, LATENESS_MS, BUCKET_MS = 2, 20_000, 10_000

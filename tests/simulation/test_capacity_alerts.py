@@ -12,20 +12,20 @@ from itertools import pairwise
 
 import numpy as np
 
-from detectors.alert import Alert, Transition
-from detectors.capacity import (
+from detectors.alerts.alert import Alert, Transition
+from detectors.capacity.alerts import (
     CAPACITY_EXHAUSTION,
     QUOTA_WARNING,
     QUOTA_WILL_EXHAUST,
     CapacityAlerts,
 )
 from models.arrays import Numbers
-from models.quota import QuotaPeriod
-from streams.forecasting.keeper import ForecastKeeper
-from streams.forecasting.planner import CapacityPlanner
-from streams.forecasting.pool import Finished
-from streams.forecasting.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
-from streams.forecasting.task import ForecastTask
+from models.capacity.quota import QuotaPeriod
+from streams.capacity.model_cache import ForecastKeeper
+from streams.capacity.planner import CapacityPlanner
+from streams.capacity.pool import Finished
+from streams.capacity.task import ForecastTask
+from streams.plan.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
 
 MINUTE_MS = 60_000
 TICK_MS = 10 * MINUTE_MS

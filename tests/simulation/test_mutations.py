@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from streams.aggregate import partition
-from streams.aggregate.partition import NEVER, Flight, PartitionAggregate
-from streams.aggregate.tables import sum_by_key
-from streams.judge.judges import Judges
+from streams.aggregate.partition import Flight, PartitionAggregate
+from streams.judge.monitors import Judges
 from streams.judge.state_codec import encode_state
-from streams.plan import BUCKET_MS
-from streams.transport import Admission, Position
-from streams.window import held
-from streams.window.held import Piece
+from streams.kafka.transport import Admission, Position
+from streams.partials.cells import sum_by_key
+from streams.plan.plan import BUCKET_MS, NEVER
+from streams.window import open_buckets as held
+from streams.window.open_buckets import Piece
 from streams.window.rollup_window import RollupWindow
 from streams.window.source_window import SourceWindow
 from tests.simulation import test_protocol as protocol
@@ -206,7 +206,7 @@ def detectors_are_not_shown_again_what_came_last(patch: pytest.MonkeyPatch) -> N
 
 
 def panels_are_stored_with_other_series(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("streams.judge.judges.encode_state", lambda state: encode_state(_reversed(state)))
+    patch.setattr("streams.judge.monitors.encode_state", lambda state: encode_state(_reversed(state)))
 
 
 def _reversed(state: dict[str, Any]) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.alert import Transition
-from streams.aggregate.partials import decode_frame
-from streams.aggregate.partition import OUTCOMES, PartitionAggregate
-from streams.columns import Table, split_tables
-from streams.decode.batch import Records
+from detectors.alerts.alert import Transition
+from streams.aggregate.partition import PartitionAggregate
 from streams.decode.registry import make_decoder
-from streams.transport import Admission, Position
+from streams.events.batch import Records
+from streams.kafka.transport import Admission, Position
+from streams.partials.frame import decode_frame
+from streams.partials.table import Table, split_tables
+from streams.plan.outcomes import OUTCOMES
 from streams.window.blocks import decode_blocks, encode_block
 from streams.window.source_window import SourceWindow
 from tests.simulation.loads import PARTITIONS, SLO, WATCH, Counters, Events, Load, Totals
@@ -259,7 +260,7 @@ def small_records(monkeypatch: pytest.MonkeyPatch) -> None:
     """Flushes of several frames and blocks of several chunks, as large ones have."""
     monkeypatch.setattr("streams.aggregate.partition.split_tables", small_groups)
     monkeypatch.setattr("streams.window.blocks.split_tables", small_groups)
-    monkeypatch.setattr("streams.judge.judges.LEARNT_EVERY_BUCKETS", 7)
+    monkeypatch.setattr("streams.judge.monitors.LEARNT_EVERY_BUCKETS", 7)
 
 
 def small_groups(tables: Sequence[Table]) -> Iterator[list[Table]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from streams.aggregate.sketch import bins_of
-from streams.decode.batch import Column, EventBatch, Field, Kind, Layout, Records, Strings
 from streams.decode.registry import make_decoder
-from streams.points import in_time_order, running_rows
+from streams.events.batch import Column, EventBatch, Field, Kind, Layout, Records, Strings
+from streams.partials.points import in_time_order, running_rows
+from streams.partials.sketch import bins_of
 from streams.window.counters import CounterState
 
 ARRIVED_MS = 1_700_000_000_000

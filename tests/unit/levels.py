@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from detectors.detector import PAGE, TICKET, Panel, State, Verdicts
+from detectors.api.detector import PAGE, TICKET, Panel, State, Verdicts
 
 NAME = "tests.unit.levels:Levels"
 

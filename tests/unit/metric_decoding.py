@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from streams.decode.batch import Decoder, EventBatch, Layout, Records, Strings
 from streams.decode.registry import make_decoder
+from streams.events.batch import Decoder, EventBatch, Layout, Records, Strings
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

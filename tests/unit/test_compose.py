@@ -21,7 +21,7 @@ import jsonschema
 import pytest
 import yaml
 
-from streams.config.check import check_paths
+from streams.compile.check import check_paths
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.stats import norm
 
-from detectors.detector import PAGE, Panel, State, Verdicts
+from detectors.api.detector import PAGE, Panel, State, Verdicts
 
 NAME = "tests.unit.zscore:ZScore"
 

@@ -1,0 +1,136 @@
+"""All entries of `capacity` compiled: what is counted for each, and how its series are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from detectors.slo.slo import Calendar, Slo
+from streams.compile.fragment import Addition
+from streams.compile.resources import resource_of, rule_of
+from streams.config.capacity import CapacityEntry, LimitSeries
+from streams.config.models import Config
+from streams.language.documents import Path
+from streams.language.expression import Expression, compile_expression, compile_number, conjoin, quote_column
+from streams.language.problems import Findings, one_of
+from streams.language.use import Use
+from streams.plan.plan import Count, Measure, Rollup, Sum
+from streams.plan.resource import DAY_MS, HOUR_MS, CapacityPlan, Resource
+
+HISTORY_MS = {0: HOUR_MS, 1: 3 * DAY_MS, 2: 56 * DAY_MS}
+"""How far back a level of the rings is kept for a forecast: eight weeks of hours."""
+
+LEVEL_OF_STEP_MS = ((HOUR_MS, 2), (300_000, 1), (0, 0))
+"""From which step on a level's slots are fine enough, the coarsest first."""
+
+WHOLE_MAX = 1e6
+"""Levels are brought below it before they are summed, so that sums of bytes stay within 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityPlans:
+    """All resources, and what they add to their sources."""
+
+    plans: tuple[CapacityPlan, ...] = ()
+    additions: tuple[tuple[str, Addition], ...] = ()
+
+
+def capacity_plans(config: Config, slos: Sequence[Slo], findings: Findings) -> CapacityPlans:
+    """What the entries come to; mistakes go to `findings`."""
+    plans: list[CapacityPlan] = []
+    additions: list[tuple[str, Addition]] = []
+    for index, entry in enumerate(config.capacity):
+        path: Path = ("capacity", index)
+        if entry.kind == "error_budget":
+            slo = _slo(entry, slos)
+            if slo is None:
+                names = sorted({slo.name for slo in slos}) or ["an SLO, of which there is none"]
+                findings.problems.append(config.mistake((*path, "slo"), one_of(names)))
+                continue
+            resource = resource_of(entry, slo)
+            plans.append(CapacityPlan(resource, rule_of(entry), slo.source, slo.rollup, _level(resource)))
+            continue
+        source = config.sources.get(entry.source or "")
+        if source is None or entry.source is None:
+            findings.problems.append(config.mistake((*path, "source"), one_of(sorted(config.sources))))
+            continue
+        if isinstance(entry.limit, LimitSeries) and entry.limit.source not in (None, entry.source):
+            findings.problems.append(
+                config.mistake((*path, "limit", "source"), f"{entry.source}, like the resource's own")
+            )
+            continue
+        resource = resource_of(entry)
+        scale = _scale(entry)
+        rollup = _rollup(entry, resource, source.where, scale)
+        plans.append(
+            CapacityPlan(resource, rule_of(entry), entry.source, rollup.name, _level(resource), scale)
+        )
+        additions.append((entry.source, Addition((), (rollup,), (), _uses(entry, config, path))))
+    return CapacityPlans(tuple(plans), tuple(additions))
+
+
+def _slo(entry: CapacityEntry, slos: Sequence[Slo]) -> Slo | None:
+    named = [slo for slo in slos if slo.name == entry.slo and entry.objective in ("", slo.objective)]
+    return named[0] if named else None
+
+
+def _level(resource: Resource) -> int:
+    return next(level for step_ms, level in LEVEL_OF_STEP_MS if resource.step_ms >= step_ms)
+
+
+def _scale(entry: CapacityEntry) -> float:
+    """A power of ten that brings levels near the limit below `WHOLE_MAX`; amounts are kept as they are."""
+    if entry.kind == "quota" or not isinstance(entry.limit, float) or abs(entry.limit) <= WHOLE_MAX:
+        return 1.0
+    return float(10.0 ** math.ceil(math.log10(abs(entry.limit) / WHOLE_MAX)))
+
+
+def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, scale: float) -> Rollup:
+    assert entry.value is not None
+    conditions = [
+        compile_expression(f"{quote_column(name)} == {_quoted(text)}") for name, text in entry.labels.items()
+    ]
+    measures: tuple[Measure, ...]
+    if entry.kind == "quota":
+        measures = (Sum("used", entry.value),)
+    else:
+        measures = _levels("level", entry.value, scale)
+        if isinstance(entry.limit, LimitSeries):
+            measures += _levels("limit", entry.limit.value, scale)
+    calendar = None
+    if resource.period is not None:
+        calendar = Calendar(resource.period.unit, resource.period.time_zone)
+    level = _level(resource)
+    return Rollup(
+        name=f"capacity:{entry.resource}",
+        source=entry.source or "",
+        by=entry.by,
+        where=conjoin(where, entry.where, *conditions),
+        measures=measures,
+        windows_ms=tuple(sorted({60_000, HISTORY_MS[level]})),
+        calendar=calendar,
+    )
+
+
+def _levels(name: str, column: str, scale: float) -> tuple[Measure, ...]:
+    quoted = quote_column(column)
+    value = None if scale == 1.0 else compile_number(f"{quoted} / {scale!r}")
+    seen = compile_expression(f"not missing({quoted})")
+    return (Sum(name, column, value=value), Count(f"{name} seen", seen))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _uses(entry: CapacityEntry, config: Config, path: Path) -> tuple[Use, ...]:
+    document = config.document
+    uses = [Use(document, (*path, "value"), entry.value or "", measured=True)]
+    if isinstance(entry.limit, LimitSeries):
+        uses.append(Use(document, (*path, "limit"), entry.limit.value, measured=True))
+    uses += [Use(document, (*path, "by"), column) for column in entry.by]
+    uses += [Use(document, (*path, "labels"), column) for column in entry.labels]
+    if entry.where is not None:
+        uses.append(Use(document, (*path, "where"), expression=entry.where))
+    return tuple(uses)

@@ -1,0 +1,22 @@
+"""What an entry under `detectors` adds to its source: columns to make, rollups that count, and who judges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streams.language.use import Use
+from streams.plan.plan import Derived, Rollup, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What one entry adds.
+
+    derived : columns to make before rollups count, in this order
+    uses    : the columns it reads, with their places
+    """
+
+    derived: tuple[Derived, ...]
+    rollups: tuple[Rollup, ...]
+    watches: tuple[Watch, ...]
+    uses: tuple[Use, ...]

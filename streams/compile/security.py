@@ -1,0 +1,91 @@
+"""All entries of `detectors.security` compiled, each for its source."""
+
+from __future__ import annotations
+
+from glob import glob
+
+from streams.compile.columns import own_columns
+from streams.compile.entity_rollups import entity_labels, entity_plan
+from streams.compile.fragment import Addition
+from streams.config.load import read_text
+from streams.config.models import Config, Source
+from streams.language.documents import Document, read_documents
+from streams.language.expression import conjoin
+from streams.language.problems import Findings, nearest
+from streams.sigma.rollups import SigmaPlan, SigmaSource, sigma_plan
+
+TEXT_COLUMNS = ("body", "message")
+"""Where keywords are sought, as far as a format makes such a column."""
+
+
+def entity_plans(config: Config, findings: Findings) -> dict[str, Addition]:
+    """What the entries add, by source; mistakes go to `findings`."""
+    found: dict[str, Addition] = {}
+    document = config.document
+    for index, entry in enumerate(config.detectors.security):
+        path = ("detectors", "security", index)
+        place = (*path, "source")
+        source = config.sources.get(entry.source)
+        if source is None:
+            if entry.source not in (document.get(("sources",)) or ()):
+                guess = nearest(entry.source, tuple(config.sources))
+                findings.problems.append(config.mistake(place, "a source", guess))
+            continue
+        if entry.source in found:
+            findings.problems.append(
+                document.problem(place, "one entry a source", f"a second one for {entry.source}")
+            )
+            continue
+        if not any(name in entry.columns(source.format) for name in ("client", "user", "api_key", "session")):
+            findings.problems.append(
+                document.problem(
+                    path,
+                    "a column that names entities",
+                    "",
+                    f"format {source.format} has no usual one; name the client, user, api_key or session",
+                )
+            )
+            continue
+        made = entity_plan(entry, entry.source, source.format, source.where, document, path)
+        rules = _sigma(config, index, source, findings)
+        found[entry.source] = Addition(
+            made.derived,
+            (*made.rollups, *rules.rollups),
+            (*made.watches, *rules.watches),
+            (*made.uses, *rules.uses),
+        )
+    return found
+
+
+def _sigma(config: Config, index: int, source: Source, findings: Findings) -> SigmaPlan:
+    """The Sigma rules of an entry; a pattern without files is a mistake."""
+    entry = config.detectors.security[index]
+    if not entry.sigma:
+        return SigmaPlan()
+    documents: list[Document] = []
+    base = config.path.parent
+    for pattern in entry.sigma:
+        files = sorted(base / name for name in glob(pattern, root_dir=base, recursive=True))
+        if not files:
+            findings.problems.append(
+                config.document.problem(
+                    ("detectors", "security", index, "sigma"),
+                    "files that exist",
+                    f"none for {pattern}",
+                    f"paths are relative to {base}",
+                )
+            )
+        for file in files:
+            text = read_text(file, findings)
+            documents += [] if text is None else read_documents(str(file), text, findings)
+    own = own_columns(source)
+    columns = entry.columns(source.format)
+    rules_for = SigmaSource(
+        name=entry.source,
+        where=conjoin(source.where, entry.where),
+        columns=columns,
+        labels=entity_labels(entry, columns),
+        numbers=frozenset(name for name, kind in own.items() if kind == "number"),
+        body=next((name for name in TEXT_COLUMNS if own.get(name) == "string"), None),
+    )
+    return sigma_plan(documents, rules_for, findings)

@@ -1,1 +1,0 @@
-"""YAML documents whose every value knows its line, and the mistakes found in them."""

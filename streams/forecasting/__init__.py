@@ -1,1 +1,0 @@
-"""Forecasts on request and on schedule: series from files, answers about limits, the worker's planner."""

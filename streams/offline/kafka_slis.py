@@ -1,0 +1,113 @@
+"""The SLIs that workers publish in `<app>-slis` as a DataFrame, with the columns of a replay's file.
+
+Guarantee: it only reads, with no consumer group and no commit; what was published twice is there once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import threading
+from collections.abc import Coroutine, Iterable
+from typing import Any
+
+import numpy as np
+import orjson
+import pandas as pd
+import pyarrow as pa
+
+from detectors.alerts.names import span_name
+from detectors.slo.budget import burn_rate, error_budget_remaining, good_ratio
+from streams.config.models import Config
+from streams.kafka.capture import Taken, capture_topic
+from streams.kafka.client import client_arguments
+from streams.offline.slis import SCHEMA
+
+__all__ = ["frame_of_records", "slis_from_kafka", "slis_from_topic"]
+
+
+def slis_from_kafka(config: Config, *, since: pd.Timestamp | None = None) -> pd.DataFrame:
+    """All SLIs that the topic holds now, also where a loop is running, as it is in Jupyter.
+
+    config : names app, broker and credentials; `streams.config.load.load_config` reads it
+    since  : event time, with its zone, before which they are left out
+
+    Columns as in `streams.offline.slis`, ordered by time. Counts of sums and ratios are in millionths.
+
+    Raises CaptureError where the broker or the topic is not there.
+    """
+    return _run(slis_from_topic(config, since=since))
+
+
+async def slis_from_topic(config: Config, *, since: pd.Timestamp | None = None) -> pd.DataFrame:
+    """`slis_from_kafka` as a coroutine."""
+    lines: list[bytes] = []
+    await capture_topic(
+        f"{config.app}-slis", client=client_arguments(config), write=lines.append, taken=Taken()
+    )
+    values = (orjson.loads(line)["value_b64"] for line in lines)
+    frame = frame_of_records(base64.b64decode(value) for value in values if value is not None)
+    return frame if since is None else frame[frame["time"] >= since].reset_index(drop=True)
+
+
+def frame_of_records(values: Iterable[bytes]) -> pd.DataFrame:
+    """Records of the topic as a DataFrame; of those about the same the last holds."""
+    rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+    for value in values:
+        record = orjson.loads(value)
+        about = (record["at_ms"], record["service"], record["slo"], record["objective"])
+        for group in record["groups"]:
+            labels = orjson.dumps(dict(zip(record["group_by"], group["labels"], strict=True))).decode()
+            budget = (group["budget_good"], group["budget_total"], record["target"])
+            for window_ms, good, total in zip(
+                record["windows_ms"], group["good"], group["total"], strict=True
+            ):
+                rows[*about, labels, window_ms] = (*about, labels, window_ms, good, total, *budget)
+    table = [list(column) for column in zip(*rows.values(), strict=True)] or [[] for _ in range(11)]
+    at_ms, service, slo, objective, texts, windows_ms, good, total, budget_good, budget_total, target = table
+    counts = [np.array(column, np.int64) for column in (good, total, budget_good, budget_total)]
+    targets = np.array(target, np.float64)
+    columns = (
+        np.array(at_ms, np.int64).astype("datetime64[ms]"),
+        service,
+        slo,
+        objective,
+        texts,
+        [span_name(window_ms) for window_ms in windows_ms],
+        counts[0],
+        counts[1],
+        good_ratio(counts[0], counts[1]),
+        _by_target(burn_rate, counts[0], counts[1], targets),
+        _by_target(error_budget_remaining, counts[2], counts[3], targets),
+    )
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    frame = pa.Table.from_arrays(arrays, schema=SCHEMA).to_pandas()
+    return frame.sort_values("time", kind="stable", ignore_index=True)
+
+
+def _by_target(of: Any, good: Any, total: Any, targets: Any) -> Any:
+    """Numbers [N] of a function that takes one target at a time."""
+    result = np.full(len(targets), np.nan)
+    for target in np.unique(targets):
+        rows = targets == target
+        result[rows] = of(good[rows], total[rows], float(target))
+    return result
+
+
+def _run(work: Coroutine[Any, Any, pd.DataFrame]) -> pd.DataFrame:
+    """The result of a coroutine, run on a loop and a thread of its own."""
+    done: list[pd.DataFrame | BaseException] = []
+
+    def target() -> None:
+        try:
+            done.append(asyncio.run(work))
+        except BaseException as error:
+            done.append(error)
+
+    thread = threading.Thread(target=target, name="read-slis")
+    thread.start()
+    thread.join()
+    (result,) = done
+    if isinstance(result, BaseException):
+        raise result
+    return result

@@ -1,0 +1,339 @@
+"""Tables of series in columns, and their bytes: the common form of partials and of stored blocks.
+
+Guarantee: `decode_tables(encode_tables(tables)) == tables`, on every machine (little-endian, explicit
+types); a table names its own series, so that a reader may start anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TypeAlias, TypeVar
+
+import msgspec
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+
+from models.arrays import Counts, Hashes, Rows
+from streams.partials.cells import renumber
+from streams.partials.sketch import BIN_COUNT
+
+TABLE_BYTES_MAX = 900_000
+"""Uncompressed bytes of the tables of one record; under Kafka's limit of 1 MB if nothing compresses."""
+
+_DECODED_BYTES_MAX = 64 << 20
+
+_COLUMN_COUNT = 12
+_TYPES = frozenset({"|u1", "<u2", "<u4", "<u8", "<i8", "<f8"})
+
+_Head = TypeVar("_Head")
+
+TableHead: TypeAlias = tuple[str, list[tuple[str, int]], int]
+"""Rollup, (type, length) of each array, and the number of counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of one rollup.
+
+    hashes, names : keys and encoded labels of the S' series that occur
+    series        : Rows [N], position in `hashes`
+    bucket        : Rows [N], bucket numbers
+    counts        : Counts [N, C]
+    bins_per_row  : Rows [N]; `bins` and `bin_counts` hold the rows' sketch bins one after the other
+    registers_per_row : the same for the HyperLogLog registers of all distinct columns
+    """
+
+    rollup: str
+    hashes: Hashes
+    names: Sequence[bytes]
+    series: Rows
+    bucket: Rows
+    counts: Counts
+    bins_per_row: Rows
+    bins: Rows
+    bin_counts: Counts
+    registers_per_row: Rows
+    registers: Rows
+    ranks: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def size(self) -> int:
+        """Bytes that the rows take before they are compressed, at most."""
+        names = sum(map(len, self.names)) + 12 * len(self.hashes)
+        return int(self._row_sizes().sum()) + names
+
+    def row_sizes(self) -> Counts:
+        """Bytes [N] that each row takes, with the name of its series, at most."""
+        names = 12 + np.fromiter(map(len, self.names), np.int64, len(self.names))
+        return self._row_sizes() + names[self.series]
+
+    def _row_sizes(self) -> Counts:
+        wide = len(self.bin_counts) > 0 and int(self.bin_counts.max()) > np.iinfo(np.uint32).max
+        bin_bytes = 10 if wide else 6
+        fixed = 12 + 8 * int(self.counts.shape[1])
+        return fixed + bin_bytes * self.bins_per_row + 3 * self.registers_per_row
+
+    def take(self, rows: Rows) -> Table:
+        """The given ascending rows with just the series they need."""
+        keep = np.zeros(len(self), dtype=np.bool_)
+        keep[rows] = True
+        used, series = renumber(self.series[rows], len(self.hashes))
+        bins = np.repeat(keep, self.bins_per_row)
+        registers = np.repeat(keep, self.registers_per_row)
+        return Table(
+            rollup=self.rollup,
+            hashes=self.hashes[used],
+            names=[self.names[i] for i in used.tolist()],
+            series=series,
+            bucket=self.bucket[rows],
+            counts=self.counts[rows],
+            bins_per_row=self.bins_per_row[rows],
+            bins=self.bins[bins],
+            bin_counts=self.bin_counts[bins],
+            registers_per_row=self.registers_per_row[rows],
+            registers=self.registers[registers],
+            ranks=self.ranks[registers],
+        )
+
+
+def split_by_home(table: Table, home: Rows, home_count: int) -> list[Table | None]:
+    """The rows of each home, None where it has none.
+
+    home : Rows [S'], 0 <= home < home_count, of each series of the table
+    """
+    if home_count == 1:
+        return [table]
+    row_home = home.astype(np.uint16)[table.series]  # 16 bits sort by radix
+    order = np.argsort(row_home, kind="stable")
+    bin_order = np.argsort(np.repeat(row_home, table.bins_per_row), kind="stable")
+    register_order = np.argsort(np.repeat(row_home, table.registers_per_row), kind="stable")
+    ordered = replace(
+        table,
+        series=table.series[order],
+        bucket=table.bucket[order],
+        counts=table.counts[order],
+        bins_per_row=table.bins_per_row[order],
+        bins=table.bins[bin_order],
+        bin_counts=table.bin_counts[bin_order],
+        registers_per_row=table.registers_per_row[order],
+        registers=table.registers[register_order],
+        ranks=table.ranks[register_order],
+    )
+    bounds = np.searchsorted(row_home[order], np.arange(home_count + 1)).tolist()
+    return [piece if len(piece) else None for piece in _cut(ordered, bounds)]
+
+
+def _cut(table: Table, bounds: Sequence[int]) -> Iterator[Table]:
+    """The rows between each bound and the next, each piece with just the series it needs."""
+    bins_at = np.concatenate([[0], np.cumsum(table.bins_per_row)]).tolist()
+    registers_at = np.concatenate([[0], np.cumsum(table.registers_per_row)]).tolist()
+    for start, stop in pairwise(bounds):
+        rows = slice(start, stop)
+        bins = slice(bins_at[start], bins_at[stop])
+        registers = slice(registers_at[start], registers_at[stop])
+        used, series = renumber(table.series[rows], len(table.hashes))
+        yield Table(
+            rollup=table.rollup,
+            hashes=table.hashes[used],
+            names=[table.names[i] for i in used.tolist()],
+            series=series,
+            bucket=table.bucket[rows],
+            counts=table.counts[rows],
+            bins_per_row=table.bins_per_row[rows],
+            bins=table.bins[bins],
+            bin_counts=table.bin_counts[bins],
+            registers_per_row=table.registers_per_row[rows],
+            registers=table.registers[registers],
+            ranks=table.ranks[registers],
+        )
+
+
+def encode_tables(tables: Sequence[Table]) -> tuple[list[TableHead], list[bytes]]:
+    """Heads of the tables, and the bytes of their arrays in the order that the heads list them."""
+    heads: list[TableHead] = []
+    parts: list[bytes] = []
+    for table in tables:
+        columns, packed = pack_arrays(
+            (
+                table.hashes,
+                np.fromiter(map(len, table.names), np.int64, len(table.names)),
+                np.frombuffer(b"".join(table.names), dtype=np.uint8),
+                table.series,
+                table.bucket,
+                table.counts.reshape(-1),
+                table.bins_per_row,
+                table.bins,
+                table.bin_counts,
+                table.registers_per_row,
+                table.registers,
+                table.ranks,
+            )
+        )
+        heads.append((table.rollup, columns, table.counts.shape[1]))
+        parts.extend(packed)
+    return heads, parts
+
+
+def decode_tables(heads: Sequence[TableHead], body: bytes, at: int) -> tuple[list[Table], int]:
+    """The tables whose arrays begin at byte `at` of `body`, and where they end.
+
+    Raises ValueError if `body` is not what the heads say, or if the columns do not fit together.
+    """
+    tables: list[Table] = []
+    for rollup, columns, counter_count in heads:
+        arrays, at = unpack_arrays(columns, body, at)
+        if len(arrays) != _COLUMN_COUNT:
+            raise ValueError(f"table with {len(arrays)} columns, expected {_COLUMN_COUNT}")
+        wide = [array.astype(np.int64) for array in arrays[3:11]]
+        table = Table(
+            rollup=rollup,
+            hashes=arrays[0].astype(np.uint64),
+            names=unpack_names(arrays[1], arrays[2]),
+            series=wide[0],
+            bucket=wide[1],
+            counts=wide[2].reshape(len(wide[0]), counter_count),
+            bins_per_row=wide[3],
+            bins=wide[4],
+            bin_counts=wide[5],
+            registers_per_row=wide[6],
+            registers=wide[7],
+            ranks=arrays[11].astype(np.uint8),
+        )
+        if not _fits_together(table):
+            raise ValueError(f"columns of a table of {rollup!r} that do not fit together")
+        tables.append(table)
+    return tables, at
+
+
+def pack_arrays(arrays: Sequence[NDArray[np.generic]]) -> tuple[list[tuple[str, int]], list[bytes]]:
+    """(type, length) of each array in its smallest type, and their bytes."""
+    narrow = [_narrowed(array) for array in arrays]
+    return [(array.dtype.str, len(array)) for array in narrow], [array.tobytes() for array in narrow]
+
+
+def unpack_arrays(
+    columns: Sequence[tuple[str, int]], body: bytes, at: int
+) -> tuple[list[NDArray[np.generic]], int]:
+    """The arrays that begin at byte `at` of `body`, and where they end.
+
+    Raises ValueError for a type that `pack_arrays` does not write, and if `body` is too short.
+    """
+    arrays: list[NDArray[np.generic]] = []
+    for dtype, length in columns:
+        if dtype not in _TYPES or length < 0:
+            raise ValueError(f"column of {length} {dtype!r}, expected one of {', '.join(sorted(_TYPES))}")
+        array = np.frombuffer(body, dtype=np.dtype(dtype), count=length, offset=at)
+        at += array.nbytes
+        arrays.append(array)
+    return arrays, at
+
+
+def unpack_names(lengths: NDArray[np.generic], text: NDArray[np.generic]) -> list[bytes]:
+    """Encoded labels of series from their lengths and their bytes one after the other."""
+    ends = np.cumsum(lengths.astype(np.int64)).tolist()
+    joined = text.tobytes()
+    return [joined[start:end] for start, end in pairwise([0, *ends])]
+
+
+def _fits_together(table: Table) -> bool:
+    rows = len(table)
+    return (
+        len(table.names) == len(table.hashes)
+        and rows == len(table.bucket) == len(table.bins_per_row) == len(table.registers_per_row)
+        and len(table.bins) == len(table.bin_counts) == _sum_of_parts(table.bins_per_row)
+        and len(table.registers) == len(table.ranks) == _sum_of_parts(table.registers_per_row)
+        and _all_below(table.series, len(table.hashes))
+        and _all_below(table.bins, BIN_COUNT)
+        and _all_below(table.registers, BIN_COUNT)
+    )
+
+
+def _sum_of_parts(parts: Rows) -> int:
+    """Their sum, -1 where a part is negative."""
+    return int(parts.sum()) if _all_below(parts, BIN_COUNT + 1) else -1
+
+
+def _all_below(values: Rows, limit: int) -> bool:
+    return not len(values) or (int(values.min()) >= 0 and int(values.max()) < limit)
+
+
+def split_tables(tables: Sequence[Table], bytes_max: int = TABLE_BYTES_MAX) -> Iterator[list[Table]]:
+    """Groups of tables that each fit into one record; large tables are cut by rows."""
+    group: list[Table] = []
+    room = bytes_max
+    for table in tables:
+        for piece in _pieces(table, bytes_max):
+            size = piece.size()
+            if group and size > room:
+                yield group
+                group, room = [], bytes_max
+            group.append(piece)
+            room -= size
+    if group:
+        yield group
+
+
+def _pieces(table: Table, bytes_max: int) -> Iterator[Table]:
+    """Parts of at most `bytes_max`, or of one row; none of an empty table."""
+    if not len(table):
+        return
+    if table.size() <= bytes_max:
+        yield table
+        return
+    yield from _cut(table, fitting_bounds(table.row_sizes(), bytes_max))
+
+
+def fitting_bounds(sizes: Counts, size_max: int) -> list[int]:
+    """Where to cut rows so that the sizes between two cuts sum up to at most `size_max`, or are one row's.
+
+    >>> fitting_bounds(np.array([3, 4, 5, 9, 1]), 7)
+    [0, 2, 3, 4, 5]
+    """
+    ends = np.cumsum(sizes)
+    bounds = [0]
+    while bounds[-1] < len(sizes):
+        sent = int(ends[bounds[-1] - 1]) if bounds[-1] else 0
+        fits = int(np.searchsorted(ends, sent + size_max, side="right"))
+        bounds.append(max(bounds[-1] + 1, fits))
+    return bounds
+
+
+def _narrowed(array: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The array in the smallest unsigned type that holds it; as it is with negative values."""
+    if array.dtype != np.int64 or len(array) == 0:
+        return array
+    low, high = int(array.min()), int(array.max())
+    if low < 0:
+        return array
+    for dtype in (np.uint8, np.uint16, np.uint32):
+        if high <= np.iinfo(dtype).max:
+            return array.astype(dtype)
+    return array
+
+
+def pack(head: object, parts: Sequence[bytes]) -> bytes:
+    """Head and arrays as the value of a record, compressed."""
+    encoded = msgspec.msgpack.encode(head)
+    body = b"".join([len(encoded).to_bytes(4, "little"), encoded, *parts])
+    return zstandard.ZstdCompressor(level=1).compress(body)
+
+
+def unpack(value: bytes, head_type: type[_Head]) -> tuple[_Head, bytes, int]:
+    """(head, body, where the arrays begin) of what `pack` made.
+
+    Raises ValueError for any other bytes.
+    """
+    try:
+        # a size that the frame itself states is allocated whatever `max_output_size` says
+        if zstandard.frame_content_size(value) > _DECODED_BYTES_MAX:
+            raise ValueError(f"not a record of streamgauge: more than {_DECODED_BYTES_MAX} bytes")
+        body = zstandard.ZstdDecompressor().decompress(value, max_output_size=_DECODED_BYTES_MAX)
+        size = int.from_bytes(body[:4], "little")
+        return msgspec.msgpack.decode(body[4 : 4 + size], type=head_type), body, 4 + size
+    except (zstandard.ZstdError, msgspec.MsgspecError) as error:
+        raise ValueError(f"not a record of streamgauge: {error}") from error

@@ -1,0 +1,19 @@
+"""What became of a source's records, counted like everything else: in, late and dead."""
+
+from __future__ import annotations
+
+from streams.plan.plan import Count, Rollup
+
+OUTCOMES = "outcomes"
+"""Prefix of the rollup that counts what became of the records of a source: in, late, dead."""
+
+
+def outcomes_rollup(source: str) -> Rollup:
+    """The rollup that every source feeds beside its own: events by outcome and reason."""
+    return Rollup(
+        name=f"{OUTCOMES}:{source}",
+        source=source,
+        by=("outcome", "reason"),
+        measures=(Count("total"),),
+        windows_ms=(300_000,),
+    )

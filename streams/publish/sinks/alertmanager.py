@@ -1,0 +1,243 @@
+"""Alerts to a Prometheus Alertmanager, by its v2 API.
+
+What Alertmanager expects of a client, and gets: every firing alert is sent again and again, with an end
+that lies ahead, so that it ends by itself should this process die; one that resolves is sent with its
+end. The latest state of each alert is what is sent, however many there were while Alertmanager was away.
+
+Limits: `ALERTS_MAX` alerts are held; each has one entry, so that no outage lets anything grow. A batch
+that Alertmanager (or a proxy before it) rejects is halved until the culprit stands alone and is dropped.
+A resolved alert is given up once its last announced end has passed anyway.
+
+Source: https://prometheus.io/docs/alerting/latest/clients/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import aiohttp
+from yarl import URL
+
+from detectors.alerts.alert import Alert
+from streams.publish.sinks.wire_alert import RefusedAlertError, WireAlert, wire_alert
+
+REPEAT_S = 60.0
+
+ENDS_AFTER_REPEATS = 4
+"""How many repeats may be lost before Alertmanager takes a firing alert for resolved; Prometheus' choice."""
+
+ALERTS_MAX = 10_000
+BATCH_MAX = 256
+"""Alerts in one request, about 300 kB."""
+
+TIMEOUT_S = 10.0
+BACKOFF_S = 0.5
+BACKOFF_S_MAX = 30.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is to be sent of one alert.
+
+    due_s          : loop time at which to send it next
+    resolved_at_ms : clock time at which it resolved, None while it fires
+    sent           : it has reached Alertmanager in this state
+    """
+
+    alert: Alert
+    due_s: float
+    resolved_at_ms: int | None = None
+    sent: bool = False
+
+
+class _UnreachableError(Exception):
+    """Try again later; the message says why."""
+
+
+class _RejectedError(Exception):
+    """The request itself is at fault; the message is Alertmanager's."""
+
+
+class AlertmanagerSink:
+    """Keeps one Alertmanager informed; `take` alerts, and let `run` be a task.
+
+    url           : base of the API, `http://alertmanager:9093`, with user and password if need be
+    repeat_s      : how often firing alerts are sent again
+    generator_url : link that alerts carry
+    clock         : wall clock in seconds
+    outcomes      : alerts by what became of them: `sent`, `repeated`, `resolved`, `repaired`, `refused`
+                    (cannot be mended, or rejected alone), `dropped` (too many), `expired`; and `retries`,
+                    requests that failed
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        session: aiohttp.ClientSession,
+        repeat_s: float = REPEAT_S,
+        generator_url: str = "",
+        clock: Callable[[], float] = time.time,
+        randomness: random.Random | None = None,
+    ) -> None:
+        assert repeat_s > 0
+        base = URL(url)
+        self._endpoint = base / "api/v2/alerts"
+        self._name = str(base.with_user(None))  # no password in a log
+        self._session = session
+        self._repeat_s = repeat_s
+        self._generator_url = generator_url
+        self._clock = clock
+        self._random = randomness or random.Random()
+        self._entries: dict[str, _Entry] = {}
+        self._changed = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._settled.set()
+        self.outcomes: Counter[str] = Counter()
+
+    def take(self, alert: Alert) -> None:
+        """Let Alertmanager know of an alert that fires or has resolved; other states it does not have."""
+        if alert.state not in ("firing", "resolved"):
+            return
+        if alert.fingerprint not in self._entries and len(self._entries) >= ALERTS_MAX:
+            self.outcomes["dropped"] += 1
+            return
+        now_s = asyncio.get_running_loop().time()
+        resolved_at_ms = self._now_ms() if alert.state == "resolved" else None
+        self._entries[alert.fingerprint] = _Entry(alert, now_s, resolved_at_ms)
+        self._settled.clear()
+        self._changed.set()
+
+    def forget(self) -> None:
+        """Send nothing more of what was taken: somebody else looks after these alerts now."""
+        self._entries.clear()
+        self._settled.set()
+
+    async def run(self) -> None:
+        """Send what is due, for ever; cancel it to stop."""
+        failures = 0
+        while True:
+            self._changed.clear()
+            due = self._due()
+            if not due:
+                self._settled.set()
+                await self._wait_for_work()
+                continue
+            try:
+                await self._send(due)
+                failures = 0
+            except _UnreachableError as error:
+                self.outcomes["retries"] += 1
+                if failures == 0:
+                    _log.warning("Alertmanager at %s: %s; trying again", self._name, error)
+                delay_s = min(BACKOFF_S * 2.0**failures, BACKOFF_S_MAX)
+                failures = min(failures + 1, 10)
+                await asyncio.sleep(delay_s * self._random.uniform(0.5, 1.0))
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until all that was taken has been sent; False if the time is over before."""
+        try:
+            await asyncio.wait_for(self._settled.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    def _due(self) -> list[_Entry]:
+        now_s = asyncio.get_running_loop().time()
+        found = (entry for entry in self._entries.values() if entry.due_s <= now_s)
+        # What has changed goes before what is only repeated.
+        return sorted(found, key=lambda entry: entry.sent)[:BATCH_MAX]
+
+    async def _wait_for_work(self) -> None:
+        next_s = min((entry.due_s for entry in self._entries.values()), default=None)
+        now_s = asyncio.get_running_loop().time()
+        timeout = None if next_s is None else max(next_s - now_s, 0.0)
+        try:
+            await asyncio.wait_for(self._changed.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def _send(self, entries: Sequence[_Entry]) -> None:
+        ready: list[tuple[_Entry, WireAlert]] = []
+        for entry in entries:
+            message = self._message(entry)
+            if message is not None:
+                ready.append((entry, message))
+        await self._post(ready)
+
+    def _message(self, entry: _Entry) -> WireAlert | None:
+        now_ms = self._now_ms()
+        lasts_ms = int(ENDS_AFTER_REPEATS * self._repeat_s * 1000)
+        ends_at_ms = now_ms + lasts_ms if entry.resolved_at_ms is None else entry.resolved_at_ms
+        if ends_at_ms + lasts_ms < now_ms:
+            self._forget(entry, "expired")
+            return None
+        try:
+            message = wire_alert(
+                entry.alert, now_ms=now_ms, ends_at_ms=ends_at_ms, generator_url=self._generator_url
+            )
+        except RefusedAlertError as error:
+            _log.error("%s; it is not sent to Alertmanager", error)
+            self._forget(entry, "refused")
+            return None
+        if message.repairs and not entry.sent:
+            self.outcomes["repaired"] += 1
+            _log.warning("alert %s mended: %s", entry.alert.fingerprint, "; ".join(message.repairs))
+        return message
+
+    async def _post(self, ready: Sequence[tuple[_Entry, WireAlert]]) -> None:
+        if not ready:
+            return
+        try:
+            await self._request([message.body for _, message in ready])
+        except _RejectedError as error:
+            if len(ready) == 1:
+                (entry, _) = ready[0]
+                _log.error("Alertmanager rejects alert %s: %s", entry.alert.fingerprint, error)
+                self._forget(entry, "refused")
+                return
+            middle = len(ready) // 2
+            await self._post(ready[:middle])
+            await self._post(ready[middle:])
+            return
+        for entry, _ in ready:
+            self._delivered(entry)
+
+    async def _request(self, body: Sequence[object]) -> None:
+        try:
+            async with self._session.post(
+                self._endpoint, json=body, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
+            ) as answer:
+                if answer.status < 300:
+                    return
+                text = (await answer.text(errors="replace"))[:200].strip()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _UnreachableError(str(error) or type(error).__name__) from error
+        if answer.status in (400, 413, 422):
+            raise _RejectedError(text)
+        raise _UnreachableError(f"HTTP {answer.status} {text}")
+
+    def _delivered(self, entry: _Entry) -> None:
+        if entry.resolved_at_ms is not None:
+            self._forget(entry, "resolved")
+            return
+        self.outcomes["repeated" if entry.sent else "sent"] += 1
+        entry.sent = True
+        entry.due_s = asyncio.get_running_loop().time() + self._repeat_s
+
+    def _forget(self, entry: _Entry, outcome: str) -> None:
+        self.outcomes[outcome] += 1
+        # While a request was on its way the alert may have changed; its new entry stays.
+        if self._entries.get(entry.alert.fingerprint) is entry:
+            del self._entries[entry.alert.fingerprint]

@@ -1,0 +1,136 @@
+"""Alerts to people without an Alertmanager: Discord, Slack, mail and whatever else Apprise knows.
+
+Guarantee: each alert's start and end is announced once to each address, by the natural key (fingerprint,
+state, starts_at), also if it is taken again after a restart within the same process' memory of keys. An
+address that fails is tried `ATTEMPTS` times and does not hold up the others; what cannot be queued or
+delivered is counted.
+
+Apprise is an extra: `pip install 'streamgauge[notify]'`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter, OrderedDict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from detectors.alerts.alert import Alert, Key
+
+if TYPE_CHECKING:
+    from apprise import Apprise
+
+QUEUE_MAX = 1_000
+"""Alerts that may wait for one address; a flood beyond is dropped, for nobody reads so many."""
+
+KEYS_MAX = 10_000
+ATTEMPTS = 4
+BACKOFF_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class NotifySetupError(ValueError):
+    """The addresses cannot be used; the message says which and what to do."""
+
+
+class NotifySink:
+    """Announces alerts to some Apprise addresses; `take` alerts, and let `run` be a task.
+
+    urls     : Apprise addresses such as `discord://id/token`; they hold secrets and are never shown
+    seen     : keys that were announced before (by an earlier process)
+    outcomes : `sent`, `failed` and `dropped` announcements, one for each address
+    raises   : NotifySetupError without Apprise, or for an address that it does not know
+    """
+
+    def __init__(
+        self, urls: Sequence[str], *, seen: Iterable[Key] = (), backoff_s: float = BACKOFF_S
+    ) -> None:
+        self._targets = [_target(url, index) for index, url in enumerate(urls)]
+        self._queues: list[asyncio.Queue[Alert]] = [asyncio.Queue(QUEUE_MAX) for _ in urls]
+        self._seen: OrderedDict[Key, None] = OrderedDict.fromkeys(seen)
+        self._backoff_s = backoff_s
+        self._random = random.Random()
+        self.outcomes: Counter[str] = Counter()
+
+    def take(self, alert: Alert) -> None:
+        """Announce an alert that fires or has resolved, unless it has been announced."""
+        if alert.state not in ("firing", "resolved") or alert.key in self._seen:
+            return
+        self._seen[alert.key] = None
+        while len(self._seen) > KEYS_MAX:
+            self._seen.popitem(last=False)
+        for queue in self._queues:
+            try:
+                queue.put_nowait(alert)
+            except asyncio.QueueFull:
+                self.outcomes["dropped"] += 1
+
+    def recognise(self, alert: Alert) -> None:
+        """Note an alert that another worker has announced, so that it is not announced again."""
+        self._seen[alert.key] = None
+
+    async def run(self) -> None:
+        """Send what was taken, for ever; cancel it to stop."""
+        async with asyncio.TaskGroup() as group:
+            for index, (target, queue) in enumerate(zip(self._targets, self._queues, strict=True)):
+                group.create_task(self._serve(index, target, queue))
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until all that was taken has been sent or given up; False if the time is over before."""
+        try:
+            await asyncio.wait_for(asyncio.gather(*(queue.join() for queue in self._queues)), timeout_s)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _serve(self, index: int, target: Apprise, queue: asyncio.Queue[Alert]) -> None:
+        while True:
+            alert = await queue.get()
+            sent = await self._announce(target, alert)
+            self.outcomes["sent" if sent else "failed"] += 1
+            if not sent:
+                _log.error("sinks.notify[%d] did not take alert %s", index, alert.fingerprint)
+            queue.task_done()
+
+    async def _announce(self, target: Apprise, alert: Alert) -> bool:
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(self._backoff_s * 2.0 ** (attempt - 1) * self._random.uniform(0.5, 1.0))
+            if await target.async_notify(**announcement(alert)):
+                return True
+        return False
+
+
+def announcement(alert: Alert) -> dict[str, Any]:
+    """Title, text and kind of the message for an alert."""
+    words = dict(alert.annotations)
+    title = f"[{alert.state.upper()}] {words.pop('summary', alert.alertname)}"
+    lines = [words.pop("description", "")]
+    lines += [f"{name}: {text}" for name, text in words.items()]
+    lines.append(", ".join(f"{name}={text}" for name, text in sorted(alert.labels.items())))
+    kind = "success" if alert.state == "resolved" else "failure"
+    if kind == "failure" and alert.labels.get("severity") != "page":
+        kind = "warning"
+    return {"title": title, "body": "\n".join(line for line in lines if line), "notify_type": kind}
+
+
+def _target(url: str, index: int) -> Apprise:
+    try:
+        from apprise import Apprise
+    except ImportError as error:
+        raise NotifySetupError(
+            "sinks.notify needs Apprise, which is not installed: "
+            "pip install 'streamgauge[notify]', or take the sink out of the configuration"
+        ) from error
+    target = Apprise()
+    if not target.add(url):
+        scheme = url.split("://", 1)[0] if "://" in url else ""
+        found = f"one that begins with {scheme}://" if scheme else "one without ://"
+        raise NotifySetupError(
+            f"sinks.notify[{index}]: expected an address that Apprise knows, such as discord://id/token, "
+            f"found {found}; https://github.com/caronc/apprise lists them"
+        )
+    return target

@@ -1,0 +1,151 @@
+"""The live state of a worker as a snapshot: a few array copies in the event loop, no text.
+
+Each worker shows the series of the partitions that it owns at this moment, so that no series outlives a
+rebalance and no two workers show the same one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from detectors.slo.calendar_period import period_bounds
+from models.arrays import Counts
+from streams.partials.cells import Keys
+from streams.plan.outcomes import OUTCOMES
+from streams.plan.plan import BUCKET_MS, MICRO, NEVER
+from streams.publish.metrics.snapshot import (
+    DetectorSnapshot,
+    Exemplar,
+    RollupSnapshot,
+    SloSnapshot,
+    SourceSnapshot,
+)
+from streams.window.maintenance import period_counts, without_maintenance
+from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX
+from streams.window.sketches import merged_sketch
+from streams.window.source_window import SourceWindow
+from streams.worker.aggregate_stage import AggregateStage
+
+
+@dataclass(frozen=True, slots=True)
+class LiveRollup:
+    """A rollup's copied counts, and its sketches still unmerged: `finished` may run in a thread."""
+
+    counts: RollupSnapshot
+    sketch_parts: Mapping[int, list[tuple[Keys, Counts]]]
+
+    def finished(self) -> RollupSnapshot:
+        merged = {window: merged_sketch(parts) for window, parts in self.sketch_parts.items()}
+        return replace(self.counts, sketches=merged)
+
+
+def live_rollups(window: SourceWindow) -> Iterator[LiveRollup]:
+    """The source's own series in one partition of the partials."""
+    end = window.live_end()
+    rollup_window = window.rollups.get(window.plan.name)
+    if end is None or rollup_window is None or rollup_window.series_count == 0:
+        return
+    rollup = rollup_window.rollup
+    short = [w for w in rollup.windows_ms if w <= SKETCH_WINDOW_MS_MAX]
+    totals = rollup_window.live_totals()
+    bounds = len(rollup.histogram)
+    counts = RollupSnapshot(
+        rollup=rollup,
+        labels=rollup_window.table.labels[: rollup_window.series_count],
+        windows_ms=rollup.windows_ms,
+        counts=rollup_window.live_sums(end),
+        totals=totals,
+        buckets=totals[:, 2 : 2 + bounds] if bounds else None,
+        sum_seconds=totals[:, 2 + bounds] / MICRO if bounds else None,
+        distinct={
+            (column, w): rollup_window.distinct_counts(position, w, end)
+            for position, column in enumerate(rollup.distinct)
+            for w in short
+        },
+        exemplars={
+            series: Exemplar(row.trace_id, row.value, row.time_ms, row.error)
+            for series, row in rollup_window.exemplars.items()
+        },
+    )
+    yield LiveRollup(counts, {w: rollup_window.sketch_parts(w, end) for w in short if rollup.sketch})
+
+
+def slo_snapshots(window: SourceWindow) -> Iterator[SloSnapshot]:
+    """The groups of the source's SLOs in one partition of the partials, open buckets included."""
+    end = window.live_end()
+    if end is None:
+        return
+    for slo in window.slos:
+        rollup_window = window.rollups[slo.rollup]
+        if rollup_window.series_count == 0:
+            continue
+        sums = rollup_window.live_sums(end)
+        first, second = rollup_window.budget_columns
+        good, total = without_maintenance(
+            rollup_window, slo, end * BUCKET_MS, sums[:, :, first], sums[:, :, second]
+        )
+        covered_ms = None
+        if slo.calendar is None:
+            row = rollup_window.rollup.windows_ms.index(slo.window_ms)
+            budget_good, budget_total = good[row], total[row]
+        else:
+            start, _ = period_bounds(slo.calendar, (end - 1) * BUCKET_MS)
+            covered_ms = end * BUCKET_MS - start
+            budget_good, budget_total = period_counts(rollup_window, slo, end * BUCKET_MS)
+        yield SloSnapshot(
+            slo=slo,
+            labels=rollup_window.table.labels[: rollup_window.series_count],
+            windows_ms=rollup_window.rollup.windows_ms,
+            good=good,
+            total=total,
+            budget_good=budget_good,
+            budget_total=budget_total,
+            covered_ms=covered_ms,
+        )
+
+
+def detector_snapshots(window: SourceWindow) -> Iterator[DetectorSnapshot]:
+    """What the detectors of the source have said in one partition of the partials."""
+    for watcher in window.judges.watchers:
+        yield DetectorSnapshot(
+            source=watcher.watch.source,
+            detector=watcher.watch.detector,
+            by=window.rollups[watcher.watch.rollup].rollup.by,
+            series=watcher.series,
+            tail=watcher.tail,
+            long_lived=watcher.watch.kept_ms > 0,
+            anomalies=watcher.anomalies.copy(),
+            failures=watcher.failures,
+            seconds=watcher.seconds,
+            shadow=watcher.on_trial(),
+        )
+
+
+def source_snapshots(
+    stage: AggregateStage, windows: Mapping[int, Mapping[str, SourceWindow]]
+) -> Iterator[SourceSnapshot]:
+    """How far this worker has read its source partitions, and the outcomes whose counts it owns."""
+    names = {name for by_source in windows.values() for name in by_source}
+    aggregates = stage.owned()
+    names |= {aggregate.plan.name for aggregate in aggregates}
+    for name in sorted(names):
+        mine = [aggregate for aggregate in aggregates if aggregate.plan.name == name]
+        outcomes: Counter[tuple[str, str]] = Counter()
+        for by_source in windows.values():
+            rollup_window = by_source[name].rollups[f"{OUTCOMES}:{name}"]
+            totals = rollup_window.live_totals()
+            for (outcome, reason), row in zip(rollup_window.table.labels, totals, strict=True):
+                outcomes[outcome, reason] += int(row[0])
+        yield SourceSnapshot(
+            name=name,
+            watermark_ms={
+                a.partition: a.newest_ms - a.plan.lateness_ms for a in mine if a.newest_ms != NEVER
+            },
+            lag={a.partition: lag for a in mine if (lag := stage.lag(a)) is not None},
+            outcomes=outcomes,
+            folded=sum(sum(aggregate.folded_counts.values()) for aggregate in mine),
+            refused={reason: stage.counts[name, reason] for reason in ("gap", "repeat", "stall")},
+            lost=stage.counts[name, "lost"],
+        )

@@ -30,9 +30,10 @@ test: $(VENV)/.stamp-test ## all tests, against a real Kafka, Prometheus and Ale
 	@scripts/system-packages tests
 	scripts/run-tests $(BIN)/python $(PYTEST_ARGS)
 
-lint: $(VENV)/.stamp-test ## ruff: rules and format
+lint: $(VENV)/.stamp-test ## ruff: rules and format; import-linter: folders import one way
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 typecheck: $(VENV)/.stamp-test ## mypy --strict
 	$(BIN)/mypy --strict

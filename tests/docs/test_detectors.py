@@ -51,7 +51,7 @@ def test_every_kind_is_told() -> None:
     assert told["traffic"] == set(TRAFFIC_KINDS)
     assert told["security"] == security_kinds() | {UNUSUAL}
     assert told["logs"] == set(LOG_KINDS) - {""}
-    said = texts(ROOT / "detectors" / "multivariate.py").splitlines()
+    said = texts(ROOT / "detectors" / "multivariate" / "detector.py").splitlines()
     assert told["multivariate"] <= set(said)
 
 

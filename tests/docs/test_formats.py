@@ -36,13 +36,13 @@ def test_columns_that_a_format_makes_are_told(format: str) -> None:
     for signal in signals:
         assert set(own_columns(Source(topic="a", format=format, signal=signal))) <= told
     if format in JSON_LOGS:
-        assert set(import_module(f"streams.decode.{format}")._RULES.aliases) <= told
+        assert set(import_module(f"streams.decode.json.{format}" if format != "vector" else "streams.decode.metrics.vector")._RULES.aliases) <= told
 
 
 def reasons() -> Iterator[str]:
     """Every reason that stands in the code: of dead letters, of refused elements, and of late events."""
     for path in [
-        *(ROOT / "streams" / "decode").glob("*.py"),
+        *(ROOT / "streams" / "decode").rglob("*.py"),
         ROOT / "streams" / "aggregate" / "partition.py",
     ]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -431,8 +431,8 @@ def _parses(value: bytes) -> bool:
 def test_names_of_attribute_sets_are_forgotten_before_they_fill_the_memory(
     encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("otlp_proto", "otlp_json_metrics"):
-        monkeypatch.setattr(f"streams.decode.{module}.SETS_MAX", 50)
+    for module in ("proto", "json_metrics"):
+        monkeypatch.setattr(f"streams.decode.otlp.{module}.SETS_MAX", 50)
     make = make_proto if encoding == "otlp_proto" else make_json
     decoder = make(Layout(wanted={"value": "number", "user": "string"}, signal="metrics"))
     for batch_index in range(20):

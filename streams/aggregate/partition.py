@@ -6,9 +6,9 @@ The rules that make totals exact (docs/architecture.md tells why each is needed)
    to the newest bucket; a record that cannot be decoded contributes as `dead` to the newest bucket. All of
    this is a function of the log's prefix: no batch border, clock or restart shows in it.
 2. A flush sends all cells changed since the last acknowledged one, cumulative, with the offset they
-   include. The last frame to each destination carries the boundary below which buckets are final. One
+   include. The last frame to each destination carries the watermark below which buckets are final. One
    flush is in flight at a time; what was not acknowledged stays dirty.
-3. Once a flush is durable, the first offset that contributes to a bucket at or above its boundary is
+3. Once a flush is durable, the first offset that contributes to a bucket at or above its watermark is
    committed. Reading from there rebuilds the state with nothing else kept.
 
 Nothing here knows Kafka, a clock or a task: `read`, `flush`, `acknowledge` and `abandon` are the steps of
@@ -55,7 +55,7 @@ class Flight:
 
     frames: Sequence[tuple[int, bytes]]
     offset: int
-    boundary: int
+    watermark: int
     commit: int
 
 
@@ -103,10 +103,10 @@ class PartitionAggregate:
         ]
         self._first: dict[int, int] = {}
         self._deferred = _Deferred()
-        self._sent_boundary: int | None = None
+        self._sent_watermark: int | None = None
 
     @property
-    def boundary(self) -> int:
+    def watermark(self) -> int:
         """Buckets below it are final: no event can contribute to them any more."""
         if self.newest_ms == NEVER:
             return NEVER
@@ -203,10 +203,10 @@ class PartitionAggregate:
         """Dead records from before the first event join its bucket, which they hold open for a restart."""
         if not self._deferred.offsets or self.newest_ms == NEVER:
             return
-        home = int(bucket[int(np.argmax(on_time))])
+        first = int(bucket[int(np.argmax(on_time))])
         for reason in self._deferred.reasons:
-            self._outcome("dead", reason, np.array([home]))
-        self._first[home] = min(self._first[home], *self._deferred.offsets)
+            self._outcome("dead", reason, np.array([first]))
+        self._first[first] = min(self._first[first], *self._deferred.offsets)
         self._deferred = _Deferred()
 
     def _outcome(self, outcome: str, reason: str, bucket: Rows) -> None:
@@ -253,10 +253,10 @@ class PartitionAggregate:
 
         destinations : partitions of the partials topic
         idle         : say that nothing needs to wait for this partition
-        announce     : send the boundary even if it has not moved, for readers that start afresh
+        announce     : send the watermark even if it has not moved, for readers that start afresh
         """
         assert self.flight is None, "one flush in flight at a time"
-        boundary = self.boundary
+        watermark = self.watermark
         by_home: list[list[Table | None]] = []
         for state in (self._outcomes, *self._rollups):
             dirty = state.dirty_table()
@@ -269,7 +269,7 @@ class PartitionAggregate:
             if points is not None:
                 home = (points.hashes % np.uint64(destinations)).astype(np.int64)
                 points_home.append(points_by_home(points, home, destinations))
-        if not (by_home or points_home) and boundary == self._sent_boundary and not (idle or announce):
+        if not (by_home or points_home) and watermark == self._sent_watermark and not (idle or announce):
             return None
         exemplars = [row for state in self._rollups if state.exemplars for row in state.exemplars.take()]
         frames = [
@@ -279,15 +279,15 @@ class PartitionAggregate:
                 [pieces[destination] for pieces in by_home],
                 [pieces[destination] for pieces in points_home],
                 [row for row in exemplars if row.key % destinations == destination],
-                boundary,
+                watermark,
                 idle=idle,
                 always=announce or idle,
             )
         ]
-        commit = min((o for b, o in self._first.items() if b >= boundary), default=self.at)
+        commit = min((o for b, o in self._first.items() if b >= watermark), default=self.at)
         if self._deferred.offsets:
             commit = min(commit, *self._deferred.offsets)
-        self.flight = Flight(frames, self.at, boundary, commit)
+        self.flight = Flight(frames, self.at, watermark, commit)
         return self.flight
 
     def _frames(
@@ -295,7 +295,7 @@ class PartitionAggregate:
         tables: Sequence[Table | None],
         points: Sequence[PointTable | None],
         exemplars: Sequence[ExemplarRow],
-        boundary: int,
+        watermark: int,
         *,
         idle: bool,
         always: bool,
@@ -305,7 +305,7 @@ class PartitionAggregate:
         ]
         bodies += [((), (piece,)) for table in points if table is not None for piece in split_points(table)]
         if not bodies:
-            if not always and boundary == self._sent_boundary:
+            if not always and watermark == self._sent_watermark:
                 return
             bodies = [((), ())]
         for number, (group, piece) in enumerate(bodies):
@@ -315,7 +315,7 @@ class PartitionAggregate:
                     source=self.plan.name,
                     partition=self.partition,
                     offset=self.at,
-                    boundary=boundary if last else None,
+                    watermark=watermark if last else None,
                     newest=self.newest_ms // BUCKET_MS if self.newest_ms > NEVER else NEVER,
                     idle=idle,
                     tables=group,
@@ -328,11 +328,11 @@ class PartitionAggregate:
         """All frames in flight are durable. Returns the source offset to commit."""
         assert self.flight is not None
         flight, self.flight = self.flight, None
-        self._sent_boundary = flight.boundary
-        if flight.boundary > NEVER:
+        self._sent_watermark = flight.watermark
+        if flight.watermark > NEVER:
             for state in (self._outcomes, *self._rollups):
-                state.acknowledge(flight.boundary)
-            self._first = {b: o for b, o in self._first.items() if b >= flight.boundary}
+                state.acknowledge(flight.watermark)
+            self._first = {b: o for b, o in self._first.items() if b >= flight.watermark}
         return flight.commit
 
     def abandon(self) -> None:

@@ -236,10 +236,10 @@ class RollupState:
             ranks=ranks,
         )
 
-    def acknowledge(self, boundary: int) -> None:
-        """What `dirty_table` gave is durable; buckets below `boundary` are final and may go."""
+    def acknowledge(self, watermark: int) -> None:
+        """What `dirty_table` gave is durable; buckets below `watermark` are final and may go."""
         self._flying_points.clear()
-        first = boundary << SERIES_BITS
+        first = watermark << SERIES_BITS
         at = int(np.searchsorted(self._cells[0], first))
         self._cells = (self._cells[0][at:], self._cells[1][at:])
         self._dirty = np.zeros(len(self._cells[0]), dtype=np.bool_)

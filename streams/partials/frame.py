@@ -2,7 +2,7 @@
 
 One frame holds what one flush of a source partition sends to one partition of `<app>-partials`. Every
 value is cumulative for its (source partition, series, bucket), so the reader replaces and never adds; a
-frame says which source offset its values include, and the last frame of a flush carries the boundary
+frame says which source offset its values include, and the last frame of a flush carries the watermark
 below which all buckets of that source partition are final.
 
 Layout: zstandard of a length-prefixed MessagePack head followed by the arrays that it lists.
@@ -40,16 +40,16 @@ class ExemplarRow(msgspec.Struct, array_like=True, frozen=True):
 class Frame:
     """One message of `<app>-partials`.
 
-    offset   : all source records below it are included in the values
-    boundary : buckets below it are final; None on all but the last frame of a flush
-    newest   : the source partition's newest bucket, for the watermark
-    idle     : the source partition is read to its end and has been silent; nothing waits for it
+    offset    : all source records below it are included in the values
+    watermark : buckets below it are final; None on all but the last frame of a flush
+    newest    : the source partition's newest bucket
+    idle      : the source partition is read to its end and has been silent; nothing waits for it
     """
 
     source: str
     partition: int
     offset: int
-    boundary: int | None
+    watermark: int | None
     newest: int
     idle: bool = False
     tables: Sequence[Table] = field(default=())
@@ -62,7 +62,7 @@ class _Head(msgspec.Struct, array_like=True):
     source: str
     partition: int
     offset: int
-    boundary: int | None
+    watermark: int | None
     newest: int
     idle: bool
     tables: list[TableHead]
@@ -80,7 +80,7 @@ def encode_frame(frame: Frame) -> bytes:
             frame.source,
             frame.partition,
             frame.offset,
-            frame.boundary,
+            frame.watermark,
             frame.newest,
             frame.idle,
             heads,
@@ -105,7 +105,7 @@ def decode_frame(value: bytes) -> Frame:
         source=head.source,
         partition=head.partition,
         offset=head.offset,
-        boundary=head.boundary,
+        watermark=head.watermark,
         newest=head.newest,
         idle=head.idle,
         tables=tables,

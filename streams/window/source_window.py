@@ -3,10 +3,10 @@
 The rules, as in docs/architecture.md:
 
 5. For (source partition, series, bucket) a row replaces another if it includes a higher source offset;
-   rows of buckets that are final, or below the boundary their source partition has announced, are ignored.
-6. Buckets below S, the smallest boundary of the source partitions that are not idle, are final. They are
+   rows of buckets that are final, or below the watermark their source partition has announced, are ignored.
+6. Buckets below S, the smallest watermark of the source partitions that are not idle, are final. They are
    sealed in ascending order: windows take them in, SLOs are judged at their end, and their blocks must be
-   durable before the partials offset is committed of the first row, or boundary, that still matters.
+   durable before the partials offset is committed of the first row, or watermark, that still matters.
 7. A restart loads the blocks and reads from that offset; every bucket up to the highest block is final.
 
 SLOs are judged at the end of each sealed bucket, in event time, so that alerts are a function of the data:
@@ -124,7 +124,7 @@ class SourceWindow:
         self.judges = Judges(plan.name, mine, self.rollups, self._evidence_of)
         self.sealed = NEVER
         """Buckets below it are final."""
-        self.boundaries: dict[int, int] = {}
+        self.watermarks: dict[int, int] = {}
         self.newest: dict[int, int] = {}
         self.offsets: dict[int, int] = {}
         self.idle: set[int] = set()
@@ -133,7 +133,7 @@ class SourceWindow:
         self._passed: set[int] = set()
         self._first: dict[int, int] = {}
         self._announced: dict[int, int] = {}
-        """Where in the partials log each source partition's boundary was announced first."""
+        """Where in the partials log each source partition's watermark was announced first."""
         self._stored = self._pinned = NEVER
         """Buckets below them are final to a restart: once their blocks are durable, and already."""
         lengths_ms = [ms for slo in self.slos for ms in (slo.slice_ms, *(t.short_ms for t in slo.tiers))]
@@ -147,7 +147,7 @@ class SourceWindow:
     def accept(self, frame: Frame, offset: int) -> None:
         """Take in a frame, which lies at `offset` of the partials log."""
         partition = frame.partition
-        known = self.boundaries.get(partition, NEVER)
+        known = self.watermarks.get(partition, NEVER)
         first = max(self.sealed, known)
         for table in frame.tables:
             window = self.rollups.get(table.rollup)
@@ -168,10 +168,10 @@ class SourceWindow:
         for row in frame.exemplars:
             if row.rollup in self.rollups:
                 self.rollups[row.rollup].note_exemplar(row)
-        if frame.boundary is not None:
-            if frame.boundary > known:
+        if frame.watermark is not None:
+            if frame.watermark > known:
                 self._announced[partition] = offset
-            self.boundaries[partition] = max(known, frame.boundary)
+            self.watermarks[partition] = max(known, frame.watermark)
         self.newest[partition] = max(self.newest.get(partition, NEVER), frame.newest)
         self.offsets[partition] = max(self.offsets.get(partition, 0), frame.offset)
         if frame.idle:
@@ -184,21 +184,21 @@ class SourceWindow:
         waiting = [p for p in range(self.partitions) if p not in self.idle]
         if not waiting:
             return self.sealed
-        return max(self.sealed, min(self.boundaries.get(p, NEVER) for p in waiting))
+        return max(self.sealed, min(self.watermarks.get(p, NEVER) for p in waiting))
 
     def needed_from(self, below: int, at: int) -> int:
         """Partials offset of the first row that matters once buckets below `below` are sealed.
 
-        So does a boundary above what the blocks tell: an aggregate that has restarted may report events of a
+        So does a watermark above what the blocks tell: an aggregate that has restarted may report events of a
         bucket below it which were late, since it does not know what came before.
         """
         rows = (offset for bucket, offset in self._first.items() if bucket >= below)
-        boundaries = (
+        watermarks = (
             self._announced[partition]
-            for partition, boundary in self.boundaries.items()
-            if boundary > self._pinned
+            for partition, watermark in self.watermarks.items()
+            if watermark > self._pinned
         )
-        return min(chain(rows, boundaries), default=at)
+        return min(chain(rows, watermarks), default=at)
 
     def seal(self, below: int) -> Iterator[Sealed]:
         """Seal all buckets below `below`, one at a time; call `confirm` once their blocks are durable."""
@@ -209,7 +209,7 @@ class SourceWindow:
         """Buckets below `below` are durable."""
         self.sealed = max(self.sealed, below)
         self._pinned = self._stored
-        self._passed = {p for p in self.idle if self.boundaries.get(p, NEVER) < below}
+        self._passed = {p for p in self.idle if self.watermarks.get(p, NEVER) < below}
         self._first = {b: z for b, z in self._first.items() if b >= below}
         for window in self.rollups.values():
             window.drop_sealed(below)

@@ -1,8 +1,8 @@
 """Stage 1 beside Kafka: owns the assigned source partitions, flushes about once a second, commits.
 
 Order of things, which the exactness rests on: dead letters and frames are sent, all are acknowledged,
-then the offset is committed. A flush whose last frame carries the boundary sends it only after the frames
-before it are acknowledged, so that no reader learns of a boundary before the rows below it.
+then the offset is committed. A flush whose last frame carries the watermark sends it only after the frames
+before it are acknowledged, so that no reader learns of a watermark before the rows below it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from streams.plan.plan import Plan, SourcePlan
 logger = logging.getLogger(__name__)
 
 ANNOUNCE_S = 5.0
-"""A boundary that does not move is repeated this often, for window stages that have just started."""
+"""A watermark that does not move is repeated this often, for window stages that have just started."""
 
 BACKLOG_RECORDS = 5_000
 """A partition that was this far behind is flushed as soon as it has caught up."""

@@ -36,7 +36,14 @@ def test_columns_that_a_format_makes_are_told(format: str) -> None:
     for signal in signals:
         assert set(own_columns(Source(topic="a", format=format, signal=signal))) <= told
     if format in JSON_LOGS:
-        assert set(import_module(f"streams.decode.json.{format}" if format != "vector" else "streams.decode.metrics.vector")._RULES.aliases) <= told
+        assert (
+            set(
+                import_module(
+                    f"streams.decode.json.{format}" if format != "vector" else "streams.decode.metrics.vector"
+                )._RULES.aliases
+            )
+            <= told
+        )
 
 
 def reasons() -> Iterator[str]:

@@ -31,8 +31,8 @@ __all__ = ["small_records"]  # a fixture that every test of the module uses
 Break = Callable[[pytest.MonkeyPatch], None]
 
 
-def boundary_comes_first(patch: pytest.MonkeyPatch) -> None:
-    """The first frame of a flush carries the boundary."""
+def watermark_comes_first(patch: pytest.MonkeyPatch) -> None:
+    """The first frame of a flush carries the watermark."""
     encode = partition.encode_frame
 
     def frames(self: PartitionAggregate, *args: Any, **options: Any) -> list[bytes]:
@@ -40,8 +40,8 @@ def boundary_comes_first(patch: pytest.MonkeyPatch) -> None:
         with pytest.MonkeyPatch.context() as inner:
             inner.setattr(partition, "encode_frame", lambda frame: made.append(frame) or b"")
             list(original(self, *args, **options))
-        boundary = made[-1].boundary if made else None
-        return [encode(replace(f, boundary=None if n else boundary)) for n, f in enumerate(made)]
+        watermark = made[-1].watermark if made else None
+        return [encode(replace(f, watermark=None if n else watermark)) for n, f in enumerate(made)]
 
     original = PartitionAggregate._frames
     patch.setattr(PartitionAggregate, "_frames", frames)
@@ -136,11 +136,11 @@ def rows_of_final_buckets_count(patch: pytest.MonkeyPatch) -> None:
     )
 
 
-def one_boundary_is_enough_to_seal(patch: pytest.MonkeyPatch) -> None:
+def one_watermark_is_enough_to_seal(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         SourceWindow,
         "final_below",
-        lambda self: max(self.sealed, *(self.boundaries.get(p, NEVER) for p in range(self.partitions))),
+        lambda self: max(self.sealed, *(self.watermarks.get(p, NEVER) for p in range(self.partitions))),
     )
 
 
@@ -221,7 +221,7 @@ def _reversed(state: dict[str, Any]) -> dict[str, Any]:
 
 
 MUTATIONS: tuple[Break, ...] = (
-    boundary_comes_first,
+    watermark_comes_first,
     offset_is_committed_before_frames_are_durable,
     all_that_was_read_is_committed,
     a_flush_that_failed_counts_as_sent,
@@ -232,7 +232,7 @@ MUTATIONS: tuple[Break, ...] = (
     dead_records_from_before_any_event_are_dropped,
     gaps_are_overlooked,
     rows_of_final_buckets_count,
-    one_boundary_is_enough_to_seal,
+    one_watermark_is_enough_to_seal,
     what_is_sealed_is_forgotten_by_a_restart,
     partials_are_committed_as_read,
     partials_are_committed_before_blocks_are_durable,

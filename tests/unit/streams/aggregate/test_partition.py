@@ -110,11 +110,11 @@ class Partials:
 
     def __init__(self) -> None:
         self.rows: dict[tuple[str, tuple[str, ...], int], tuple[int, tuple[Any, ...]]] = {}
-        self.boundaries: dict[int, int] = {}
+        self.watermarks: dict[int, int] = {}
 
     def take(self, frames: Any) -> None:
         for home, value in frames:
-            known = self.boundaries.get(home, NEVER)
+            known = self.watermarks.get(home, NEVER)
             frame = decode_frame(value)
             for table in frame.tables:
                 bins = np.concatenate([[0], np.cumsum(table.bins_per_row)]).tolist()
@@ -131,8 +131,8 @@ class Partials:
                     )
                     if key[2] >= known and frame.offset >= self.rows.get(key, (0, ()))[0]:
                         self.rows[key] = (frame.offset, content)
-            if frame.boundary is not None:
-                self.boundaries[home] = max(known, frame.boundary)
+            if frame.watermark is not None:
+                self.watermarks[home] = max(known, frame.watermark)
 
     def cells(self, first: int = NEVER) -> Cells:
         return {key: content for key, (_, content) in self.rows.items() if key[2] >= first}
@@ -302,7 +302,7 @@ def test_a_restart_from_the_committed_offset_has_the_same_open_cells(plan, log, 
         part = schedule[life::lives]
         committed = work(one, partials, values, part)
         commit = commit if committed is None else committed
-    known = max(partials.boundaries.values(), default=NEVER)
+    known = max(partials.watermarks.values(), default=NEVER)
     fresh = Partials()
     last = aggregate(plan, commit)
     work(last, fresh, values, [(len(values), "sent")])
@@ -424,7 +424,7 @@ def test_dead_records_from_before_any_event_hold_the_offset():
 
 def test_nothing_new_is_no_flush_unless_it_is_to_be_announced():
     one = aggregate()
-    assert [decode_frame(value).boundary for _, value in one.flush(2).frames] == [NEVER, NEVER]
+    assert [decode_frame(value).watermark for _, value in one.flush(2).frames] == [NEVER, NEVER]
     one.acknowledge()
     assert one.flush(2) is None
     read(one, encoded([[example(0)]]), 1)
@@ -432,13 +432,15 @@ def test_nothing_new_is_no_flush_unless_it_is_to_be_announced():
     one.acknowledge()
     assert one.flush(2) is None
     frames = [decode_frame(value) for _, value in one.flush(2, announce=True).frames]
-    assert [(frame.boundary, len(frame.tables), frame.idle) for frame in frames] == [(BASE - 2, 0, False)] * 2
+    assert [(frame.watermark, len(frame.tables), frame.idle) for frame in frames] == [
+        (BASE - 2, 0, False)
+    ] * 2
     one.acknowledge()
     frames = [decode_frame(value) for _, value in one.flush(2, idle=True).frames]
     assert [frame.idle for frame in frames] == [True, True]
 
 
-def test_only_the_last_frame_to_a_destination_carries_the_boundary(monkeypatch):
+def test_only_the_last_frame_to_a_destination_carries_the_watermark(monkeypatch):
     split = split_tables
     monkeypatch.setattr("streams.aggregate.partition.split_tables", lambda tables: split(tables, 200))
     one = aggregate()
@@ -448,7 +450,7 @@ def test_only_the_last_frame_to_a_destination_carries_the_boundary(monkeypatch):
         by_home.setdefault(home, []).append(decode_frame(value))
     assert max(map(len, by_home.values())) > 2
     for frames in by_home.values():
-        assert [frame.boundary is not None for frame in frames] == [False] * (len(frames) - 1) + [True]
+        assert [frame.watermark is not None for frame in frames] == [False] * (len(frames) - 1) + [True]
         assert {frame.offset for frame in frames} == {6}
 
 

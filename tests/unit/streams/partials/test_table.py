@@ -91,12 +91,12 @@ def same(one: Table, two: Table) -> bool:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(tables(), max_size=3), st.booleans(), st.one_of(st.none(), st.integers(-(1 << 62), 1 << 40)))
-def test_a_frame_comes_back_as_it_was(some, idle, boundary):
+def test_a_frame_comes_back_as_it_was(some, idle, watermark):
     exemplars = [ExemplarRow("r", 2**64 - 1, "4bf92f", 0.25, 5, True)] if idle else []
-    frame = Frame("source", 3, 77, boundary, 42, idle, some, exemplars)
+    frame = Frame("source", 3, 77, watermark, 42, idle, some, exemplars)
     back = decode_frame(encode_frame(frame))
     assert (back.source, back.partition, back.offset) == ("source", 3, 77)
-    assert (back.boundary, back.newest, back.idle, back.exemplars) == (boundary, 42, idle, exemplars)
+    assert (back.watermark, back.newest, back.idle, back.exemplars) == (watermark, 42, idle, exemplars)
     assert len(back.tables) == len(some)
     assert all(map(same, some, back.tables))
     assert [table.names for table in back.tables] == [table.names for table in some]

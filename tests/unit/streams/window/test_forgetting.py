@@ -56,23 +56,23 @@ class Log(Run):
         self.frames: list[Frame] = []
         self.blocks: Content = {}
 
-    def report(self, boundary: int, reported: dict[int, Rows]) -> None:
-        """Report rows of some buckets, then seal those below the boundary."""
+    def report(self, watermark: int, reported: dict[int, Rows]) -> None:
+        """Report rows of some buckets, then seal those below the watermark."""
         tables = [
             table_of(self.rollup, bucket, rows, {key: [float(row[0])] for key, row in rows.items()})
             for bucket, rows in sorted(reported.items())
             if rows
         ]
         self.offset += 1
-        self.frames.append(Frame("s", 0, self.offset, boundary, max(reported), tables=tables))
+        self.frames.append(Frame("s", 0, self.offset, watermark, max(reported), tables=tables))
         self.source.accept(self.frames[-1], self.offset)
-        for sealed in self.source.seal(boundary):
+        for sealed in self.source.seal(watermark):
             for block in sealed.blocks:
                 self.stored.update(encode_block(block))
                 self.blocks[block.level, block.slot] = sorted(
                     row for table in block.tables for row in content(table)
                 )
-        self.source.confirm(boundary)
+        self.source.confirm(watermark)
 
     def restart(self) -> None:
         super().restart()

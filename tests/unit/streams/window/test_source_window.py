@@ -58,9 +58,9 @@ def rows(bucket: int, good: int, total: int) -> Table:
 
 
 def frame(
-    partition: int, offset: int, boundary: int | None, tables: Sequence[Table] = (), **more: Any
+    partition: int, offset: int, watermark: int | None, tables: Sequence[Table] = (), **more: Any
 ) -> Frame:
-    return Frame("s", partition, offset, boundary, more.pop("newest", boundary or 0), tables=tables, **more)
+    return Frame("s", partition, offset, watermark, more.pop("newest", watermark or 0), tables=tables, **more)
 
 
 class Reader:
@@ -96,18 +96,18 @@ class Reader:
         self.window.load(decode_blocks(self.stored.values()))
 
 
-boundaries = st.lists(
+watermarks = st.lists(
     st.tuples(st.integers(0, 2), st.integers(0, 50), st.sampled_from(["", "idle", "seal"])), max_size=30
 )
 
 
 @settings(max_examples=150, deadline=None)
-@given(boundaries)
-def test_buckets_are_final_below_the_smallest_boundary_of_partitions_that_are_not_idle(steps):
+@given(watermarks)
+def test_buckets_are_final_below_the_smallest_watermark_of_partitions_that_are_not_idle(steps):
     window, highest, idle, sealed = SourceWindow(PLAN, [], 3, {}), {}, set(), NEVER
-    for offset, (partition, boundary, what) in enumerate(steps):
-        window.accept(frame(partition, offset, boundary, idle=what == "idle"), offset)
-        highest[partition] = max(boundary, highest.get(partition, NEVER))
+    for offset, (partition, watermark, what) in enumerate(steps):
+        window.accept(frame(partition, offset, watermark, idle=what == "idle"), offset)
+        highest[partition] = max(watermark, highest.get(partition, NEVER))
         idle = idle | {partition} if what == "idle" else idle - {partition}
         awake = [highest.get(p, NEVER) for p in range(3) if p not in idle]
         expected = max(sealed, min(awake)) if awake else sealed
@@ -119,10 +119,10 @@ def test_buckets_are_final_below_the_smallest_boundary_of_partitions_that_are_no
             assert window.sealed == sealed
 
 
-def test_rows_of_final_buckets_and_below_their_own_boundary_are_ignored():
+def test_rows_of_final_buckets_and_below_their_own_watermark_are_ignored():
     window = SourceWindow(PLAN, [], 2, {})
     window.accept(frame(0, 5, 12, [rows(10, 1, 1), rows(11, 1, 1)]), 0)
-    window.accept(frame(0, 9, 12, [rows(10, 7, 7), rows(12, 1, 1)]), 1)  # bucket 10 is behind its boundary
+    window.accept(frame(0, 9, 12, [rows(10, 7, 7), rows(12, 1, 1)]), 1)  # bucket 10 is behind its watermark
     assert window.rollups[ROLLUP.name].live_totals().tolist() == [[3, 3]]
     window.accept(frame(1, 5, 11, [rows(10, 1, 1), rows(11, 1, 1)]), 2)
     list(window.seal(11))
@@ -161,7 +161,7 @@ def record(*events: tuple[int, str]) -> bytes:
     return json.dumps([{"t": bucket * BUCKET_MS, "k": key} for bucket, key in events]).encode()
 
 
-def test_a_reader_that_starts_afresh_knows_the_boundaries_that_were_announced():
+def test_a_reader_that_starts_afresh_knows_the_watermarks_that_were_announced():
     """A late event that is the first of a record an aggregate restarts from does not count after all."""
     destinations = 5
 

@@ -28,9 +28,9 @@ from streams.aggregate.rollup_state import RollupState, take_columns
 from streams.events.batch import Column, Dead, Decoder, EventBatch, Records, Strings
 from streams.partials.cells import BUCKET_LIMIT, SERIES_LIMIT
 from streams.partials.frame import ExemplarRow, Frame, encode_frame
-from streams.partials.points import PointTable, Running, points_by_home, running_rows, split_points
+from streams.partials.points import PointTable, Running, points_by_destination, running_rows, split_points
 from streams.partials.series import SeriesIndex, SeriesIndexes
-from streams.partials.table import Table, split_by_home, split_tables
+from streams.partials.table import Table, split_by_destination, split_tables
 from streams.plan.outcomes import outcomes_rollup
 from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
 
@@ -257,27 +257,27 @@ class PartitionAggregate:
         """
         assert self.flight is None, "one flush in flight at a time"
         watermark = self.watermark
-        by_home: list[list[Table | None]] = []
+        by_destination: list[list[Table | None]] = []
         for state in (self._outcomes, *self._rollups):
             dirty = state.dirty_table()
             if dirty is not None:
-                home = (dirty.hashes % np.uint64(destinations)).astype(np.int64)
-                by_home.append(split_by_home(dirty, home, destinations))
-        points_home: list[list[PointTable | None]] = []
+                destination = (dirty.hashes % np.uint64(destinations)).astype(np.int64)
+                by_destination.append(split_by_destination(dirty, destination, destinations))
+        points_to: list[list[PointTable | None]] = []
         for state in self._rollups:
             points = state.dirty_points()
             if points is not None:
-                home = (points.hashes % np.uint64(destinations)).astype(np.int64)
-                points_home.append(points_by_home(points, home, destinations))
-        if not (by_home or points_home) and watermark == self._sent_watermark and not (idle or announce):
+                destination = (points.hashes % np.uint64(destinations)).astype(np.int64)
+                points_to.append(points_by_destination(points, destination, destinations))
+        if not (by_destination or points_to) and watermark == self._sent_watermark and not (idle or announce):
             return None
         exemplars = [row for state in self._rollups if state.exemplars for row in state.exemplars.take()]
         frames = [
             (destination, value)
             for destination in range(destinations)
             for value in self._frames(
-                [pieces[destination] for pieces in by_home],
-                [pieces[destination] for pieces in points_home],
+                [pieces[destination] for pieces in by_destination],
+                [pieces[destination] for pieces in points_to],
                 [row for row in exemplars if row.key % destinations == destination],
                 watermark,
                 idle=idle,

@@ -187,12 +187,14 @@ def contributions(
     return counts, keys, weight[binned]
 
 
-def points_by_home(table: PointTable, home: Rows, home_count: int) -> list[PointTable | None]:
-    """The points of each home, None where it has none; home : Rows [S'] of each series."""
-    row_home = home[table.rows["series"]]
+def points_by_destination(
+    table: PointTable, destination: Rows, destination_count: int
+) -> list[PointTable | None]:
+    """The points of each destination, None where it has none; destination : Rows [S'] of each series."""
+    row_destination = destination[table.rows["series"]]
     return [
-        table.take(table.rows[mine]) if (mine := row_home == number).any() else None
-        for number in range(home_count)
+        table.take(table.rows[mine]) if (mine := row_destination == number).any() else None
+        for number in range(destination_count)
     ]
 
 

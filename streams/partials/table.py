@@ -101,17 +101,17 @@ class Table:
         )
 
 
-def split_by_home(table: Table, home: Rows, home_count: int) -> list[Table | None]:
-    """The rows of each home, None where it has none.
+def split_by_destination(table: Table, destination: Rows, destination_count: int) -> list[Table | None]:
+    """The rows of each destination, None where it has none.
 
-    home : Rows [S'], 0 <= home < home_count, of each series of the table
+    destination : Rows [S'], 0 <= destination < destination_count, of each series of the table
     """
-    if home_count == 1:
+    if destination_count == 1:
         return [table]
-    row_home = home.astype(np.uint16)[table.series]  # 16 bits sort by radix
-    order = np.argsort(row_home, kind="stable")
-    bin_order = np.argsort(np.repeat(row_home, table.bins_per_row), kind="stable")
-    register_order = np.argsort(np.repeat(row_home, table.registers_per_row), kind="stable")
+    row_destination = destination.astype(np.uint16)[table.series]  # 16 bits sort by radix
+    order = np.argsort(row_destination, kind="stable")
+    bin_order = np.argsort(np.repeat(row_destination, table.bins_per_row), kind="stable")
+    register_order = np.argsort(np.repeat(row_destination, table.registers_per_row), kind="stable")
     ordered = replace(
         table,
         series=table.series[order],
@@ -124,7 +124,7 @@ def split_by_home(table: Table, home: Rows, home_count: int) -> list[Table | Non
         registers=table.registers[register_order],
         ranks=table.ranks[register_order],
     )
-    bounds = np.searchsorted(row_home[order], np.arange(home_count + 1)).tolist()
+    bounds = np.searchsorted(row_destination[order], np.arange(destination_count + 1)).tolist()
     return [piece if len(piece) else None for piece in _cut(ordered, bounds)]
 
 

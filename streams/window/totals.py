@@ -27,7 +27,7 @@ _SHARD_SHIFT = np.uint64(56)
 
 
 def shards_of(hashes: Hashes) -> Rows:
-    """Shard of each series; its home partition depends on the other end of the key."""
+    """Shard of each series; its destination partition depends on the other end of the key."""
     return (hashes >> _SHARD_SHIFT).astype(np.int64)
 
 

@@ -113,8 +113,8 @@ class Partials:
         self.watermarks: dict[int, int] = {}
 
     def take(self, frames: Any) -> None:
-        for home, value in frames:
-            known = self.watermarks.get(home, NEVER)
+        for destination, value in frames:
+            known = self.watermarks.get(destination, NEVER)
             frame = decode_frame(value)
             for table in frame.tables:
                 bins = np.concatenate([[0], np.cumsum(table.bins_per_row)]).tolist()
@@ -132,7 +132,7 @@ class Partials:
                     if key[2] >= known and frame.offset >= self.rows.get(key, (0, ()))[0]:
                         self.rows[key] = (frame.offset, content)
             if frame.watermark is not None:
-                self.watermarks[home] = max(known, frame.watermark)
+                self.watermarks[destination] = max(known, frame.watermark)
 
     def cells(self, first: int = NEVER) -> Cells:
         return {key: content for key, (_, content) in self.rows.items() if key[2] >= first}
@@ -445,11 +445,11 @@ def test_only_the_last_frame_to_a_destination_carries_the_watermark(monkeypatch)
     monkeypatch.setattr("streams.aggregate.partition.split_tables", lambda tables: split(tables, 200))
     one = aggregate()
     read(one, encoded([[example(t, k=k) for k in "abcd"] for t in range(0, 60_000, 10_000)]), 6)
-    by_home: dict[int, list[Any]] = {}
-    for home, value in one.flush(2).frames:
-        by_home.setdefault(home, []).append(decode_frame(value))
-    assert max(map(len, by_home.values())) > 2
-    for frames in by_home.values():
+    by_destination: dict[int, list[Any]] = {}
+    for destination, value in one.flush(2).frames:
+        by_destination.setdefault(destination, []).append(decode_frame(value))
+    assert max(map(len, by_destination.values())) > 2
+    for frames in by_destination.values():
         assert [frame.watermark is not None for frame in frames] == [False] * (len(frames) - 1) + [True]
         assert {frame.offset for frame in frames} == {6}
 

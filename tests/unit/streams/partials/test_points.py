@@ -1,4 +1,4 @@
-"""Points of counters on their way: described by a rollup, sent home, ordered, counted."""
+"""Points of counters on their way: described by a rollup, sent destination, ordered, counted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from streams.partials.points import (
     described,
     in_time_order,
     point_type,
-    points_by_home,
+    points_by_destination,
     running_rows,
 )
 from streams.partials.sketch import BIN_COUNT, bins_of
@@ -109,13 +109,13 @@ def test_order_is_of_time_and_repeats_give_way_to_the_largest(rows: PointRows) -
 
 
 @given(some_rows(), st.integers(1, 4))
-def test_each_point_goes_home_with_the_name_of_its_series(rows: PointRows, home_count: int) -> None:
+def test_each_point_goes_home_with_the_name_of_its_series(rows: PointRows, destination_count: int) -> None:
     table = PointTable("r", np.array([5, 6], np.uint64), [b"five", b"six"], rows)
-    home = (table.hashes % np.uint64(home_count)).astype(np.int64)
-    pieces = points_by_home(table, home, home_count)
+    destination = (table.hashes % np.uint64(destination_count)).astype(np.int64)
+    pieces = points_by_destination(table, destination, destination_count)
     assert sum(len(piece) for piece in pieces if piece is not None) == len(rows)
     for number, piece in enumerate(pieces):
-        mine = rows[home[rows["series"]] == number]
+        mine = rows[destination[rows["series"]] == number]
         assert (piece is None) == (len(mine) == 0)
         if piece is not None:
             assert (

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from streams.partials.frame import ExemplarRow, Frame, decode_frame, encode_frame
 from streams.partials.points import PointTable, encode_points, point_type, split_points
 from streams.partials.series import encode_labels
-from streams.partials.table import TABLE_BYTES_MAX, Table, encode_tables, pack, split_by_home, split_tables
+from streams.partials.table import (
+    TABLE_BYTES_MAX,
+    Table,
+    encode_tables,
+    pack,
+    split_by_destination,
+    split_tables,
+)
 from streams.window.blocks import SLOTS_KEPT, Block, decode_blocks, encode_block
 
 COUNTERS = 2
@@ -114,16 +121,16 @@ def test_take_keeps_the_rows_asked_for_and_just_their_series(table, wanted):
 
 @settings(max_examples=60, deadline=None)
 @given(tables(), st.integers(1, 4))
-def test_each_row_goes_to_the_home_of_its_series(table, home_count):
-    home = (table.hashes % np.uint64(home_count)).astype(np.int64)
-    pieces = split_by_home(table, home, home_count)
-    assert len(pieces) == home_count
+def test_each_row_goes_to_the_home_of_its_series(table, destination_count):
+    destination = (table.hashes % np.uint64(destination_count)).astype(np.int64)
+    pieces = split_by_destination(table, destination, destination_count)
+    assert len(pieces) == destination_count
     assert sum((content(piece) for piece in pieces if piece is not None), Counter()) == content(table)
     for number, piece in enumerate(pieces):
         if piece is not None:
-            assert (piece.hashes[piece.series] % np.uint64(home_count) == number).all()
-            assert home_count == 1 or len(piece) > 0
-            assert np.array_equal(piece.bucket, table.bucket[home[table.series] == number])
+            assert (piece.hashes[piece.series] % np.uint64(destination_count) == number).all()
+            assert destination_count == 1 or len(piece) > 0
+            assert np.array_equal(piece.bucket, table.bucket[destination[table.series] == number])
 
 
 @settings(max_examples=60, deadline=None)

@@ -169,8 +169,8 @@ def test_a_reader_that_starts_afresh_knows_the_watermarks_that_were_announced():
         return series_hash(rollup, encode_labels(labels)) % destinations
 
     others = {home_of("s", "often"), *(home_of(f"{OUTCOMES}:s", outcome, "") for outcome in ("in", "late"))}
-    home = min(set(range(destinations)) - others)
-    rare = next(key for key in map(str, range(99)) if home_of("s", key) == home)
+    destination = min(set(range(destinations)) - others)
+    rare = next(key for key in map(str, range(99)) if home_of("s", key) == destination)
     logs = {
         0: [record((100, "often")), record((90, rare), (103, "often"))],
         1: [record((50, "often")), record((60, "often"))],
@@ -187,7 +187,7 @@ def test_a_reader_that_starts_afresh_knows_the_watermarks_that_were_announced():
             one.read(Records([logs[one.partition][at]], np.array([at]), np.array([-1])), at + 1)
             flight = one.flush(destinations)
             assert flight is not None
-            partials.extend(value for q, value in flight.frames if q == home)
+            partials.extend(value for q, value in flight.frames if q == destination)
             commits[one.partition] = one.acknowledge()
 
     work(aggregate(0, 0), 2)

@@ -46,7 +46,7 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class Flight:
+class Flush:
     """A flush on its way.
 
     frames : (destination partition, value), to be sent in this order
@@ -85,7 +85,7 @@ class PartitionAggregate:
         self.partition = partition
         self.at = start
         self.newest_ms = NEVER
-        self.flight: Flight | None = None
+        self.in_flight: Flush | None = None
         self.dead_counts: Counter[str] = Counter()
         self._decoder = decoder
         names = indexes or SeriesIndexes()
@@ -248,14 +248,14 @@ class PartitionAggregate:
             for record, reason, detail in found
         ]
 
-    def flush(self, destinations: int, *, idle: bool = False, announce: bool = False) -> Flight | None:
+    def flush(self, destinations: int, *, idle: bool = False, announce: bool = False) -> Flush | None:
         """Frames with all that changed since the last acknowledged flush; None if there is nothing.
 
         destinations : partitions of the partials topic
         idle         : say that nothing needs to wait for this partition
         announce     : send the watermark even if it has not moved, for readers that start afresh
         """
-        assert self.flight is None, "one flush in flight at a time"
+        assert self.in_flight is None, "one flush in flight at a time"
         watermark = self.watermark
         by_destination: list[list[Table | None]] = []
         for state in (self._outcomes, *self._rollups):
@@ -287,8 +287,8 @@ class PartitionAggregate:
         commit = min((o for b, o in self._first.items() if b >= watermark), default=self.at)
         if self._deferred.offsets:
             commit = min(commit, *self._deferred.offsets)
-        self.flight = Flight(frames, self.at, watermark, commit)
-        return self.flight
+        self.in_flight = Flush(frames, self.at, watermark, commit)
+        return self.in_flight
 
     def _frames(
         self,
@@ -326,18 +326,18 @@ class PartitionAggregate:
 
     def acknowledge(self) -> int:
         """All frames in flight are durable. Returns the source offset to commit."""
-        assert self.flight is not None
-        flight, self.flight = self.flight, None
-        self._sent_watermark = flight.watermark
-        if flight.watermark > NEVER:
+        assert self.in_flight is not None
+        flushed, self.in_flight = self.in_flight, None
+        self._sent_watermark = flushed.watermark
+        if flushed.watermark > NEVER:
             for state in (self._outcomes, *self._rollups):
-                state.acknowledge(flight.watermark)
-            self._first = {b: o for b, o in self._first.items() if b >= flight.watermark}
-        return flight.commit
+                state.acknowledge(flushed.watermark)
+            self._first = {b: o for b, o in self._first.items() if b >= flushed.watermark}
+        return flushed.commit
 
     def abandon(self) -> None:
         """The flush failed; what it carried stays dirty and goes with the next."""
-        self.flight = None
+        self.in_flight = None
 
 
 def _plausible(time_ms: EpochMs, timestamp_ms: EpochMs, future_ms: int) -> Mask:

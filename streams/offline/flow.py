@@ -134,11 +134,11 @@ class LocalFlow:
         return self._summary(reports)
 
     def _pass_on(self, aggregate: PartitionAggregate) -> None:
-        flight = aggregate.flush(1)
-        if flight is None:
+        flushed = aggregate.flush(1)
+        if flushed is None:
             return
         window = self._windows[aggregate.plan.name]
-        for offset, (_, value) in enumerate(flight.frames):
+        for offset, (_, value) in enumerate(flushed.frames):
             window.accept(decode_frame(value), offset)
         aggregate.acknowledge()
 

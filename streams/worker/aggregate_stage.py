@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from streams.aggregate.partition import Flight, PartitionAggregate, Rejected
+from streams.aggregate.partition import Flush, PartitionAggregate, Rejected
 from streams.decode.registry import make_decoder
 from streams.kafka.log import Log, Partition
 from streams.kafka.topics import Topics
@@ -189,19 +189,19 @@ class AggregateStage:
     async def _flush(self, owned: _Owned) -> int | None:
         """Send what changed; the offset to commit once it is durable, or None."""
         destinations = self._log.partition_count(self._topics.partials)
-        if owned.aggregate.flight is not None or destinations == 0:
+        if owned.aggregate.in_flight is not None or destinations == 0:
             return None
         now = self._clock()
         announce = now - owned.announced_s >= ANNOUNCE_S
         idle = announce and self._is_idle(owned, now)
-        flight = owned.aggregate.flush(destinations, idle=idle, announce=announce)
-        if flight is None:
+        flushed = owned.aggregate.flush(destinations, idle=idle, announce=announce)
+        if flushed is None:
             return None
         if announce:
             owned.announced_s = now
         rejected, owned.rejected = owned.rejected, []
         try:
-            await asyncio.gather(*rejected, self._send(flight))
+            await asyncio.gather(*rejected, self._send(flushed))
         except Exception as error:
             # whatever became of it, its cells are still dirty and go with the next flush
             owned.aggregate.abandon()
@@ -209,9 +209,9 @@ class AggregateStage:
             return None
         return owned.aggregate.acknowledge()
 
-    async def _send(self, flight: Flight) -> None:
+    async def _send(self, flushed: Flush) -> None:
         by_destination: dict[int, list[bytes]] = {}
-        for destination, value in flight.frames:
+        for destination, value in flushed.frames:
             by_destination.setdefault(destination, []).append(value)
         await asyncio.gather(*(self._send_in_order(q, values) for q, values in by_destination.items()))
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from streams.aggregate import partition
-from streams.aggregate.partition import Flight, PartitionAggregate
+from streams.aggregate.partition import Flush, PartitionAggregate
 from streams.judge.monitors import Judges
 from streams.judge.state_codec import encode_state
 from streams.kafka.transport import Admission, Position
@@ -51,8 +51,8 @@ def offset_is_committed_before_frames_are_durable(patch: pytest.MonkeyPatch) -> 
     class Hasty(Stage1):
         def flush(self) -> None:
             super().flush()
-            if self.aggregate.flight is not None:
-                self.commit = self.aggregate.flight.commit
+            if self.aggregate.in_flight is not None:
+                self.commit = self.aggregate.in_flight.commit
 
     patch.setattr(protocol, "Stage1", Hasty)
 
@@ -60,11 +60,11 @@ def offset_is_committed_before_frames_are_durable(patch: pytest.MonkeyPatch) -> 
 def all_that_was_read_is_committed(patch: pytest.MonkeyPatch) -> None:
     flush = PartitionAggregate.flush
 
-    def greedy(self: PartitionAggregate, *args: Any, **options: Any) -> Flight | None:
-        flight = flush(self, *args, **options)
-        if flight is not None:
-            flight = self.flight = replace(flight, commit=flight.offset)
-        return flight
+    def greedy(self: PartitionAggregate, *args: Any, **options: Any) -> Flush | None:
+        flushed = flush(self, *args, **options)
+        if flushed is not None:
+            flushed = self.in_flight = replace(flushed, commit=flushed.offset)
+        return flushed
 
     patch.setattr(PartitionAggregate, "flush", greedy)
 

@@ -79,13 +79,13 @@ class Stage1:
         self.position.at = self.aggregate.at
 
     def flush(self) -> None:
-        if self.aggregate.flight is None:
-            flight = self.aggregate.flush(DESTINATIONS, announce=self.world.rng.random() < 0.2)
-            if flight is not None:
-                self.unsent = list(flight.frames)
+        if self.aggregate.in_flight is None:
+            flushed = self.aggregate.flush(DESTINATIONS, announce=self.world.rng.random() < 0.2)
+            if flushed is not None:
+                self.unsent = list(flushed.frames)
 
     def deliver(self) -> None:
-        if self.aggregate.flight is None:
+        if self.aggregate.in_flight is None:
             return
         for _ in range(self.world.rng.randint(1, 16)):
             if self.unsent:
@@ -101,7 +101,7 @@ class Stage1:
         self.read(10_000)
         while True:
             self.flush()
-            if self.aggregate.flight is None and self.position.at == len(self.world.source[self.p]):
+            if self.aggregate.in_flight is None and self.position.at == len(self.world.source[self.p]):
                 break
             self.deliver()
             self.commit_now()

@@ -159,9 +159,9 @@ def whole(plan: SourcePlan, log: list[bytes]) -> Partials:
     """What one flush at the end says."""
     one, partials = aggregate(plan), Partials()
     read(one, log, len(log))
-    flight = one.flush(1)
-    if flight is not None:
-        partials.take(flight.frames)
+    flushed = one.flush(1)
+    if flushed is not None:
+        partials.take(flushed.frames)
     return partials
 
 
@@ -265,10 +265,10 @@ def work(
         read(one, log, min(one.at + count, len(log)), stamp)
         if not what:
             continue
-        flight = one.flush(3)
-        if flight is None:
+        flushed = one.flush(3)
+        if flushed is None:
             continue
-        frames = list(flight.frames)
+        frames = list(flushed.frames)
         if what == "busy":
             read(one, log, min(one.at + count, len(log)), stamp)
         if what in ("sent", "busy"):
@@ -373,9 +373,9 @@ def test_records_below_the_position_are_skipped_and_the_position_moves_past_what
     values = encoded([[example(0)]] * 4)
     one.read(Records(values, np.array([3, 4, 5, 8]), np.full(4, -1)), 12)
     assert one.at == 12
-    flight = one.flush(1)
+    flushed = one.flush(1)
     partials = Partials()
-    partials.take(flight.frames)
+    partials.take(flushed.frames)
     assert partials.cells()["s", ("a",), BASE][0][0] == 2
     one.acknowledge()
     one.read(Records([], np.zeros(0, np.int64), np.zeros(0, np.int64)), 20)

@@ -127,9 +127,9 @@ def seal_minutes(worker: Worker, counts: list[int], restarts: frozenset[int]) ->
             batch = records(values, offset)
             offset += len(values)
             aggregate.read(batch, offset)
-            flight = aggregate.flush(1)
-            assert flight is not None
-            for _, value in flight.frames:
+            flushed = aggregate.flush(1)
+            assert flushed is not None
+            for _, value in flushed.frames:
                 worker.window.accept(decode_frame(value), offset)
             aggregate.acknowledge()
         worker.seal((start_ms + 60_000) // BUCKET_MS)
@@ -168,9 +168,9 @@ def test_a_step_that_a_restart_cuts_shows_what_came_before_it() -> None:
     aggregate = PartitionAggregate(SOURCE, 0, 0, make_decoder(SOURCE.format, SOURCE.layout), SeriesIndexes())
     worker, shown = Worker(PLAN), []
     aggregate.read(records([event(START_MS), event(START_MS)]), 2)
-    flight = aggregate.flush(1)
-    assert flight is not None
-    for _, value in flight.frames:
+    flushed = aggregate.flush(1)
+    assert flushed is not None
+    for _, value in flushed.frames:
         worker.window.accept(decode_frame(value), 2)
     worker.seal((START_MS + 30_000) // BUCKET_MS)
     worker.restart()

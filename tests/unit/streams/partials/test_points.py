@@ -1,4 +1,4 @@
-"""Points of counters on their way: described by a rollup, sent destination, ordered, counted."""
+"""Points of counters on their way: described by a rollup, split by destination, ordered, counted."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_order_is_of_time_and_repeats_give_way_to_the_largest(rows: PointRows) -
 
 
 @given(some_rows(), st.integers(1, 4))
-def test_each_point_goes_home_with_the_name_of_its_series(rows: PointRows, destination_count: int) -> None:
+def test_each_point_goes_to_its_destination_with_its_name(rows: PointRows, destination_count: int) -> None:
     table = PointTable("r", np.array([5, 6], np.uint64), [b"five", b"six"], rows)
     destination = (table.hashes % np.uint64(destination_count)).astype(np.int64)
     pieces = points_by_destination(table, destination, destination_count)

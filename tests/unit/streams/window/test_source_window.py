@@ -185,9 +185,9 @@ def test_a_reader_that_starts_afresh_knows_the_watermarks_that_were_announced():
     def work(one: PartitionAggregate, upto: int) -> None:
         for at in range(one.at, upto):
             one.read(Records([logs[one.partition][at]], np.array([at]), np.array([-1])), at + 1)
-            flight = one.flush(destinations)
-            assert flight is not None
-            partials.extend(value for q, value in flight.frames if q == destination)
+            flushed = one.flush(destinations)
+            assert flushed is not None
+            partials.extend(value for q, value in flushed.frames if q == destination)
             commits[one.partition] = one.acknowledge()
 
     work(aggregate(0, 0), 2)

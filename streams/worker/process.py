@@ -19,7 +19,7 @@ from streams.config.models import Config
 from streams.kafka.client import client_arguments
 from streams.kafka.topics import create_topics, wait_for_topics
 from streams.publish.metrics.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
-from streams.publish.sinks.dispatcher import Outlet
+from streams.publish.sinks.dispatcher import AlertDispatcher
 from streams.publish.web.log_templates import live_templates
 from streams.publish.web.server import serve, web_application
 from streams.publish.web.state_json import state_json
@@ -49,12 +49,12 @@ class Publisher:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._outlet = Outlet(config.sinks, generator_url=config.web.address(gethostname()))
+        self._dispatcher = AlertDispatcher(config.sinks, generator_url=config.web.address(gethostname()))
         self.engine = Engine(
             config,
             on_transition=self._moved,
-            on_active=self._outlet.take_over,
-            on_dropped=self._outlet.forget,
+            on_active=self._dispatcher.take_over,
+            on_dropped=self._dispatcher.forget,
         )
         self.engine.app.task(self._serve)
 
@@ -67,19 +67,19 @@ class Publisher:
             templates=lambda: live_templates(self._windows()),
         )
         host, port = self._config.web.host, self._config.web.port
-        self._outlet.open()
+        self._dispatcher.open()
         runner, port = await serve(application, host, port)
         logger.info("Serving metrics on http://%s:%d/metrics", host, port)
         try:
             await self.engine.app.wait_until_stopped()
         finally:
-            await self._outlet.close()
+            await self._dispatcher.close()
             await runner.cleanup()
 
     def _moved(self, moved: Transition) -> None:
         alert = moved.alert
         logger.warning("Alert %s: %s", alert.state, alert.annotations.get("summary", alert.alertname))
-        self._outlet.take(alert)
+        self._dispatcher.take(alert)
 
     def _windows(self) -> Iterator[SourceWindow]:
         """All that this worker owns at this moment."""
@@ -124,7 +124,7 @@ class Publisher:
                 model_failures=self.engine.models.failures.copy(),
                 retrainings=self.engine.retraining.outcomes.copy(),
                 alerts=alerts,
-                deliveries=self._outlet.outcomes(),
+                deliveries=self._dispatcher.outcomes(),
             )
 
         return complete

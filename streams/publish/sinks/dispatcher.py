@@ -25,7 +25,7 @@ DRAIN_S = 5.0
 """How long a stopping worker waits for its last alerts to be delivered."""
 
 
-class Outlet:
+class AlertDispatcher:
     """Sinks of a configuration; `open` in the running loop, `close` at the end.
 
     generator_url : link that alerts carry, the worker's page

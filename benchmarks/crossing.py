@@ -37,7 +37,7 @@ from models.forecast.paths import PathForecast  # noqa: E402
 from models.forecast.reliability import brier_score, brier_skill, reliability_table  # noqa: E402
 from models.forecast.rolling_origin import backtest, place_origins, season_steps  # noqa: E402
 from streams.capacity.level_memory import LevelMemory  # noqa: E402
-from streams.capacity.model_cache import ForecastKeeper  # noqa: E402
+from streams.capacity.model_cache import ModelCache  # noqa: E402
 from streams.capacity.task import ForecastTask  # noqa: E402
 from streams.offline.full_forecast import make_forecast  # noqa: E402
 from streams.offline.series_file import Series, SeriesError, read_series, read_table  # noqa: E402
@@ -201,13 +201,13 @@ def recent_highs(past: Numbers, horizon: int) -> Numbers:
 
 def worker_paths(series: Series, origin: int, steps: int, seed: int) -> Numbers:
     """Return the paths that a worker's planner would have, which knows its forecast of a few steps ago."""
-    memory, keeper = LevelMemory(), ForecastKeeper(models_max=0)
+    memory, cache = LevelMemory(), ModelCache(models_max=0)
     for end in (origin - STEPS_MIN, origin):
         starts = series.even_starts[:end]
         task = ForecastTask(
             SeriesKey("quota"), starts, (series.values[:end],), series.step_ms, steps + STEPS_MIN, seed=seed
         )
-        made = memory.moved(task, keeper.run(task))
+        made = memory.moved(task, cache.run(task))
     return made.columns[0].paths[:, :steps].astype(np.float64)
 
 

@@ -24,7 +24,7 @@ MODELS_MAX = 2_000
 """Models kept warm in a process; beyond, the one that was used longest ago is fitted anew next time."""
 
 
-class ForecastKeeper:
+class ModelCache:
     """Models by series. `run` raises ValueError where a column has no value at all."""
 
     def __init__(self, *, models_max: int = MODELS_MAX) -> None:

@@ -47,11 +47,11 @@ class Runner(Protocol):
         """Forecast."""
 
 
-def keeper() -> Runner:
+def model_cache() -> Runner:
     """What forecasts in earnest; imported where it runs, since the models take seconds to import."""
-    from streams.capacity.model_cache import ForecastKeeper
+    from streams.capacity.model_cache import ModelCache
 
-    return ForecastKeeper()
+    return ModelCache()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class ForecastPool:
         processes: int = 1,
         deadline_s: float = DEADLINE_S,
         waiting_max: int = WAITING_MAX,
-        make_runner: Callable[[], Runner] = keeper,
+        make_runner: Callable[[], Runner] = model_cache,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if processes < 1 or waiting_max < 1 or deadline_s <= 0:

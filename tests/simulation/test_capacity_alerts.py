@@ -1,7 +1,7 @@
 """Two day quotas and a pool in accelerated event time: alerts at the set share, and hours before the truth.
 
 No Kafka: histories come from arrays as the worker would cut them from its rings, forecasts are made by the
-planner's own keeper, alerts by the book that the worker keeps. Nothing sees beyond the instant it judges.
+planner's own cache, alerts by the book that the worker keeps. Nothing sees beyond the instant it judges.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from detectors.capacity.alerts import (
 )
 from models.arrays import Numbers
 from models.capacity.quota import QuotaPeriod
-from streams.capacity.model_cache import ForecastKeeper
+from streams.capacity.model_cache import ModelCache
 from streams.capacity.planner import CapacityPlanner
 from streams.capacity.pool import Finished
 from streams.capacity.task import ForecastTask
@@ -45,7 +45,7 @@ class InlinePool:
     """Forecasts in this process, so that the simulation needs no clock."""
 
     def __init__(self) -> None:
-        self.keeper = ForecastKeeper()
+        self.cache = ModelCache()
         self.tasks: deque[ForecastTask] = deque()
 
     @property
@@ -57,7 +57,7 @@ class InlinePool:
         return True
 
     def collect(self) -> list[Finished]:
-        done = [Finished(task, "made", self.keeper.run(task)) for task in self.tasks]
+        done = [Finished(task, "made", self.cache.run(task)) for task in self.tasks]
         self.tasks.clear()
         return done
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from models.capacity.quota import QuotaPeriod
 from models.forecast.paths import SampledForecast
-from streams.capacity.model_cache import ForecastKeeper
+from streams.capacity.model_cache import ModelCache
 from streams.capacity.planner import CapacityPlanner
 from streams.capacity.pool import Finished, Outcome
 from streams.capacity.readings import forecast_record, reading_of
@@ -242,9 +242,9 @@ def test_models_stay_warm_until_they_are_due_and_repeat_themselves() -> None:
     starts = hours.astype(np.int64) * HOUR_MS
 
     def story() -> list[ForecastMade]:
-        keeper = ForecastKeeper()
+        cache = ModelCache()
         return [
-            keeper.run(ForecastTask(KEY, starts[:end], (values[:end],), HOUR_MS, 48, seed=7))
+            cache.run(ForecastTask(KEY, starts[:end], (values[:end],), HOUR_MS, 48, seed=7))
             for end in (360, 361, 362, 384)
         ]
 
@@ -257,12 +257,12 @@ def test_models_stay_warm_until_they_are_due_and_repeat_themselves() -> None:
     median = first[2].columns[0].quantiles[2][: len(truth)]
     assert np.abs(median - truth).mean() < 4
     # A model that would have to go back, or look further, is fitted anew.
-    keeper = ForecastKeeper(models_max=1)
+    cache = ModelCache(models_max=1)
     tasks = [
         ForecastTask(KEY, starts[:end], (values[:end],), HOUR_MS, horizon, seed=7)
         for end, horizon in ((360, 48), (350, 48), (351, 24))
     ]
-    assert [keeper.run(task).warm for task in tasks] == [False, False, False]
+    assert [cache.run(task).warm for task in tasks] == [False, False, False]
 
 
 def test_resources_that_cannot_be_are_named() -> None:

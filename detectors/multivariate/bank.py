@@ -65,7 +65,7 @@ class Bank:
     noise, noises             : Numbers [S, F], [S, D, F], see `DayLevel`
     moment                    : Numbers [S, F, F], sum of products of offsets
     peak, peaks               : Numbers [S], [S, R], largest score of the block so far, powers of those before
-    guess                     : Numbers [S, 2], location and scale by the first lesson
+    guess                     : Numbers [S, 2], location and scale by the first training
     """
 
     center: Numbers

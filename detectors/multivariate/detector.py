@@ -36,7 +36,7 @@ from detectors.api.detector import SEVERITIES, TICKET, Panel, SeriesName, State,
 from detectors.calibration.tail import BLOCK_STEPS, BLOCKS_MIN, step_tail
 from detectors.multivariate.bank import Bank, Measured, hold_alarms, measure, smooth
 from detectors.multivariate.online import begin, count_moments, end_blocks
-from detectors.multivariate.training import History, Lesson, learn_services
+from detectors.multivariate.training import History, Trainer, learn_services
 from models.anomaly.day_profile import DAY_MS
 from models.anomaly.forest import Forest
 from models.anomaly.joint import breaks_apart, signal_shares
@@ -157,7 +157,7 @@ class MultivariateDetector:
         parts = []
         start = 0
         while start < len(panel):
-            stop = self._next_lesson(panel, start)
+            stop = self._next_training(panel, start)
             part = panel.rows(start, stop)
             parts.append(self._judge(part))
             self._remember(part)
@@ -289,7 +289,7 @@ class MultivariateDetector:
         _explain(verdicts, columns, alarms | (tail < EXPLAIN_TAIL), measured, bank)
         return verdicts
 
-    def _next_lesson(self, panel: Panel, start: int) -> int:
+    def _next_training(self, panel: Panel, start: int) -> int:
         """The step behind which something is to be learnt anew, at the latest the last."""
         missing = np.array([self._missing(name) for name in panel.series], np.int64)
         if not missing.any():
@@ -320,7 +320,7 @@ class MultivariateDetector:
                 self._young[name] = found if before is None else before.then(found)
 
     def _learn_due(self, panel: Panel) -> None:
-        """Learn what the panel's last step completes: blocks of services, and first lessons."""
+        """Learn what the panel's last step completes: blocks of services, and first trainings."""
         last = np.isfinite(panel.values[-1]).any(axis=1)
         names = [panel.series[column] for column in np.flatnonzero(last).tolist()]
         places = np.array([self._place[name] for name in names if name in self._place], np.int64)
@@ -334,12 +334,12 @@ class MultivariateDetector:
         self._learn(grown, begin)
         self._young = _without(self._young, grown)
 
-    def _learn(self, histories: Mapping[SeriesName, History], lesson: Lesson) -> None:
+    def _learn(self, histories: Mapping[SeriesName, History], training: Trainer) -> None:
         """Learn services; the forest only where there is none."""
         if not histories:
             return
         places = np.array([self._place.setdefault(name, len(self._place)) for name in histories], np.int64)
-        learnt, self._forest = lesson(list(histories.values()), self._forest, seed=self._seed)
+        learnt, self._forest = training(list(histories.values()), self._forest, seed=self._seed)
         self._bank = self._bank.with_rows(places, learnt)
 
     def _forget(self, panel: Panel) -> None:

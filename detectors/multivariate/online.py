@@ -33,10 +33,10 @@ LESSON_BLOCKS = (4, 12)
 """Hours after which directions are learnt anew, before the first day is over."""
 
 KEPT_OF_DAY = 0.5
-"""What is left of the moments of the days before, at each day's lesson."""
+"""What is left of the moments of the days before, at each day's training."""
 
 KEPT_OF_START = 0.1
-"""The same at lessons before the second day is over."""
+"""The same at trainings before the second day is over."""
 
 OFFSET_MAX = 5.0
 """Spreads at which offsets are cut before they count as moments."""

@@ -46,7 +46,7 @@ class History(NamedTuple):
         return History(np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values]))
 
 
-class Lesson(Protocol):
+class Trainer(Protocol):
     """A way to learn services from histories."""
 
     def __call__(

@@ -42,7 +42,7 @@ TAIL_SHARE = 0.05
 """Share of the scores that the tail is fitted to."""
 
 
-class Ordinary:
+class Baseline:
     """Rows of ordinary entities and what was learnt from them.
 
     highs       : Numbers [K], what each feature may reach, from 0

@@ -5,7 +5,7 @@ mean something by themselves, which work from the first step on, and at whole mi
 over all entities, which learns what is ordinary from those that were not flagged. A verdict's kind is the
 rule's name, or `unusual`; `reasons` says why in words with numbers.
 
-Cold start: rules at once; the forest once `ordinary.ROWS_MIN` entity-minutes of some traffic were seen, and
+Cold start: rules at once; the forest once `baseline.ROWS_MIN` entity-minutes of some traffic were seen, and
 until then whoever no rule finds has a tail of 1. One panel holds entities of one kind, since what is ordinary
 differs between kinds.
 
@@ -24,7 +24,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from detectors.api.detector import INFO, Panel, SeriesName, State, Verdicts
-from detectors.security.baseline import Ordinary
+from detectors.security.baseline import Baseline
 from detectors.security.entity_explanation import count_shares, expected_counts, unusual_reason
 from detectors.security.entity_features import FEATURES, REQUESTS, EntityCounts, count_name, feature_matrix
 from detectors.security.entity_memory import MINUTE_MS, EntityMemory
@@ -138,7 +138,7 @@ class SecurityDetector:
         self._features: tuple[str, ...] = ()
         self._names: tuple[str, ...] = ()
         settings = self._settings
-        self._ordinary = Ordinary(_HIGHS, trees=settings["trees"], seed=settings["seed"])
+        self._baseline = Baseline(_HIGHS, trees=settings["trees"], seed=settings["seed"])
         self._learnt_ms = 0
 
     def fit(self, panel: Panel) -> Self:
@@ -228,11 +228,11 @@ class SecurityDetector:
         findings = find_sequences(counts, peaks, self._surroundings(slots), self._bounds)
         matrix = np.zeros((0, len(FEATURES)))
         # between whole minutes only rules judge, which must not end what the forest began
-        learnt = self._ordinary.forest is not None
+        learnt = self._baseline.forest is not None
         tail, unusual = np.full(len(rows), np.nan if learnt else 1.0), np.zeros(len(rows), np.bool_)
         if at_ms - self._learnt_ms >= MINUTE_MS:
             matrix = feature_matrix(counts)
-            tail = self._ordinary.tail(matrix) if learnt else tail
+            tail = self._baseline.tail(matrix) if learnt else tail
             unusual = (tail < self.alarm_tail) & (counts.requests >= self._unusual_requests)
         return _Step(rows, slots, counts, findings, tail, unusual, matrix)
 
@@ -268,19 +268,19 @@ class SecurityDetector:
             found: Numbers = others / (total[0] - own[:, 0] + PRIOR_REQUESTS)
             return found
 
-        ordinary = self._ordinary
+        baseline = self._baseline
         usual_bytes = np.inf
-        if ordinary.forest is not None and "bytes" in counts:
+        if baseline.forest is not None and "bytes" in counts:
             column = [feature.name for feature in FEATURES].index("bytes a minute")
-            usual_bytes = float(np.expm1(np.quantile(ordinary.rows[:, column], 0.999)))
+            usual_bytes = float(np.expm1(np.quantile(baseline.rows[:, column], 0.999)))
         return Surroundings(share, int(np.count_nonzero(memory.span[:, 0])), usual_bytes)
 
     def _write(self, verdicts: Verdicts, number: int, step: _Step) -> None:
         rows, names = step.rows, self._names
         verdicts.tail[number, rows] = step.tail
-        if self._ordinary.forest is not None:
+        if self._baseline.forest is not None:
             part = self._memory.step_ms / MINUTE_MS
-            verdicts.expected[number, rows] = expected_counts(self._ordinary.forest, names, part)
+            verdicts.expected[number, rows] = expected_counts(self._baseline.forest, names, part)
         place = {name: column for column, name in enumerate(names)}
         for row in np.flatnonzero(step.unusual).tolist():
             verdicts.severity[number, rows[row]] = INFO
@@ -306,7 +306,7 @@ class SecurityDetector:
         hit = np.flatnonzero(step.unusual)
         if not len(hit):
             return
-        forest = self._ordinary.forest
+        forest = self._baseline.forest
         assert forest is not None
         shares = count_shares(forest, step.matrix[hit], self._names)
         rows = step.rows[hit]
@@ -320,7 +320,7 @@ class SecurityDetector:
         )
         if found:
             return found
-        forest = self._ordinary.forest
+        forest = self._baseline.forest
         assert forest is not None, "without one nobody is unusual"
         return (f"{UNUSUAL}: {unusual_reason(forest, step.matrix[row])}",)
 
@@ -331,7 +331,7 @@ class SecurityDetector:
             return
         calm = self._memory.flagged_ms[step.slots] <= step.counts.now_ms - FLAGGED_MS
         calm &= step.counts.requests >= LEARN_REQUESTS
-        self._ordinary.learn(step.matrix[calm], step.counts.now_ms)
+        self._baseline.learn(step.matrix[calm], step.counts.now_ms)
         self._learnt_ms = step.counts.now_ms
 
     def _is_night(self, at_ms: int) -> bool:
@@ -348,7 +348,7 @@ class SecurityDetector:
             "version": VERSION,
             "counts": list(self._counts),
             "memory": self._memory.state(),
-            "ordinary": self._ordinary.state(),
+            "ordinary": self._baseline.state(),
             "learnt_ms": self._learnt_ms,
         }
 
@@ -366,7 +366,7 @@ class SecurityDetector:
         try:
             self._check(tuple(counts))
             self._memory.load(state["memory"])
-            self._ordinary.load(state["ordinary"])
+            self._baseline.load(state["ordinary"])
             self._learnt_ms = int(state["learnt_ms"])
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f"a state of {self.name} that is not whole: {error}") from error
@@ -376,7 +376,7 @@ class SecurityDetector:
         other = SecurityDetector(**self._settings)
         if self._counts is not None:
             other._check(tuple(self._counts))
-            other._ordinary, other._learnt_ms = self._ordinary, self._learnt_ms
+            other._baseline, other._learnt_ms = self._baseline, self._learnt_ms
         return other.state()
 
     def adopt(self, state: State) -> None:
@@ -386,7 +386,7 @@ class SecurityDetector:
         """
         other = SecurityDetector(**self._settings)
         other.restore(state)
-        self._ordinary = other._ordinary
+        self._baseline = other._baseline
 
 
 def _flagged(step: _Step) -> Mask:

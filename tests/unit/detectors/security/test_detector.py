@@ -187,7 +187,7 @@ def test_learns_what_is_ordinary_and_flags_what_nobody_does() -> None:
     detector = SecurityDetector(unusual_requests=20)
     odd: Row = {"requests": 50, "5xx": 40, "bytes": 40, "distinct path": 1, "distinct second": 1}
     assert play(detector, 120, nothing, clients=120) == {}
-    assert detector._ordinary.seen >= ROWS_MIN
+    assert detector._baseline.seen >= ROWS_MIN
     found = play(detector, 12, lambda step: {"odd": odd}, clients=120, first=120, seed=2)
     assert found["odd"][0][1] == "unusual"
     assert set(found) == {"odd"}
@@ -214,7 +214,7 @@ def test_between_minutes_only_rules_judge() -> None:
 def test_goes_on_from_its_state() -> None:
     one, other = SecurityDetector(unusual_requests=5), SecurityDetector(unusual_requests=5)
     play(one, 100, nothing, clients=120)
-    assert one._ordinary.forest is not None
+    assert one._baseline.forest is not None
     other.restore(decode_state(encode_state(one.state())))
     shown = panel(
         150, {"a": {"requests": 90, "5xx": 80}, "client 1": {"requests": 3}, "s": ATTACKS["scanner"]}

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from streams.compile.fragment import Addition
 from streams.config.security import COLUMNS, ENTITIES, LOGIN_PATHS, SecurityEntry
 from streams.config.values import milliseconds
-from streams.derive.attack_signatures import AGENT_PROBES, ATTACKS, HIDDEN
+from streams.derive.attack_signatures import AGENT_SIGNATURES, ATTACKS, HIDDEN
 from streams.derive.entities import (
     SLOT_BITS,
     SLOT_COUNT,
     Alias,
+    AttackSignature,
     Chosen,
     Network,
-    Probe,
     Pseudonym,
     Second,
     Slot,
@@ -73,9 +73,9 @@ def entity_plan(
         derived.append(Chosen("security.failed_user", columns["user"], conditions["failed_logins"]))
         distinct.append("security.failed_user")
     asked = [columns[name] for name in ("path", "query") if name in columns]
-    agents = [(columns["agent"], AGENT_PROBES)] if "agent" in columns else []
-    derived.append(Probe("security.attack", [*((column, ATTACKS) for column in asked), *agents]))
-    derived.append(Probe("security.hidden", [(column, HIDDEN) for column in asked]))
+    agents = [(columns["agent"], AGENT_SIGNATURES)] if "agent" in columns else []
+    derived.append(AttackSignature("security.attack", [*((column, ATTACKS) for column in asked), *agents]))
+    derived.append(AttackSignature("security.hidden", [(column, HIDDEN) for column in asked]))
     measures = _measures(conditions, columns)
     rollups: list[Rollup] = []
     watches: list[Watch] = []

@@ -47,7 +47,7 @@ HIDDEN = "|".join(
 )
 """What an administrator may ask for too: it tells of an intruder where it is not there."""
 
-AGENT_PROBES = (
+AGENT_SIGNATURES = (
     r"\b(sqlmap|nikto|nmap|masscan|zgrab|acunetix|netsparker|nessus|openvas|w3af|arachni|wpscan|dirbuster|gobuster"
     r"|feroxbuster|ffuf|wfuzz|nuclei|hydra|burp|zaproxy|skipfish|whatweb|jorgee|morfeus|havij)\b"
     r"|\(\)\s*\{"

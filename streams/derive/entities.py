@@ -92,7 +92,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class AttackSignature:
     """1 where one of some columns holds what people look for who look for holes, else 0.
 
     sought : pairs of a column and a regular expression, searched for in its lowered, percent-decoded text

@@ -13,12 +13,12 @@ from detectors.alerts.alert import Transition
 from models.registry.manifest import is_name
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
-from streams.derive.attack_signatures import AGENT_PROBES, ATTACKS, HIDDEN
+from streams.derive.attack_signatures import AGENT_SIGNATURES, ATTACKS, HIDDEN
 from streams.derive.entities import (
     SLOT_COUNT,
+    AttackSignature,
     Chosen,
     Network,
-    Probe,
     Pseudonym,
     Second,
     Slot,
@@ -147,7 +147,7 @@ def test_a_column_does_not_depend_on_the_batch(values: list[str | None], cut: in
     ],
 )
 def test_probes_are_told_from_pages(path: str, probe: bool) -> None:
-    found = Probe("p", [("path", ATTACKS), ("path", HIDDEN)]).make(
+    found = AttackSignature("p", [("path", ATTACKS), ("path", HIDDEN)]).make(
         {"path": texts(path, None)}, np.zeros(2, np.int64)
     )
     assert found.tolist() == [float(probe), 0.0]
@@ -163,7 +163,9 @@ def test_probes_are_told_from_pages(path: str, probe: bool) -> None:
     ],
 )
 def test_scanners_that_say_so_are_probes(agent: str, probe: bool) -> None:
-    found = Probe("p", [("agent", AGENT_PROBES)]).make({"agent": texts(agent)}, np.zeros(1, np.int64))
+    found = AttackSignature("p", [("agent", AGENT_SIGNATURES)]).make(
+        {"agent": texts(agent)}, np.zeros(1, np.int64)
+    )
     assert found.tolist() == [float(probe)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detectors.slo.slo import Calendar, Slo
-from streams.compile.fragment import Addition
+from streams.compile.fragment import PlanFragment
 from streams.compile.resources import resource_of, rule_of
 from streams.config.capacity import CapacityEntry, LimitSeries
 from streams.config.models import Config
@@ -33,13 +33,13 @@ class CapacityPlans:
     """All resources, and what they add to their sources."""
 
     plans: tuple[CapacityPlan, ...] = ()
-    additions: tuple[tuple[str, Addition], ...] = ()
+    fragments: tuple[tuple[str, PlanFragment], ...] = ()
 
 
 def capacity_plans(config: Config, slos: Sequence[Slo], findings: Findings) -> CapacityPlans:
     """What the entries come to; mistakes go to `findings`."""
     plans: list[CapacityPlan] = []
-    additions: list[tuple[str, Addition]] = []
+    fragments: list[tuple[str, PlanFragment]] = []
     for index, entry in enumerate(config.capacity):
         path: Path = ("capacity", index)
         if entry.kind == "error_budget":
@@ -66,8 +66,8 @@ def capacity_plans(config: Config, slos: Sequence[Slo], findings: Findings) -> C
         plans.append(
             CapacityPlan(resource, rule_of(entry), entry.source, rollup.name, _level(resource), scale)
         )
-        additions.append((entry.source, Addition((), (rollup,), (), _uses(entry, config, path))))
-    return CapacityPlans(tuple(plans), tuple(additions))
+        fragments.append((entry.source, PlanFragment((), (rollup,), (), _uses(entry, config, path))))
+    return CapacityPlans(tuple(plans), tuple(fragments))
 
 
 def _slo(entry: CapacityEntry, slos: Sequence[Slo]) -> Slo | None:

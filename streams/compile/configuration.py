@@ -10,7 +10,7 @@ from pathlib import Path as FilePath
 from detectors.slo.slo import Maintenance
 from streams.compile.capacity import capacity_plans
 from streams.compile.columns import Columns
-from streams.compile.fragment import Addition
+from streams.compile.fragment import PlanFragment
 from streams.compile.log_templates import log_plans
 from streams.compile.monitors import watches_of
 from streams.compile.security import entity_plans
@@ -47,17 +47,17 @@ def build_plan(config: Config, findings: Findings) -> Plan | None:
             read_objects(str(path), text, library, findings)
     resolved = resolve_slos(library, _context(config), findings)
     _find_shared_topics(config, findings)
-    additions = (entity_plans(config, findings), log_plans(config, findings))
+    fragments = (entity_plans(config, findings), log_plans(config, findings))
     capacity = capacity_plans(config, [one.slo for one in resolved], findings)
     sources = {}
     for name, source in config.sources.items():
         mine = [one for one in resolved if one.slo.source == name]
-        mine_too = [by_source[name] for by_source in additions if name in by_source]
-        mine_too += [addition for of, addition in capacity.additions if of == name]
+        mine_too = [by_source[name] for by_source in fragments if name in by_source]
+        mine_too += [fragment for of, fragment in capacity.fragments if of == name]
         sources[name] = _source_plan(name, source, mine, mine_too, config, findings)
     watches = (
         *watches_of(config, findings),
-        *(watch for by_source in additions for added in by_source.values() for watch in added.watches),
+        *(watch for by_source in fragments for added in by_source.values() for watch in added.watches),
     )
     if len(findings.problems) > before:
         return None
@@ -124,7 +124,7 @@ def _source_plan(
     name: str,
     source: Source,
     resolved: Sequence[Resolved],
-    additions: Sequence[Addition],
+    fragments: Sequence[PlanFragment],
     config: Config,
     findings: Findings,
 ) -> SourcePlan:
@@ -135,8 +135,8 @@ def _source_plan(
     for one in resolved:
         for use in one.uses:
             columns.add(use)
-    for addition in additions:
-        for use in addition.uses:
+    for fragment in fragments:
+        for use in fragment.uses:
             columns.add(use)
     layout = _layout(source, columns.settle(findings))
     try:
@@ -153,14 +153,14 @@ def _source_plan(
         rollups=(
             _own_rollup(name, source),
             *(one.rollup for one in resolved),
-            *(rollup for addition in additions for rollup in addition.rollups),
+            *(rollup for fragment in fragments for rollup in fragment.rollups),
         ),
         lateness_ms=milliseconds(source.lateness),
         future_ms=milliseconds(source.future),
         idle_ms=milliseconds(source.idle),
         series_count_max=config.limits.series,
         exemplar=source.trace_id,
-        derived=tuple(derived for addition in additions for derived in addition.derived),
+        derived=tuple(derived for fragment in fragments for derived in fragment.derived),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from streams.compile.fragment import Addition
+from streams.compile.fragment import PlanFragment
 from streams.config.security import COLUMNS, ENTITIES, LOGIN_PATHS, SecurityEntry
 from streams.config.values import milliseconds
 from streams.derive.attack_signatures import AGENT_SIGNATURES, ATTACKS, HIDDEN
@@ -50,7 +50,7 @@ _REFUSED_LOGIN = "[400, 403, 422]"
 
 def entity_plan(
     entry: SecurityEntry, source: str, format: str, where: Expression | None, document: Document, path: Path
-) -> Addition:
+) -> PlanFragment:
     """The rollups of an entry.
 
     where : the source's own condition, which an entity's requests fulfil too
@@ -96,7 +96,7 @@ def entity_plan(
             )
         )
         watches.append(_watch(rollups[-1], entry, kind))
-    return Addition(
+    return PlanFragment(
         tuple(derived), tuple(rollups), tuple(watches), _uses(entry, columns, conditions, document, path)
     )
 

@@ -9,7 +9,7 @@ from streams.plan.plan import Derived, Rollup, Watch
 
 
 @dataclass(frozen=True, slots=True)
-class Addition:
+class PlanFragment:
     """What one entry adds.
 
     derived : columns to make before rollups count, in this order

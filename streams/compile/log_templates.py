@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from models.logs.reviews import Review, ReviewError, read_reviews
-from streams.compile.fragment import Addition
+from streams.compile.fragment import PlanFragment
 from streams.config.load import read_text
 from streams.config.log_templates import LogsEntry
 from streams.config.models import Config
@@ -33,9 +33,9 @@ _TELLING = ("logs", "pino", "ecs", "fluentbit", "vector")
 """Formats, or OTLP's signal, whose lines have a severity."""
 
 
-def log_plans(config: Config, findings: Findings) -> dict[str, Addition]:
+def log_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
     """What the entries add, by source; mistakes go to `findings`."""
-    found: dict[str, Addition] = {}
+    found: dict[str, PlanFragment] = {}
     for index, entry in enumerate(config.detectors.logs):
         path: Path = ("detectors", "logs", index)
         place = (*path, "source")
@@ -50,10 +50,10 @@ def log_plans(config: Config, findings: Findings) -> dict[str, Addition]:
             continue
         tells = (source.signal or source.format) in _TELLING
         error = entry.error or (ERRORS if tells else None)
-        addition = _addition(entry, source.where, error, config, path)
+        fragment = _fragment(entry, source.where, error, config, path)
         reviews = _reviews(entry, config, path, findings)
-        watches = tuple(replace(watch, reviews=reviews) for watch in addition.watches)
-        found[entry.source] = replace(addition, watches=watches)
+        watches = tuple(replace(watch, reviews=reviews) for watch in fragment.watches)
+        found[entry.source] = replace(fragment, watches=watches)
     return found
 
 
@@ -81,9 +81,9 @@ def _reviews(entry: LogsEntry, config: Config, path: Path, findings: Findings) -
         return ()
 
 
-def _addition(
+def _fragment(
     entry: LogsEntry, where: Expression | None, error: Expression | None, config: Config, path: Path
-) -> Addition:
+) -> PlanFragment:
     document = config.document
     by = (SIGNATURE,) if entry.service is None else (entry.service, SIGNATURE)
     rollup = Rollup(
@@ -126,4 +126,4 @@ def _addition(
         Signature(SIGNATURE, entry.message),
         Parameters(PARAMETERS, entry.message, SIGNATURE),
     )
-    return Addition(derived, (rollup,), (watch,), tuple(uses))
+    return PlanFragment(derived, (rollup,), (watch,), tuple(uses))

@@ -6,7 +6,7 @@ from glob import glob
 
 from streams.compile.columns import own_columns
 from streams.compile.entity_rollups import entity_labels, entity_plan
-from streams.compile.fragment import Addition
+from streams.compile.fragment import PlanFragment
 from streams.config.load import read_text
 from streams.config.models import Config, Source
 from streams.language.documents import Document, read_documents
@@ -18,9 +18,9 @@ TEXT_COLUMNS = ("body", "message")
 """Where keywords are sought, as far as a format makes such a column."""
 
 
-def entity_plans(config: Config, findings: Findings) -> dict[str, Addition]:
+def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
     """What the entries add, by source; mistakes go to `findings`."""
-    found: dict[str, Addition] = {}
+    found: dict[str, PlanFragment] = {}
     document = config.document
     for index, entry in enumerate(config.detectors.security):
         path = ("detectors", "security", index)
@@ -48,7 +48,7 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, Addition]:
             continue
         made = entity_plan(entry, entry.source, source.format, source.where, document, path)
         rules = _sigma(config, index, source, findings)
-        found[entry.source] = Addition(
+        found[entry.source] = PlanFragment(
             made.derived,
             (*made.rollups, *rules.rollups),
             (*made.watches, *rules.watches),

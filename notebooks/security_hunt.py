@@ -79,7 +79,7 @@ def made_up_log() -> Path:
 # %% [markdown]
 # ## What the worker would have announced
 #
-# `LocalFlow` is the worker without Kafka. Three lines of configuration watch every client and its network.
+# `LocalFlow` is the worker without Kafka. Three lines of configuration monitor every client and its network.
 
 # %%
 CONFIG = """

@@ -12,7 +12,7 @@ from streams.compile.capacity import capacity_plans
 from streams.compile.columns import Columns
 from streams.compile.fragment import PlanFragment
 from streams.compile.log_templates import log_plans
-from streams.compile.monitors import watches_of
+from streams.compile.monitors import monitors_of
 from streams.compile.security import entity_plans
 from streams.config.load import read_text
 from streams.config.models import Config, Source
@@ -55,13 +55,13 @@ def build_plan(config: Config, findings: Findings) -> Plan | None:
         mine_too = [by_source[name] for by_source in fragments if name in by_source]
         mine_too += [fragment for of, fragment in capacity.fragments if of == name]
         sources[name] = _source_plan(name, source, mine, mine_too, config, findings)
-    watches = (
-        *watches_of(config, findings),
-        *(watch for by_source in fragments for added in by_source.values() for watch in added.watches),
+    monitors = (
+        *monitors_of(config, findings),
+        *(monitor for by_source in fragments for added in by_source.values() for monitor in added.monitors),
     )
     if len(findings.problems) > before:
         return None
-    return Plan(config.app, sources, tuple(one.slo for one in resolved), watches, capacity.plans)
+    return Plan(config.app, sources, tuple(one.slo for one in resolved), monitors, capacity.plans)
 
 
 def _find_shared_topics(config: Config, findings: Findings) -> None:

@@ -26,7 +26,7 @@ from streams.derive.entities import (
 from streams.language.documents import Document, Path
 from streams.language.expression import Expression, compile_expression, conjoin, quote_column
 from streams.language.use import Use
-from streams.plan.plan import Count, Derived, Measure, Rollup, Sum, Watch
+from streams.plan.plan import Count, Derived, Measure, MonitorPlan, Rollup, Sum
 
 DETECTOR = "security"
 
@@ -78,7 +78,7 @@ def entity_plan(
     derived.append(AttackSignature("security.hidden", [(column, HIDDEN) for column in asked]))
     measures = _measures(conditions, columns)
     rollups: list[Rollup] = []
-    watches: list[Watch] = []
+    monitors: list[MonitorPlan] = []
     for kind, label, column, made in _entities(entry, columns):
         derived += made
         present = compile_expression(f'{quote_column(column)} != ""')
@@ -95,9 +95,9 @@ def entity_plan(
                 forget_ms=milliseconds(entry.forget),
             )
         )
-        watches.append(_watch(rollups[-1], entry, kind))
+        monitors.append(_monitor(rollups[-1], entry, kind))
     return PlanFragment(
-        tuple(derived), tuple(rollups), tuple(watches), _uses(entry, columns, conditions, document, path)
+        tuple(derived), tuple(rollups), tuple(monitors), _uses(entry, columns, conditions, document, path)
     )
 
 
@@ -107,8 +107,8 @@ def _bit(bit: int) -> Expression:
     return compile_expression(f"`security.slot` in {slots}")
 
 
-def _watch(rollup: Rollup, entry: SecurityEntry, kind: str) -> Watch:
-    return Watch(
+def _monitor(rollup: Rollup, entry: SecurityEntry, kind: str) -> MonitorPlan:
+    return MonitorPlan(
         name=f"security:{rollup.source}:{rollup.by[0]}",
         source=rollup.source,
         rollup=rollup.name,

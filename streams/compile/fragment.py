@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streams.language.use import Use
-from streams.plan.plan import Derived, Rollup, Watch
+from streams.plan.plan import Derived, MonitorPlan, Rollup
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,5 +18,5 @@ class PlanFragment:
 
     derived: tuple[Derived, ...]
     rollups: tuple[Rollup, ...]
-    watches: tuple[Watch, ...]
+    monitors: tuple[MonitorPlan, ...]
     uses: tuple[Use, ...]

@@ -15,7 +15,7 @@ from streams.language.documents import Path
 from streams.language.expression import Expression, compile_expression, conjoin
 from streams.language.problems import Findings, Problem, one_of
 from streams.language.use import Use
-from streams.plan.plan import Count, Rollup, Watch
+from streams.plan.plan import Count, MonitorPlan, Rollup
 
 SIGNATURE, PARAMETERS = "signature", "parameters"
 
@@ -52,8 +52,8 @@ def log_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
         error = entry.error or (ERRORS if tells else None)
         fragment = _fragment(entry, source.where, error, config, path)
         reviews = _reviews(entry, config, path, findings)
-        watches = tuple(replace(watch, reviews=reviews) for watch in fragment.watches)
-        found[entry.source] = replace(fragment, watches=watches)
+        monitors = tuple(replace(monitor, reviews=reviews) for monitor in fragment.monitors)
+        found[entry.source] = replace(fragment, monitors=monitors)
     return found
 
 
@@ -97,7 +97,7 @@ def _fragment(
         series_count_max=entry.limit,
         forget_ms=KEPT_MS,
     )
-    watch = Watch(
+    monitor = MonitorPlan(
         name=f"logs:{entry.source}",
         source=entry.source,
         rollup=rollup.name,
@@ -126,4 +126,4 @@ def _fragment(
         Signature(SIGNATURE, entry.message),
         Parameters(PARAMETERS, entry.message, SIGNATURE),
     )
-    return PlanFragment(derived, (rollup,), (watch,), tuple(uses))
+    return PlanFragment(derived, (rollup,), (monitor,), tuple(uses))

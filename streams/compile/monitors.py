@@ -10,7 +10,7 @@ from streams.config.models import Config
 from streams.config.values import milliseconds
 from streams.language.documents import Path
 from streams.language.problems import Findings, one_of
-from streams.plan.plan import Watch
+from streams.plan.plan import MonitorPlan
 
 SERVICE = "service"
 """Column that names the service where nothing else is said."""
@@ -18,8 +18,8 @@ SERVICE = "service"
 ALERTNAMES = {"traffic": "TrafficAnomaly", "multivariate": "SignalAnomaly"}
 
 
-def watches_of(config: Config, findings: Findings) -> Iterator[Watch]:
-    """Watches over the sources' own series; mistakes go to `findings`."""
+def monitors_of(config: Config, findings: Findings) -> Iterator[MonitorPlan]:
+    """Monitors over the sources' own series; mistakes go to `findings`."""
     seen: dict[tuple[str, str], int] = {}
     for detector, entries in (
         ("traffic", config.detectors.traffic),
@@ -30,7 +30,7 @@ def watches_of(config: Config, findings: Findings) -> Iterator[Watch]:
             if not _fits(config, place, entry, findings):
                 continue
             number = seen[detector, entry.source] = seen.get((detector, entry.source), 0) + 1
-            yield Watch(
+            yield MonitorPlan(
                 name=f"{detector}:{entry.source}" + (f":{number}" if number > 1 else ""),
                 source=entry.source,
                 rollup=entry.source,

@@ -51,7 +51,7 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
         found[entry.source] = PlanFragment(
             made.derived,
             (*made.rollups, *rules.rollups),
-            (*made.watches, *rules.watches),
+            (*made.monitors, *rules.monitors),
             (*made.uses, *rules.uses),
         )
     return found

@@ -31,7 +31,7 @@ from models.arrays import EpochMs, Numbers, Rows
 from models.registry.manifest import Role
 from streams.judge.panels import feature_names, panel_of, step_counts
 from streams.judge.state_codec import decode_state, encode_state
-from streams.plan.plan import BUCKET_MS, NEVER, Watch
+from streams.plan.plan import BUCKET_MS, NEVER, MonitorPlan
 from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block
 from streams.window.rollup_window import RollupWindow
 
@@ -55,7 +55,7 @@ _NO_SERIES: Rows = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
-class Watcher:
+class Monitor:
     """One detector, what it has said last, and its live anomalies.
 
     seen      : series to the end of the last step with events, for those whose silence is judged
@@ -65,7 +65,7 @@ class Watcher:
     seconds   : time taken
     """
 
-    watch: Watch
+    plan: MonitorPlan
     digest: str
     detector: Detector
     book: AnomalyBook
@@ -86,31 +86,31 @@ class Watcher:
         return found.champion.alarm_steps, found.shadow.alarm_steps, found.both_alarm_steps
 
 
-class Judges:
-    """The watches of one source.
+class Monitors:
+    """The monitors of one source.
 
-    watches : those of this source
-    evidence_of : (watch, series) to what is known of its events, for alerts
+    monitors : those of this source
+    evidence_of : (plan, series) to what is known of its events, for alerts
     """
 
     def __init__(
         self,
         source: str,
-        watches: Sequence[Watch],
+        monitors: Sequence[MonitorPlan],
         rollups: Mapping[str, RollupWindow],
-        evidence_of: Callable[[Watch, SeriesName], Mapping[str, Any]],
+        evidence_of: Callable[[MonitorPlan, SeriesName], Mapping[str, Any]],
     ) -> None:
         self._source = source
         self._rollups = rollups
         self._evidence_of = evidence_of
-        self.watchers = [_watcher(watch, rollups[watch.rollup]) for watch in watches]
-        for watcher in self.watchers:
-            window, watch = rollups[watcher.watch.rollup], watcher.watch
-            window.keep(watch.step_ms // BUCKET_MS)
-            window.keep_silent((watch.kept_ms + watch.step_ms) // BUCKET_MS)
+        self.running = [_monitor(plan, rollups[plan.rollup]) for plan in monitors]
+        for monitor in self.running:
+            window, plan = rollups[monitor.plan.rollup], monitor.plan
+            window.keep(plan.step_ms // BUCKET_MS)
+            window.keep_silent((plan.kept_ms + plan.step_ms) // BUCKET_MS)
         self.labels: Sequence[Label] = ()
         """What people have said of anomalies, which makes thresholds stricter."""
-        self.on_panel: Callable[[Watch, Panel], None] | None = None
+        self.on_panel: Callable[[MonitorPlan, Panel], None] | None = None
         """Told each step that a detector is shown, but not again after a restart."""
         self._reviewed = False
         self._learnt_at: int | None = None
@@ -119,7 +119,7 @@ class Judges:
 
     def active(self) -> list[Alert]:
         """Live anomalies of all detectors."""
-        return [alert for watcher in self.watchers for alert in watcher.book.active()]
+        return [alert for monitor in self.running for alert in monitor.book.active()]
 
     def step(self, bucket: int) -> tuple[list[Transition], list[Block]]:
         """Judge the steps that end with a sealed bucket; returns what to announce and to store."""
@@ -127,18 +127,18 @@ class Judges:
         if not self._reviewed:
             self._take_reviews()
         shown: dict[str, Any] = {}
-        for watcher in self.watchers:
-            if (bucket + 1) * BUCKET_MS % watcher.watch.step_ms or watcher.failures:
+        for monitor in self.running:
+            if (bucket + 1) * BUCKET_MS % monitor.plan.step_ms or monitor.failures:
                 continue
-            panel = self._panel(watcher, bucket + 1)
+            panel = self._panel(monitor, bucket + 1)
             if self.on_panel is not None:
-                self.on_panel(watcher.watch, panel)
+                self.on_panel(monitor.plan, panel)
             told: dict[SeriesName, Mapping[str, Any]] = {}
-            factors = self._factors(watcher.watch, bucket)
-            moved += self._judge(watcher, panel, factors, self._noting(watcher, told))
+            factors = self._factors(monitor.plan, bucket)
+            moved += self._judge(monitor, panel, factors, self._noting(monitor, told))
             evidence = [[list(series), found] for series, found in told.items()]
-            shown[watcher.watch.name] = {
-                "digest": watcher.digest,
+            shown[monitor.plan.name] = {
+                "digest": monitor.digest,
                 "panel": _stored(panel),
                 "evidence": evidence,
                 "factors": [[list(series), kind, factor] for (series, kind), factor in factors.items()],
@@ -162,114 +162,114 @@ class Judges:
             self._show_again(shown)
         if panels and self._learnt_at is None:
             self._learnt_at = panels[0].slot
-        for watcher in self.watchers:
-            watcher.anomalies.clear()  # counted by who announced them
+        for monitor in self.running:
+            monitor.anomalies.clear()  # counted by who announced them
 
     def adopt(self, name: str, role: Role, model: StoredModel | None) -> None:
         """Go on with a trained model, or try it beside what is in charge; None leaves the place empty.
 
         Raises ValueError if a detector cannot use it.
         """
-        for watcher in self.watchers:
-            if watcher.watch.model != name or watcher.failures:
+        for monitor in self.running:
+            if monitor.plan.model != name or monitor.failures:
                 continue
-            if model is not None and model.manifest.detector != watcher.watch.detector:
-                raise ValueError(f"it is of detector {model.manifest.detector}, not {watcher.watch.detector}")
+            if model is not None and model.manifest.detector != monitor.plan.detector:
+                raise ValueError(f"it is of detector {model.manifest.detector}, not {monitor.plan.detector}")
             if role == "champion":
                 version = "" if model is None else model.manifest.version
-                if model is not None and version != watcher.model:
-                    _adopt(watcher.detector, model)
+                if model is not None and version != monitor.model:
+                    _adopt(monitor.detector, model)
                     self._learnt_at = NEVER  # what a restart goes on with has to have it
-                watcher.model = version
+                monitor.model = version
             else:
-                watcher.shadow = None if model is None else _on_trial(watcher, model)
+                monitor.shadow = None if model is None else _on_trial(monitor, model)
 
     def _take_reviews(self) -> None:
         """Decisions about log templates, as they are now; after `load`, which comes back to what was decided
         when its panels were shown."""
         self._reviewed = True
-        for watcher in self.watchers:
-            detector = watcher.detector
-            if isinstance(detector, Reviewed) and detector.decide(watcher.watch.reviews):
+        for monitor in self.running:
+            detector = monitor.detector
+            if isinstance(detector, Reviewed) and detector.decide(monitor.plan.reviews):
                 self._learnt_at = NEVER  # what a restart goes on with has to have them
 
-    def _panel(self, watcher: Watcher, end: int) -> Panel:
-        watch = watcher.watch
-        window = self._rollups[watch.rollup]
+    def _panel(self, monitor: Monitor, end: int) -> Panel:
+        plan = monitor.plan
+        window = self._rollups[plan.rollup]
         at_ms = end * BUCKET_MS
-        if window.newest < end - watch.step_ms // BUCKET_MS:
+        if window.newest < end - plan.step_ms // BUCKET_MS:
             active = _NO_SERIES  # as in most steps of what is rare
         else:
-            active = np.flatnonzero(step_counts(window, watch, end).any(axis=1))
-        if watch.kept_ms:
+            active = np.flatnonzero(step_counts(window, plan, end).any(axis=1))
+        if plan.kept_ms:
             labels = window.table.labels
-            watcher.seen |= {labels[number]: at_ms for number in active.tolist()}
-            _forget(watcher, at_ms)
+            monitor.seen |= {labels[number]: at_ms for number in active.tolist()}
+            _forget(monitor, at_ms)
             judged = _NO_SERIES
-            if watcher.seen:
+            if monitor.seen:
                 judged = np.array(
-                    [n for n, name in enumerate(labels) if name in watcher.seen], dtype=np.int64
+                    [n for n, name in enumerate(labels) if name in monitor.seen], dtype=np.int64
                 )
         else:
             judged = active
         order = np.argsort(window.table.hashes[judged], kind="stable")
-        return panel_of(window, watch, end, judged[order])
+        return panel_of(window, plan, end, judged[order])
 
-    def _noting(self, watcher: Watcher, told: dict[SeriesName, Mapping[str, Any]]) -> EvidenceOf:
+    def _noting(self, monitor: Monitor, told: dict[SeriesName, Mapping[str, Any]]) -> EvidenceOf:
         """Evidence of series, noted in `told`, since a restart has to tell the same."""
-        model = {"model": watcher.model} if watcher.model else {}
-        watch = watcher.watch
+        model = {"model": monitor.model} if monitor.model else {}
+        plan = monitor.plan
 
         def evidence_of(series: SeriesName) -> Mapping[str, Any]:
-            told[series] = {**self._evidence_of(watch, series), **model}
+            told[series] = {**self._evidence_of(plan, series), **model}
             return told[series]
 
         return evidence_of
 
-    def _factors(self, watch: Watch, bucket: int) -> Factors:
+    def _factors(self, plan: MonitorPlan, bucket: int) -> Factors:
         if not self.labels:
             return {}
-        return factors_of(self.labels, watch.detector, now_ms=(bucket + 1) * BUCKET_MS)
+        return factors_of(self.labels, plan.detector, now_ms=(bucket + 1) * BUCKET_MS)
 
     def _judge(
-        self, watcher: Watcher, panel: Panel, factors: Factors, evidence_of: EvidenceOf
+        self, monitor: Monitor, panel: Panel, factors: Factors, evidence_of: EvidenceOf
     ) -> list[Transition]:
         began = time.perf_counter()
         try:
-            verdicts = (watcher.shadow or watcher.detector).update(panel)
+            verdicts = (monitor.shadow or monitor.detector).update(panel)
         except Exception:
             # whatever a detector of others may raise, the stream goes on without it
-            logger.exception("Detector %s failed; it is left out until the next start", watcher.watch.name)
-            watcher.failures += 1
-            return watcher.book.end_all(int(panel.times[0]))
+            logger.exception("Detector %s failed; it is left out until the next start", monitor.plan.name)
+            monitor.failures += 1
+            return monitor.book.end_all(int(panel.times[0]))
         finally:
-            watcher.seconds += time.perf_counter() - began
+            monitor.seconds += time.perf_counter() - began
         if factors:
-            verdicts = recalibrated(verdicts, panel.series, factors, threshold=_alarm_tail(watcher))
-        watcher.series, watcher.tail = panel.series, verdicts.tail[0]
+            verdicts = recalibrated(verdicts, panel.series, factors, threshold=_alarm_tail(monitor))
+        monitor.series, monitor.tail = panel.series, verdicts.tail[0]
         reasons: Mapping[SeriesName, Sequence[str]] = {}
-        if verdicts.alarm.any() and isinstance(watcher.detector, Explaining):
-            reasons = watcher.detector.reasons
-        moved = watcher.book.step(panel, verdicts, evidence_of, reasons)
+        if verdicts.alarm.any() and isinstance(monitor.detector, Explaining):
+            reasons = monitor.detector.reasons
+        moved = monitor.book.step(panel, verdicts, evidence_of, reasons)
         for transition in moved:
             if transition.alert.state == "firing":
                 labels = transition.alert.labels
-                watcher.anomalies[labels.get("kind", ""), labels["severity"]] += 1
+                monitor.anomalies[labels.get("kind", ""), labels["severity"]] += 1
         return moved
 
     def _learnt(self, bucket: int) -> Block:
         state = {
             "bucket": bucket,
             "watches": {
-                watcher.watch.name: {
-                    "digest": watcher.digest,
-                    "model": watcher.model,
-                    "detector": dict(watcher.detector.state()),
-                    "book": msgspec.json.encode(watcher.book.state()).decode(),
-                    "seen": [[list(series), at_ms] for series, at_ms in watcher.seen.items()],
+                monitor.plan.name: {
+                    "digest": monitor.digest,
+                    "model": monitor.model,
+                    "detector": dict(monitor.detector.state()),
+                    "book": msgspec.json.encode(monitor.book.state()).decode(),
+                    "seen": [[list(series), at_ms] for series, at_ms in monitor.seen.items()],
                 }
-                for watcher in self.watchers
-                if not watcher.failures
+                for monitor in self.running
+                if not monitor.failures
             },
         }
         block = Block(self._source, LEARNT_LEVEL, self._learnt_count, (), encode_state(state))
@@ -284,18 +284,18 @@ class Judges:
             return -1
         state = max(usable, key=lambda each: each["bucket"])
         self._learnt_at = state["bucket"]
-        known = {watcher.watch.name: watcher for watcher in self.watchers}
+        known = {monitor.plan.name: monitor for monitor in self.running}
         for name, stored in state["watches"].items():
-            watcher = known.get(name)
-            if watcher is not None and watcher.digest == stored["digest"]:
-                watcher.model = stored["model"]
+            monitor = known.get(name)
+            if monitor is not None and monitor.digest == stored["digest"]:
+                monitor.model = stored["model"]
                 try:
-                    watcher.detector.restore(stored["detector"])
+                    monitor.detector.restore(stored["detector"])
                 except ValueError as error:
                     logger.warning("Detector %s begins anew: %s", name, error)
-                    watcher.detector = make(watcher.watch.detector, **watcher.watch.settings)
-                watcher.book.load(msgspec.json.decode(stored["book"]))
-                watcher.seen = {tuple(series): at_ms for series, at_ms in stored["seen"]}
+                    monitor.detector = make(monitor.plan.detector, **monitor.plan.settings)
+                monitor.book.load(msgspec.json.decode(stored["book"]))
+                monitor.seen = {tuple(series): at_ms for series, at_ms in stored["seen"]}
             else:
                 # set otherwise, or gone: what it has announced must not stay live for ever
                 retired = AnomalyBook(Naming("", "", self._source, ()))
@@ -304,48 +304,48 @@ class Judges:
         return int(state["bucket"])
 
     def _show_again(self, shown: Mapping[str, Any]) -> None:
-        known = {watcher.watch.name: watcher for watcher in self.watchers}
+        known = {monitor.plan.name: monitor for monitor in self.running}
         for name, stored in shown.items():
-            watcher = known.get(name)
-            if watcher is None or watcher.digest != stored["digest"] or watcher.failures:
+            monitor = known.get(name)
+            if monitor is None or monitor.digest != stored["digest"] or monitor.failures:
                 continue
             panel = _panel_from(stored["panel"])
-            if watcher.watch.kept_ms:
+            if monitor.plan.kept_ms:
                 at_ms = int(panel.times[0])
                 active = np.nan_to_num(panel.values[0, :, 0]) > 0
-                watcher.seen |= {panel.series[row]: at_ms for row in np.flatnonzero(active).tolist()}
-                _forget(watcher, at_ms)
+                monitor.seen |= {panel.series[row]: at_ms for row in np.flatnonzero(active).tolist()}
+                _forget(monitor, at_ms)
             # another version of a detector may flag what this one's evidence does not know
             told = defaultdict[SeriesName, dict[str, Any]](dict)
             told |= {tuple(series): evidence for series, evidence in stored["evidence"]}
             factors = {(tuple(series), kind): factor for series, kind, factor in stored["factors"]}
-            transitions = self._judge(watcher, panel, factors, told.__getitem__)
-            if watcher.failures:
+            transitions = self._judge(monitor, panel, factors, told.__getitem__)
+            if monitor.failures:
                 self._retired += transitions
 
 
-def _watcher(watch: Watch, window: RollupWindow) -> Watcher:
-    naming = Naming(watch.alertname, watch.detector, watch.source, window.rollup.by, watch.service)
-    features = feature_names(window.rollup, watch)
-    told = repr((watch.detector, sorted(watch.settings.items()), watch.step_ms, features, window.rollup.by))
+def _monitor(plan: MonitorPlan, window: RollupWindow) -> Monitor:
+    naming = Naming(plan.alertname, plan.detector, plan.source, window.rollup.by, plan.service)
+    features = feature_names(window.rollup, plan)
+    told = repr((plan.detector, sorted(plan.settings.items()), plan.step_ms, features, window.rollup.by))
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]
-    book = AnomalyBook(naming, keep_steps=max(KEEP_STEPS, KEEP_MS // watch.step_ms))
-    return Watcher(watch, digest, make(watch.detector, **watch.settings), book)
+    book = AnomalyBook(naming, keep_steps=max(KEEP_STEPS, KEEP_MS // plan.step_ms))
+    return Monitor(plan, digest, make(plan.detector, **plan.settings), book)
 
 
-def _alarm_tail(watcher: Watcher) -> float:
+def _alarm_tail(monitor: Monitor) -> float:
     """Tail below which one step of one series is flagged: the detector's own, or else by the rate of false
     alarms that is accepted."""
-    watch = watcher.watch
-    if isinstance(watcher.detector, Calibrated):
-        return watcher.detector.alarm_tail
-    weekly = float(watch.settings.get("false_alarms_per_series_per_week", FALSE_ALARMS_PER_WEEK))
-    return weekly * watch.step_ms / WEEK_MS
+    plan = monitor.plan
+    if isinstance(monitor.detector, Calibrated):
+        return monitor.detector.alarm_tail
+    weekly = float(plan.settings.get("false_alarms_per_series_per_week", FALSE_ALARMS_PER_WEEK))
+    return weekly * plan.step_ms / WEEK_MS
 
 
-def _forget(watcher: Watcher, at_ms: int) -> None:
-    first = at_ms - watcher.watch.kept_ms
-    watcher.seen = {series: seen for series, seen in watcher.seen.items() if seen > first}
+def _forget(monitor: Monitor, at_ms: int) -> None:
+    first = at_ms - monitor.plan.kept_ms
+    monitor.seen = {series: seen for series, seen in monitor.seen.items() if seen > first}
 
 
 def _adopt(detector: Detector, model: StoredModel) -> None:
@@ -354,12 +354,12 @@ def _adopt(detector: Detector, model: StoredModel) -> None:
     detector.adopt(model.state)
 
 
-def _on_trial(watcher: Watcher, model: StoredModel) -> Shadow:
+def _on_trial(monitor: Monitor, model: StoredModel) -> Shadow:
     """The same detector with the same past, but with another model."""
-    other = make(watcher.watch.detector, **watcher.watch.settings)
-    other.restore(watcher.detector.state())
+    other = make(monitor.plan.detector, **monitor.plan.settings)
+    other.restore(monitor.detector.state())
     _adopt(other, model)
-    return Shadow(watcher.detector, other)
+    return Shadow(monitor.detector, other)
 
 
 def _readable(blocks: Sequence[Block]) -> Iterator[dict[str, Any]]:

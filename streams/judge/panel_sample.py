@@ -44,9 +44,9 @@ class _Day:
 
 
 class PanelSample:
-    """Steps of one watch, whose panels have their series in the order of their hashes.
+    """Steps of one plan, whose panels have their series in the order of their hashes.
 
-    rollup : the watch's, part of a series' key
+    rollup : the plan's, part of a series' key
     """
 
     def __init__(

@@ -11,7 +11,7 @@ import numpy as np
 from detectors.api.detector import Panel
 from models.arrays import Numbers, Rows
 from streams.partials.sketch import quantiles_of
-from streams.plan.plan import BUCKET_MS, MICRO, Count, Rollup, Sum, Watch
+from streams.plan.plan import BUCKET_MS, MICRO, Count, MonitorPlan, Rollup, Sum
 from streams.window.rollup_window import RollupWindow
 from streams.window.sketches import merged_sketch
 
@@ -23,28 +23,28 @@ and where there are hundreds of events it makes no difference."""
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 
 
-def feature_names(rollup: Rollup, watch: Watch) -> tuple[str, ...]:
+def feature_names(rollup: Rollup, plan: MonitorPlan) -> tuple[str, ...]:
     """Names along the panel's axis F."""
     distinct = tuple(f"distinct {column}" for column in rollup.distinct)
-    if watch.features == "measures":
+    if plan.features == "measures":
         return (*(measure.name for measure in rollup.measures), *distinct)
     ratio = (ERROR_RATIO,) if _tells_errors(rollup) else ()
     quantiles = tuple(QUANTILES) if rollup.sketch is not None else ()
     return (RATE, *ratio, *quantiles, *distinct)
 
 
-def panel_of(window: RollupWindow, watch: Watch, end: int, series: Rows) -> Panel:
+def panel_of(window: RollupWindow, plan: MonitorPlan, end: int, series: Rows) -> Panel:
     """The step that ends before the bucket `end`, of some series.
 
     series : Rows [S], ascending by key
     """
-    times, features = np.array([end * BUCKET_MS], dtype=np.int64), feature_names(window.rollup, watch)
+    times, features = np.array([end * BUCKET_MS], dtype=np.int64), feature_names(window.rollup, plan)
     if not len(series):
         return Panel(times, (), features, np.zeros((1, 0, len(features))))
-    counts = step_counts(window, watch, end)[series]
-    columns = _measures(window, counts) if watch.features == "measures" else _signals(window, watch, counts)
-    first = end - watch.step_ms // BUCKET_MS
-    if watch.features == "signals" and window.rollup.sketch is not None:
+    counts = step_counts(window, plan, end)[series]
+    columns = _measures(window, counts) if plan.features == "measures" else _signals(window, plan, counts)
+    first = end - plan.step_ms // BUCKET_MS
+    if plan.features == "signals" and window.rollup.sketch is not None:
         keys, bins = merged_sketch(window.sealed_sketch(first))
         quantiles = quantiles_of(keys, bins, window.series_count, list(QUANTILES.values()))
         columns += list(quantiles[series].T)
@@ -58,9 +58,9 @@ def panel_of(window: RollupWindow, watch: Watch, end: int, series: Rows) -> Pane
     )
 
 
-def step_counts(window: RollupWindow, watch: Watch, end: int) -> Numbers:
+def step_counts(window: RollupWindow, plan: MonitorPlan, end: int) -> Numbers:
     """Counts [S, C] of the step that ends before the bucket `end`, of all series."""
-    found = window.rings.between(end - watch.step_ms // BUCKET_MS, end)
+    found = window.rings.between(end - plan.step_ms // BUCKET_MS, end)
     counts = np.zeros((window.series_count, found.shape[1]))
     counts[: len(found)] = found
     return counts
@@ -73,9 +73,9 @@ def _measures(window: RollupWindow, counts: Numbers) -> list[Numbers]:
     ]
 
 
-def _signals(window: RollupWindow, watch: Watch, counts: Numbers) -> list[Numbers]:
+def _signals(window: RollupWindow, plan: MonitorPlan, counts: Numbers) -> list[Numbers]:
     total = counts[:, 0]
-    columns = [total / (watch.step_ms / 1000.0)]
+    columns = [total / (plan.step_ms / 1000.0)]
     if _tells_errors(window.rollup):
         ratio = np.full(len(total), np.nan)
         np.divide(counts[:, 1], total + GOOD_BEFORE, out=ratio, where=total > 0)

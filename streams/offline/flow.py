@@ -85,7 +85,7 @@ class LocalFlow:
         self._aggregates: dict[tuple[str, int], PartitionAggregate] = {}
         self._indexes = SeriesIndexes()
         self._windows = {
-            name: SourceWindow(source, plan.slos, partitions or 1, evidence or {}, plan.watches)
+            name: SourceWindow(source, plan.slos, partitions or 1, evidence or {}, plan.monitors)
             for name, source in plan.sources.items()
         }
         self._told_ms: dict[str, int] = {}

@@ -138,7 +138,7 @@ class SourcePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class MonitorPlan:
     """A detector that judges the series of one rollup, each partition of the partials on its own.
 
     name     : unique over the whole plan; `traffic:checkout`
@@ -175,5 +175,5 @@ class Plan:
     app: str
     sources: Mapping[str, SourcePlan] = field(default_factory=dict)
     slos: tuple[Slo, ...] = ()
-    watches: tuple[Watch, ...] = ()
+    monitors: tuple[MonitorPlan, ...] = ()
     capacity: tuple[CapacityPlan, ...] = ()

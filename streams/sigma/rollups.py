@@ -14,7 +14,7 @@ from streams.language.documents import Document, Path
 from streams.language.expression import Expression, ExpressionError, compile_expression, conjoin
 from streams.language.problems import Findings
 from streams.language.use import Use
-from streams.plan.plan import BUCKET_MS, Count, Rollup, Watch
+from streams.plan.plan import BUCKET_MS, Count, MonitorPlan, Rollup
 from streams.sigma.condition import SigmaUnsupportedError, column_of, condition_text
 from streams.sigma.rules import Correlation, Detection, read_rules
 
@@ -36,7 +36,7 @@ class SigmaPlan:
     """What Sigma rules add to a source."""
 
     rollups: list[Rollup] = field(default_factory=list)
-    watches: list[Watch] = field(default_factory=list)
+    monitors: list[MonitorPlan] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
 
 
@@ -59,7 +59,7 @@ class SigmaSource:
 
 
 def sigma_plan(documents: Sequence[Document], source: SigmaSource, findings: Findings) -> SigmaPlan:
-    """The rollups and watches of all rules in some files; mistakes go to `findings`."""
+    """The rollups and monitors of all rules in some files; mistakes go to `findings`."""
     detections, correlations = read_rules(documents, findings)
     conditions: dict[int, Expression] = {}
     plan = SigmaPlan()
@@ -109,7 +109,7 @@ def _add_match(plan: SigmaPlan, detection: Detection, condition: Expression, sou
     )
     plan.rollups.append(rollup)
     settings = {"rule": "match", "op": "gte", "count": 1, "timespan_ms": BUCKET_MS}
-    plan.watches.append(_watch(rollup, detection.name, detection.rule, settings))
+    plan.monitors.append(_monitor(rollup, detection.name, detection.rule, settings))
 
 
 def _add_correlation(
@@ -160,12 +160,12 @@ def _add_correlation(
         "count": len(wanted) if whole else count,
         "timespan_ms": -(-rule.timespan.seconds * 1000 // BUCKET_MS) * BUCKET_MS,
     }
-    plan.watches.append(_watch(rollup, correlation.name, rule, settings))
+    plan.monitors.append(_monitor(rollup, correlation.name, rule, settings))
 
 
-def _watch(rollup: Rollup, title: str, rule: Any, settings: dict[str, Any]) -> Watch:
+def _monitor(rollup: Rollup, title: str, rule: Any, settings: dict[str, Any]) -> MonitorPlan:
     level = rule.level.name.lower() if rule.level is not None else "medium"
-    return Watch(
+    return MonitorPlan(
         name=rollup.name,
         source=rollup.source,
         rollup=rollup.name,

@@ -30,13 +30,13 @@ from detectors.api.detector import SeriesName
 from detectors.slo.burn_rate import judge
 from detectors.slo.slo import Slo
 from models.arrays import Counts
-from streams.judge.monitors import Judges
+from streams.judge.monitors import Monitors
 from streams.partials.frame import Frame
 from streams.partials.points import PointTable
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.table import Table
 from streams.plan.outcomes import outcomes_rollup
-from streams.plan.plan import BUCKET_MS, MICRO, NEVER, Rollup, SourcePlan, Sum, Watch
+from streams.plan.plan import BUCKET_MS, MICRO, NEVER, MonitorPlan, Rollup, SourcePlan, Sum
 from streams.window.blocks import TOTALS_LEVEL, Block
 from streams.window.counters import COUNTER_LOOKBACK_MS
 from streams.window.maintenance import period_counts, without_maintenance
@@ -95,7 +95,7 @@ class SourceWindow:
 
     partitions : number of the source topic's partitions
     evidence   : what every alert carries beside its counts (hash of the configuration)
-    watches    : detectors, of which those of this source are taken
+    monitors    : detectors, of which those of this source are taken
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class SourceWindow:
         slos: Sequence[Slo],
         partitions: int,
         evidence: Mapping[str, str],
-        watches: Sequence[Watch] = (),
+        monitors: Sequence[MonitorPlan] = (),
     ) -> None:
         self.plan = plan
         self.partitions = partitions
@@ -120,8 +120,8 @@ class SourceWindow:
             for rollup in rollups
         }
         self.book = AlertBook()
-        mine = [watch for watch in watches if watch.source == plan.name]
-        self.judges = Judges(plan.name, mine, self.rollups, self._evidence_of)
+        mine = [monitor for monitor in monitors if monitor.source == plan.name]
+        self.monitors = Monitors(plan.name, mine, self.rollups, self._evidence_of)
         self.sealed = NEVER
         """Buckets below it are final."""
         self.watermarks: dict[int, int] = {}
@@ -240,7 +240,7 @@ class SourceWindow:
                 self._retired = self.book.retire((latest + 1) * BUCKET_MS, self.slos)
         for window in self.rollups.values():
             window.finish_load(latest)
-        self.judges.load(blocks, latest)
+        self.monitors.load(blocks, latest)
         self.sealed = self._stored = self._pinned = latest + 1
         self._last_bucket = latest
 
@@ -287,7 +287,7 @@ class SourceWindow:
             if counter_points is not None:
                 points.append(counter_points)
         at_ms = (bucket + 1) * BUCKET_MS
-        anomalies, judged = self.judges.step(bucket)
+        anomalies, judged = self.monitors.step(bucket)
         transitions = [*self._retired, *self._judge(at_ms)]
         self._retired = []
         blocks += judged
@@ -327,13 +327,13 @@ class SourceWindow:
 
     def active_alerts(self) -> list[Alert]:
         """The live alerts of SLOs and detectors."""
-        return [*self.book.active(), *self.judges.active()]
+        return [*self.book.active(), *self.monitors.active()]
 
-    def _evidence_of(self, watch: Watch, series: SeriesName) -> dict[str, Any]:
+    def _evidence_of(self, monitor: MonitorPlan, series: SeriesName) -> dict[str, Any]:
         """Where the events of a series are, and one of them, if any was traced."""
-        window = self.rollups[watch.rollup]
+        window = self.rollups[monitor.rollup]
         evidence = {**self._evidence, "offsets": self._offsets()}
-        number = window.table.number(series_hash(watch.rollup, encode_labels(series)))
+        number = window.table.number(series_hash(monitor.rollup, encode_labels(series)))
         exemplar = None if number is None else window.exemplars.get(number)
         if exemplar is not None:
             evidence["trace_ids"] = [exemplar.trace_id]

@@ -50,7 +50,7 @@ FLUSH_REST_S = 0.1
 FORECAST_EVERY_S = 0.5
 """How often forecasts are asked for and taken over; what there is to do is decided by event time."""
 
-WATCHER = 0
+LEADER = 0
 """Partition of the partials whose owner looks after silent sources; each partition hears of all."""
 
 RESTORE_DEADLINE_S = 60.0
@@ -93,9 +93,11 @@ class Engine:
         self.labels = LabelFeed(self.window.use_labels)
         self.incidents = IncidentFeed(config.incidents.book())
         self.models = ModelFeed(
-            self._registry, {watch.model for watch in self.plan.watches if watch.model}, self.window.use_model
+            self._registry,
+            {monitor.model for monitor in self.plan.monitors if monitor.model},
+            self.window.use_model,
         )
-        retrained = self.plan.watches if config.models.retrain == "drift" else ()
+        retrained = self.plan.monitors if config.models.retrain == "drift" else ()
         self.retraining = Retraining(retrained, self._registry, self._announce_model)
         self.ready = False
         """Whether this worker owns partitions and reads them."""
@@ -119,12 +121,12 @@ class Engine:
         app.on_rebalance_complete.connect(self._on_assigned)
         app.task(self._flush_for_ever)
         app.task(self._watch_for_ever)
-        if self.plan.watches:
+        if self.plan.monitors:
             app.task(self._follow_labels)
             app.task(self._follow_alerts)
         if self.plan.capacity:
             app.task(self._forecast_for_ever)
-        if self.plan.watches and self.config.models.url is not None:
+        if self.plan.monitors and self.config.models.url is not None:
             app.task(self._follow_models)
             app.task(self.models.run)
             app.task(self.retraining.run)
@@ -174,9 +176,9 @@ class Engine:
                 self.capacity.start(tp.partition, blocks.get(tp.partition, []))
             else:
                 self.aggregate.start(Partition(tp.topic, tp.partition), offset)
-        for window in self.window.owned().get(WATCHER, {}).values():
-            self.retraining.follow(window.judges)
-        self._missing.load(self.window.stored_alerts(blocks.get(WATCHER, [])))
+        for window in self.window.owned().get(LEADER, {}).values():
+            self.retraining.follow(window.monitors)
+        self._missing.load(self.window.stored_alerts(blocks.get(LEADER, [])))
         self._on_active([*self.missing_alerts(), *self.capacity.active()])
         self.ready = True
         logger.info("Reading %d partitions", len(starts))
@@ -249,16 +251,16 @@ class Engine:
     async def _group_incidents(self) -> None:
         """Every worker knows the incidents; the owner of the first partition announces them."""
         changed = self.incidents.step(self.window.event_time_ms())
-        if changed and self.ready and WATCHER in self.window.owned():
-            await self.window.announce_incidents(WATCHER, changed)
+        if changed and self.ready and LEADER in self.window.owned():
+            await self.window.announce_incidents(LEADER, changed)
 
     def missing_alerts(self) -> list[Alert]:
         """Alerts about silent sources that this worker looks after."""
-        return self._missing.active() if WATCHER in self.window.owned() else []
+        return self._missing.active() if LEADER in self.window.owned() else []
 
     async def _check_missing(self) -> None:
         """The owner of the first partition of the partials hears of all source partitions."""
-        windows = self.window.owned().get(WATCHER)
+        windows = self.window.owned().get(LEADER)
         if windows is None or not self.ready:
             return
         newest = {}
@@ -267,8 +269,8 @@ class Engine:
             newest[name] = None if end is None else end * BUCKET_MS
         moved = self._missing.check(newest)
         if moved:
-            await self.window.announce(WATCHER, moved)
-            await self.window.store_alerts(WATCHER, self._missing.state())
+            await self.window.announce(LEADER, moved)
+            await self.window.store_alerts(LEADER, self._missing.state())
 
 
 def _faust_app(config: Config, plan: Plan) -> Any:

@@ -108,18 +108,18 @@ def slo_snapshots(window: SourceWindow) -> Iterator[SloSnapshot]:
 
 def detector_snapshots(window: SourceWindow) -> Iterator[DetectorSnapshot]:
     """What the detectors of the source have said in one partition of the partials."""
-    for watcher in window.judges.watchers:
+    for monitor in window.monitors.running:
         yield DetectorSnapshot(
-            source=watcher.watch.source,
-            detector=watcher.watch.detector,
-            by=window.rollups[watcher.watch.rollup].rollup.by,
-            series=watcher.series,
-            tail=watcher.tail,
-            long_lived=watcher.watch.kept_ms > 0,
-            anomalies=watcher.anomalies.copy(),
-            failures=watcher.failures,
-            seconds=watcher.seconds,
-            shadow=watcher.on_trial(),
+            source=monitor.plan.source,
+            detector=monitor.plan.detector,
+            by=window.rollups[monitor.plan.rollup].rollup.by,
+            series=monitor.series,
+            tail=monitor.tail,
+            long_lived=monitor.plan.kept_ms > 0,
+            anomalies=monitor.anomalies.copy(),
+            failures=monitor.failures,
+            seconds=monitor.seconds,
+            shadow=monitor.on_trial(),
         )
 
 

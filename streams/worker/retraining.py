@@ -23,10 +23,10 @@ from models.registry.feature_drift import Drift, drift_of
 from models.registry.manifest import ROLES, Announcement
 from models.registry.registry import Registry
 from models.registry.training import Trainer
-from streams.judge.monitors import Judges
+from streams.judge.monitors import Monitors
 from streams.judge.panel_sample import DAY_MS, PanelSample
 from streams.modelling.train import train_model
-from streams.plan.plan import Watch
+from streams.plan.plan import MonitorPlan
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ TRAINED, UNCHANGED, FAILED = OUTCOMES = ("trained", "unchanged", "failed")
 class Retraining:
     """Samples of the models' panels, and what becomes of them.
 
-    watches  : detectors, of which those are taken that go on with trained models; of several with one model
+    monitors  : detectors, of which those are taken that go on with trained models; of several with one model
                the first tells what it is trained on
     registry : opened when it is needed; may raise ModelError
     announce : tells all workers of a new shadow
@@ -51,7 +51,7 @@ class Retraining:
 
     def __init__(
         self,
-        watches: Iterable[Watch],
+        monitors: Iterable[MonitorPlan],
         registry: Callable[[], Registry],
         announce: Callable[[Announcement], Awaitable[None]],
         trainer: Callable[[], AbstractContextManager[Trainer]] = Trainer,
@@ -59,71 +59,73 @@ class Retraining:
         self._registry = registry
         self._announce = announce
         self._trainer = trainer
-        self._watches: dict[str, Watch] = {}
-        for watch in watches:
-            if watch.model and isinstance(make(watch.detector, **watch.settings), Adopting):
-                self._watches.setdefault(watch.model, watch)
+        self._monitors: dict[str, MonitorPlan] = {}
+        for monitor in monitors:
+            if monitor.model and isinstance(make(monitor.detector, **monitor.settings), Adopting):
+                self._monitors.setdefault(monitor.model, monitor)
         self._samples: dict[str, PanelSample] = {}
-        self._next_ms = dict.fromkeys(self._watches, 0)
+        self._next_ms = dict.fromkeys(self._monitors, 0)
         self._due: asyncio.Queue[str] = asyncio.Queue()
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """(model, one of `OUTCOMES`) to checks."""
 
-    def follow(self, judges: Judges) -> None:
-        """See what these judges show their detectors from now on."""
-        if self._watches:
-            judges.on_panel = self.take
+    def follow(self, monitors: Monitors) -> None:
+        """See what these monitors show their detectors from now on."""
+        if self._monitors:
+            monitors.on_panel = self.take
 
-    def take(self, watch: Watch, panel: Panel) -> None:
+    def take(self, monitor: MonitorPlan, panel: Panel) -> None:
         """Take in a step; once a day its model is due."""
-        if self._watches.get(watch.model) != watch:
+        if self._monitors.get(monitor.model) != monitor:
             return
         try:
-            self._take(watch, panel)
+            self._take(monitor, panel)
         except Exception:
             # out of memory, say; it is judging that calls this
-            logger.exception("Model %s is not trained anew until the next start", watch.model)
-            self.outcomes[watch.model, FAILED] += 1
-            del self._watches[watch.model]
+            logger.exception("Model %s is not trained anew until the next start", monitor.model)
+            self.outcomes[monitor.model, FAILED] += 1
+            del self._monitors[monitor.model]
 
-    def _take(self, watch: Watch, panel: Panel) -> None:
-        sample = self._samples.get(watch.model)
+    def _take(self, monitor: MonitorPlan, panel: Panel) -> None:
+        sample = self._samples.get(monitor.model)
         if sample is None:
-            sample = self._samples[watch.model] = PanelSample(watch.rollup, watch.step_ms, panel.features)
+            sample = self._samples[monitor.model] = PanelSample(
+                monitor.rollup, monitor.step_ms, panel.features
+            )
         sample.add(panel)
-        if sample.last_ms >= self._next_ms[watch.model] and sample.is_full:
-            self._next_ms[watch.model] = sample.last_ms + DAY_MS
-            self._due.put_nowait(watch.model)
+        if sample.last_ms >= self._next_ms[monitor.model] and sample.is_full:
+            self._next_ms[monitor.model] = sample.last_ms + DAY_MS
+            self._due.put_nowait(monitor.model)
 
     async def run(self) -> None:
         """Check models as they become due, one at a time, for ever."""
         while True:
             name = await self._due.get()
-            if name not in self._watches:
+            if name not in self._monitors:
                 continue
             try:
-                outcome = await self._check(self._watches[name], self._samples[name].copied())
+                outcome = await self._check(self._monitors[name], self._samples[name].copied())
             except Exception:
                 # a storage, a detector of others, the broker: whatever it is, judging goes on
                 logger.exception("Model %s could not be trained anew; what there was goes on", name)
                 outcome = FAILED
             self.outcomes[name, outcome] += 1
 
-    async def _check(self, watch: Watch, sample: PanelSample) -> str:
+    async def _check(self, monitor: MonitorPlan, sample: PanelSample) -> str:
         # Closing the trainer ends a training at once, also where this task is cancelled.
         with self._trainer() as trainer:
-            announcement = await asyncio.to_thread(self._retrained, watch, sample, trainer)
+            announcement = await asyncio.to_thread(self._retrained, monitor, sample, trainer)
         if announcement is None:
             return UNCHANGED
         await self._announce(announcement)
-        logger.info("Model %s %s is trained, as shadow", watch.model, announcement.version)
+        logger.info("Model %s %s is trained, as shadow", monitor.model, announcement.version)
         return TRAINED
 
-    def _retrained(self, watch: Watch, sample: PanelSample, trainer: Trainer) -> Announcement | None:
+    def _retrained(self, monitor: MonitorPlan, sample: PanelSample, trainer: Trainer) -> Announcement | None:
         """Train if it is needed; None if a model still fits."""
         panel = sample.panel()
         registry = self._registry()
-        drifts = _drifts(registry, watch.model, panel)
+        drifts = _drifts(registry, monitor.model, panel)
         if drifts and not all(drift.retrain for drift in drifts):
             return None
         reason = "; ".join(drifts[0].reasons) if drifts else "there was no model"
@@ -131,14 +133,14 @@ class Retraining:
             registry,
             trainer,
             panel,
-            name=watch.model,
-            detector=watch.detector,
-            settings=dict(watch.settings),
+            name=monitor.model,
+            detector=monitor.detector,
+            settings=dict(monitor.settings),
             holdout=HOLDOUT,
             note=f"trained by a worker: {reason}",
         )
-        announcement = registry.appoint(watch.model, "shadow", stored.version, by="worker", reason=reason)
-        registry.prune(watch.model, KEPT_VERSIONS)
+        announcement = registry.appoint(monitor.model, "shadow", stored.version, by="worker", reason=reason)
+        registry.prune(monitor.model, KEPT_VERSIONS)
         return announcement
 
 

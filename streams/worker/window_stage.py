@@ -94,11 +94,11 @@ class WindowStage:
         windows = {}
         for name, source in self._plan.sources.items():
             count = max(1, self._log.partition_count(source.topic))
-            window = SourceWindow(source, self._plan.slos, count, self._evidence, self._plan.watches)
+            window = SourceWindow(source, self._plan.slos, count, self._evidence, self._plan.monitors)
             window.load([block for block in blocks if block.source == name])
-            window.judges.labels = self._labels
+            window.monitors.labels = self._labels
             for (model_name, role), model in self._models.items():
-                window.judges.adopt(model_name, role, model)
+                window.monitors.adopt(model_name, role, model)
             windows[name] = window
             self._on_active(window.active_alerts())
         self._owned[partition] = _Owned(partition, Position(offset), windows, self._clock())
@@ -112,7 +112,7 @@ class WindowStage:
         self._labels = labels
         for owned in self._owned.values():
             for window in owned.windows.values():
-                window.judges.labels = labels
+                window.monitors.labels = labels
 
     def use_model(self, name: str, role: Role, model: StoredModel | None) -> None:
         """From the next step on, let detectors go on with a trained model.
@@ -121,7 +121,7 @@ class WindowStage:
         """
         for owned in self._owned.values():
             for window in owned.windows.values():
-                window.judges.adopt(name, role, model)
+                window.monitors.adopt(name, role, model)
         if model is None:
             self._models.pop((name, role), None)
         else:

@@ -21,7 +21,7 @@ from streams.kafka.log import Partition
 from streams.kafka.topics import Topics
 from streams.kafka.transport import Batch
 from streams.offline.flow import LocalFlow
-from streams.plan.plan import Plan, Watch
+from streams.plan.plan import MonitorPlan, Plan
 from streams.worker.aggregate_stage import AggregateStage
 from streams.worker.window_stage import encode_report
 from tests.docs.pages import ROOT, blocks, code, section, table
@@ -104,12 +104,12 @@ def test_alerts_and_slis_have_the_shapes_that_are_told(plan: Plan) -> None:
 
 
 def test_anomalies_and_incidents_have_the_shapes_that_are_told(plan: Plan) -> None:
-    watch = Watch(
+    monitor = MonitorPlan(
         "traffic:requests", "requests", "requests", NAME, "TrafficAnomaly", kept_ms=DAY_MS, service="service"
     )
     found: list[Transition] = []
     flow = LocalFlow(
-        replace(plan, watches=(watch,)), on_anomaly=found.append, evidence={"config": "5f1d0a7c9b3e2468"}
+        replace(plan, monitors=(monitor,)), on_anomaly=found.append, evidence={"config": "5f1d0a7c9b3e2468"}
     )
     flow.feed("requests", 0, a_busy_minute())
     flow.finish()

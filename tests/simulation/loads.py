@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from detectors.slo.slo import Slo, Tier
 from streams.events.batch import Layout
 from streams.language.expression import compile_expression
-from streams.plan.plan import Count, Rollup, SourcePlan, Watch
+from streams.plan.plan import Count, MonitorPlan, Rollup, SourcePlan
 from tests.unit.levels import NAME as LEVELS
 
 PARTITIONS, LATENESS_MS, BUCKET_MS = 2, 20_000, 10_000
@@ -24,7 +24,7 @@ BROKEN = b"{"
 TIERS = (Tier("page", 300_000, 60_000, 2.0), Tier("ticket", HOUR_MS, 300_000, 1.5))
 SLO = Slo("good", "shop", 0.9, "s", "slo:good", 30 * DAY_MS, tiers=TIERS)
 
-WATCH = Watch(
+MONITOR = MonitorPlan(
     "levels:s", "s", "s", LEVELS, "Anomaly", {"times": 1.5, "page": 3.0}, step_ms=BUCKET_MS, kept_ms=HOUR_MS
 )
 """A detector whose anomalies must not depend on what goes wrong either."""

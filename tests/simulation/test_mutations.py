@@ -14,7 +14,7 @@ import pytest
 
 from streams.aggregate import partition
 from streams.aggregate.partition import Flush, PartitionAggregate
-from streams.judge.monitors import Judges
+from streams.judge.monitors import Monitors
 from streams.judge.state_codec import encode_state
 from streams.kafka.transport import Admission, Position
 from streams.partials.cells import sum_by_key
@@ -198,11 +198,11 @@ def half_a_block_is_taken_for_a_whole(patch: pytest.MonkeyPatch) -> None:
 
 
 def detectors_forget_in_a_restart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Judges, "load", lambda self, blocks, latest: None)
+    patch.setattr(Monitors, "load", lambda self, blocks, latest: None)
 
 
 def detectors_are_not_shown_again_what_came_last(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Judges, "_show_again", lambda self, block: None)
+    patch.setattr(Monitors, "_show_again", lambda self, block: None)
 
 
 def panels_are_stored_with_other_series(patch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from streams.partials.table import Table, split_tables
 from streams.plan.outcomes import OUTCOMES
 from streams.window.blocks import decode_blocks, encode_block
 from streams.window.source_window import SourceWindow
-from tests.simulation.loads import PARTITIONS, SLO, WATCH, Counters, Events, Load, Totals
+from tests.simulation.loads import MONITOR, PARTITIONS, SLO, Counters, Events, Load, Totals
 
 SCHEDULES = int(os.environ.get("STREAMGAUGE_SIMULATIONS", "12"))
 DESTINATIONS = 2
@@ -116,7 +116,7 @@ class Stage2:
     def __init__(self, world: World, q: int) -> None:
         self.world, self.q, self.fenced = world, q, False
         start = world.committed_partials[q]
-        self.window = SourceWindow(world.load.plan, [SLO], PARTITIONS, {}, [WATCH])
+        self.window = SourceWindow(world.load.plan, [SLO], PARTITIONS, {}, [MONITOR])
         blocks = decode_blocks(world.blocks[q].values())
         world.restarts += any(block.points or block.tables for block in blocks)
         self.window.load(blocks)

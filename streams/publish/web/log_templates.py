@@ -74,8 +74,8 @@ def live_templates(windows: Iterable[SourceWindow]) -> Callable[[], list[SourceT
     """The templates of a worker's windows; see `TemplatesOf`."""
     found: dict[str, _Copied] = {}
     for window in windows:
-        for watcher in window.judges.watchers:
-            detector = watcher.detector
+        for monitor in window.monitors.running:
+            detector = monitor.detector
             if not isinstance(detector, LogTemplateDetector):
                 continue
             examples: dict[str, str] = {}

@@ -238,7 +238,7 @@ def test_pseudonyms_take_the_place_of_entities(tmp_path: Path) -> None:
 
 def test_each_kind_is_judged_by_a_detector_of_its_own(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "{source: access, false_alarms_per_series_per_week: 0.5, forget: 1h}")
-    told = {watch.rollup: watch.settings for watch in plan.watches}
+    told = {monitor.rollup: monitor.settings for monitor in plan.monitors}
     assert {rollup: settings["scale"] for rollup, settings in told.items()} == {
         "entity:access:client": 1.0,
         "entity:access:client_network": 3.0,
@@ -250,7 +250,7 @@ def test_each_kind_is_judged_by_a_detector_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("more", ["", ", pseudonymise: 0123456789abcdef"])
 def test_each_kind_has_a_model_of_its_own(tmp_path: Path, more: str) -> None:
-    models = [watch.model for watch in plan_of(tmp_path, f"{{source: access{more}}}").watches]
+    models = [monitor.model for monitor in plan_of(tmp_path, f"{{source: access{more}}}").monitors]
     assert models == ["security-client", "security-network", "security-user"]
     assert all(map(is_name, models))
 

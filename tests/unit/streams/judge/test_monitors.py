@@ -23,7 +23,7 @@ from streams.language.expression import compile_expression
 from streams.offline.flow import LocalFlow
 from streams.partials.frame import decode_frame
 from streams.partials.series import SeriesIndexes
-from streams.plan.plan import BUCKET_MS, Count, Plan, Rollup, SourcePlan, Watch
+from streams.plan.plan import BUCKET_MS, Count, MonitorPlan, Plan, Rollup, SourcePlan
 from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block, decode_blocks, encode_block
 from streams.window.source_window import SourceWindow
 from tests.unit.levels import NAME, Levels
@@ -53,10 +53,10 @@ SOURCE = SourcePlan(
     ),
     lateness_ms=0,
 )
-WATCH = Watch(
+MONITOR = MonitorPlan(
     "levels:web", "web", "web", NAME, "TrafficAnomaly", step_ms=60_000, kept_ms=DAY_MS, service="service"
 )
-PLAN = Plan("app", {"web": SOURCE}, (), (WATCH,))
+PLAN = Plan("app", {"web": SOURCE}, (), (MONITOR,))
 
 
 def event(at_ms: int, service: str = "shop", **more: Any) -> bytes:
@@ -96,7 +96,7 @@ class Worker:
         self.window = self._new()
 
     def _new(self) -> SourceWindow:
-        return SourceWindow(SOURCE, (), 1, {}, self.plan.watches)
+        return SourceWindow(SOURCE, (), 1, {}, self.plan.monitors)
 
     def restart(self, plan: Plan | None = None) -> None:
         self.plan = plan or self.plan
@@ -149,8 +149,8 @@ def test_a_detector_sees_each_minute_once_with_all_signals() -> None:
 
     values = [event(START_MS, status=500, seconds=2.0, client="b"), *minutes([4, 2])]
     flow = LocalFlow(PLAN)
-    (watcher,) = flow.window("web").judges.watchers
-    watcher.detector = Recorder()
+    (monitor,) = flow.window("web").monitors.running
+    monitor.detector = Recorder()
     flow.feed("web", 0, records(values))
     flow.feed("web", 0, records([event(START_MS + 120_000)], 99))
     flow.finish()
@@ -174,7 +174,7 @@ def test_a_step_that_a_restart_cuts_shows_what_came_before_it() -> None:
         worker.window.accept(decode_frame(value), 2)
     worker.seal((START_MS + 30_000) // BUCKET_MS)
     worker.restart()
-    worker.window.judges.on_panel = lambda _, panel: shown.append(panel)
+    worker.window.monitors.on_panel = lambda _, panel: shown.append(panel)
     worker.seal((START_MS + 60_000) // BUCKET_MS)
     (panel,) = shown
     assert (panel.series, panel.values[0, 0, 0]) == ((("shop",),), 2 / 60)
@@ -201,19 +201,19 @@ def test_one_alert_while_it_lasts_and_its_end() -> None:
     assert first.evidence["contributions"] == [
         {"feature": "rate", "share": 1.0, "seen": 40 / 60, "expected": 10 / 60}
     ]
-    assert flow.window("web").judges.active() == []
+    assert flow.window("web").monitors.active() == []
 
 
 def test_silence_is_shown_as_zeros_until_the_series_is_forgotten() -> None:
-    forgetting = replace(WATCH, kept_ms=120_000)
+    forgetting = replace(MONITOR, kept_ms=120_000)
     values = [*minutes([10, 10, 0, 0, 0, 0]), *minutes([1] * 8, "other")]
     values.sort(key=lambda value: json.loads(value)["ts"])
-    _, flow = run(values, replace(PLAN, watches=(forgetting,)))
-    (watcher,) = flow.window("web").judges.watchers
-    assert watcher.series == (("other",),)
+    _, flow = run(values, replace(PLAN, monitors=(forgetting,)))
+    (monitor,) = flow.window("web").monitors.running
+    assert monitor.series == (("other",),)
     _, flow = run(values)
-    (watcher,) = flow.window("web").judges.watchers
-    assert set(watcher.series) == {("other",), ("shop",)}
+    (monitor,) = flow.window("web").monitors.running
+    assert set(monitor.series) == {("other",), ("shop",)}
 
 
 @settings(max_examples=25, deadline=None)
@@ -226,7 +226,7 @@ def test_a_restart_at_any_minute_changes_nothing(counts: list[int], restarts: fr
     seal_minutes(steady, counts, frozenset())
     seal_minutes(shaken, counts, restarts)
     assert told(shaken.announced) == told(steady.announced)
-    assert shaken.window.judges.active() == steady.window.judges.active()
+    assert shaken.window.monitors.active() == steady.window.monitors.active()
 
 
 def test_panels_are_kept_only_until_what_they_taught_is_stored() -> None:
@@ -236,9 +236,9 @@ def test_panels_are_kept_only_until_what_they_taught_is_stored() -> None:
     assert levels.count(LEARNT_LEVEL) == 2
     assert levels.count(PANELS_LEVEL) == 60
     worker.restart()
-    (watcher,) = worker.window.judges.watchers
-    assert isinstance(watcher.detector, Levels)
-    assert watcher.detector.sums[("shop",)].tolist() == [200, pytest.approx(200 * 5 / 60)]
+    (monitor,) = worker.window.monitors.running
+    assert isinstance(monitor.detector, Levels)
+    assert monitor.detector.sums[("shop",)].tolist() == [200, pytest.approx(200 * 5 / 60)]
 
 
 @pytest.mark.parametrize(("complaints", "alarms"), [(0, 1), (1, 1), (3, 0)])
@@ -248,19 +248,19 @@ def test_noise_asks_for_more_evidence(complaints: int, alarms: int) -> None:
         Label(NAME, ("shop",), "noise", from_ms=number, to_ms=number, at_ms=START_MS)
         for number in range(1, complaints + 1)
     ]
-    worker.window.judges.labels = labels
+    worker.window.monitors.labels = labels
     seal_minutes(worker, [10, 10, 40, 10], frozenset())
     assert sum(each.alert.state == "firing" for each in worker.announced) == alarms
     # a restart judges as it was judged then, whatever is known by now
     worker.restart()
-    assert len(worker.window.judges.active()) == alarms
+    assert len(worker.window.monitors.active()) == alarms
 
 
 def test_a_detector_that_tells_where_its_alarms_begin_is_taken_at_its_word(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worker = Worker(PLAN)
-    worker.window.judges.labels = [Label(NAME, ("shop",), "noise", from_ms=1, to_ms=1, at_ms=START_MS)]
+    worker.window.monitors.labels = [Label(NAME, ("shop",), "noise", from_ms=1, to_ms=1, at_ms=START_MS)]
     monkeypatch.setattr(Levels, "alarm_tail", 1e-12, raising=False)
     seal_minutes(worker, [10, 10, 40, 10], frozenset())
     assert not worker.announced
@@ -276,41 +276,41 @@ def trained(sums: dict[str, float], detector: str = NAME) -> StoredModel:
 
 
 def test_a_model_takes_over_at_the_next_step_and_stays_through_a_restart() -> None:
-    modelled = replace(PLAN, watches=(replace(WATCH, model="levels"),))
+    modelled = replace(PLAN, monitors=(replace(MONITOR, model="levels"),))
     worker = Worker(modelled)
     model = trained({"shop": 1 / 60})
-    worker.window.judges.adopt("levels", "champion", model)
+    worker.window.monitors.adopt("levels", "champion", model)
     seal_minutes(worker, [10], frozenset())
-    (alert,) = worker.window.judges.active()
+    (alert,) = worker.window.monitors.active()
     assert alert.evidence["model"] == model.manifest.version
     worker.restart()
-    (watcher,) = worker.window.judges.watchers
-    assert watcher.model == model.manifest.version
-    assert worker.window.judges.active() == [alert]
-    assert isinstance(watcher.detector, Levels)
-    before = watcher.detector.sums[("shop",)].tolist()
-    worker.window.judges.adopt("levels", "champion", model)
-    assert watcher.detector.sums[("shop",)].tolist() == before
+    (monitor,) = worker.window.monitors.running
+    assert monitor.model == model.manifest.version
+    assert worker.window.monitors.active() == [alert]
+    assert isinstance(monitor.detector, Levels)
+    before = monitor.detector.sums[("shop",)].tolist()
+    worker.window.monitors.adopt("levels", "champion", model)
+    assert monitor.detector.sums[("shop",)].tolist() == before
 
 
 def test_a_model_on_trial_alerts_nobody() -> None:
-    modelled = replace(PLAN, watches=(replace(WATCH, model="levels"),))
+    modelled = replace(PLAN, monitors=(replace(MONITOR, model="levels"),))
     worker = Worker(modelled)
-    worker.window.judges.adopt("levels", "shadow", trained({"shop": 1 / 60}))
+    worker.window.monitors.adopt("levels", "shadow", trained({"shop": 1 / 60}))
     seal_minutes(worker, [10, 10, 10], frozenset())
     assert worker.announced == []
-    (watcher,) = worker.window.judges.watchers
-    assert watcher.shadow is not None
-    assert not watcher.shadow.failure
-    assert watcher.shadow.comparison.shadow.alarm_steps == 3
-    worker.window.judges.adopt("levels", "shadow", None)
-    assert watcher.shadow is None
+    (monitor,) = worker.window.monitors.running
+    assert monitor.shadow is not None
+    assert not monitor.shadow.failure
+    assert monitor.shadow.comparison.shadow.alarm_steps == 3
+    worker.window.monitors.adopt("levels", "shadow", None)
+    assert monitor.shadow is None
 
 
 def test_a_model_of_another_detector_is_refused() -> None:
-    worker = Worker(replace(PLAN, watches=(replace(WATCH, model="levels"),)))
+    worker = Worker(replace(PLAN, monitors=(replace(MONITOR, model="levels"),)))
     with pytest.raises(ValueError, match="of detector traffic"):
-        worker.window.judges.adopt("levels", "champion", trained({"shop": 1.0}, "traffic"))
+        worker.window.monitors.adopt("levels", "champion", trained({"shop": 1.0}, "traffic"))
 
 
 def test_a_detector_that_fails_is_left_out_and_its_alerts_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,11 +320,11 @@ def test_a_detector_that_fails_is_left_out_and_its_alerts_end(monkeypatch: pytes
     found: list[Transition] = []
     flow = LocalFlow(PLAN, on_anomaly=found.append)
     flow.feed("web", 0, records(minutes([10, 10, 50, 1])))
-    (watcher,) = flow.window("web").judges.watchers
+    (monitor,) = flow.window("web").monitors.running
     assert [each.alert.state for each in found] == ["firing"]
-    monkeypatch.setattr(watcher.detector, "update", fail)
+    monkeypatch.setattr(monitor.detector, "update", fail)
     flow.feed("web", 0, records([event(START_MS + 600_000)], 1_000))
-    assert watcher.failures == 1
+    assert monitor.failures == 1
     assert [each.alert.state for each in found] == ["firing", "resolved"]
     summary = flow.finish()
     assert summary.outcomes["web"]["in"] == 72
@@ -333,9 +333,9 @@ def test_a_detector_that_fails_is_left_out_and_its_alerts_end(monkeypatch: pytes
 def test_other_settings_begin_anew_and_end_what_was_announced() -> None:
     worker = Worker(PLAN)
     seal_minutes(worker, [5] * 28 + [50] * 10, frozenset())
-    (alert,) = worker.window.judges.active()
-    worker.restart(replace(PLAN, watches=(replace(WATCH, settings={"times": 4.0}),)))
-    assert worker.window.judges.active() == []
+    (alert,) = worker.window.monitors.active()
+    worker.restart(replace(PLAN, monitors=(replace(MONITOR, settings={"times": 4.0}),)))
+    assert worker.window.monitors.active() == []
     worker.announced.clear()
     worker.seal((START_MS + 39 * 60_000) // BUCKET_MS)
     assert [(each.alert.state, each.alert.fingerprint) for each in worker.announced] == [
@@ -351,9 +351,9 @@ def test_what_another_version_stored_stops_nothing() -> None:
         if block is not None and block.level >= PANELS_LEVEL:
             worker.stored[key] = encode_block(replace(block, state=b"other"))[0][1]
     worker.restart()
-    (watcher,) = worker.window.judges.watchers
-    assert isinstance(watcher.detector, Levels)
-    assert watcher.detector.sums == {}
+    (monitor,) = worker.window.monitors.running
+    assert isinstance(monitor.detector, Levels)
+    assert monitor.detector.sums == {}
     assert worker.window.sealed == (START_MS + 40 * 60_000) // BUCKET_MS
 
 

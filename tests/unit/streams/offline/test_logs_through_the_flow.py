@@ -78,8 +78,8 @@ def test_a_new_template_is_told_with_its_words(tmp_path: Path, batch: int) -> No
     assert alert.starts_at_ms == START_MS + 31 * 60_000
     assert (alert.labels["kind"], alert.labels["service"]) == ("new template", "shop")
     assert alert.labels["signature"] == "Cannot open file <*>: disk full"
-    (watcher,) = flow.window("app").judges.watchers
-    assert len(watcher.series) == 4
+    (monitor,) = flow.window("app").monitors.running
+    assert len(monitor.series) == 4
 
 
 def test_ordinary_lines_alarm_nobody(tmp_path: Path) -> None:

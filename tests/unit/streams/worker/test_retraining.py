@@ -19,7 +19,7 @@ from models.registry.registry import Registry
 from models.registry.training import Trainer
 from streams.judge.panel_sample import DAY_MS, SPAN_DAYS
 from streams.partials.series import encode_labels, series_hash
-from streams.plan.plan import Plan, Watch
+from streams.plan.plan import MonitorPlan, Plan
 from streams.worker.retraining import Retraining
 from tests.unit import levels, zscore
 from tests.unit.streams.judge import test_monitors as test_judges
@@ -27,8 +27,10 @@ from tests.unit.streams.judge import test_monitors as test_judges
 STEP_MS = 2 * 3_600_000
 DAY_STEPS = DAY_MS // STEP_MS
 WEEK_STEPS = SPAN_DAYS * DAY_STEPS
-WATCH = Watch("levels:web", "web", "web", levels.NAME, "TrafficAnomaly", step_ms=STEP_MS, model="levels")
-MINUTES = replace(WATCH, step_ms=60_000)
+MONITOR = MonitorPlan(
+    "levels:web", "web", "web", levels.NAME, "TrafficAnomaly", step_ms=STEP_MS, model="levels"
+)
+MINUTES = replace(MONITOR, step_ms=60_000)
 SERIES = tuple(sorted([(name,) for name in "abcd"], key=lambda name: series_hash("web", encode_labels(name))))
 
 
@@ -41,13 +43,13 @@ def trainer() -> Iterator[Trainer]:
 class Worker:
     """What a worker would show and tell."""
 
-    def __init__(self, folder: Path, trainer: Trainer, watch: Watch = WATCH) -> None:
+    def __init__(self, folder: Path, trainer: Trainer, monitor: MonitorPlan = MONITOR) -> None:
         self.registry = Registry(str(folder), "app")
         self.announced: list[Announcement] = []
         self.broken = False
-        self.watch = watch
+        self.monitor = monitor
         self.retraining = Retraining(
-            [watch], self.opened, self.announce, trainer=lambda: nullcontext(trainer)
+            [monitor], self.opened, self.announce, trainer=lambda: nullcontext(trainer)
         )
         self.step = 20_000 * DAY_STEPS
         self.random = np.random.default_rng(0)
@@ -65,7 +67,7 @@ class Worker:
             self.step += 1
             values = level * self.random.uniform(0.5, 1.5, (1, len(SERIES), 1))
             self.retraining.take(
-                self.watch, Panel(np.array([self.step * STEP_MS]), SERIES, ("rate",), values)
+                self.monitor, Panel(np.array([self.step * STEP_MS]), SERIES, ("rate",), values)
             )
 
     async def settle(self) -> Counter[str]:
@@ -154,8 +156,10 @@ def test_what_cannot_be_sampled_stops_nothing(
 
 
 async def test_detectors_that_take_no_model_are_left_alone(tmp_path: Path, trainer: Trainer) -> None:
-    watch = Watch("z:web", "web", "web", zscore.NAME, "TrafficAnomaly", step_ms=STEP_MS, model="levels")
-    worker = Worker(tmp_path, trainer, watch)
+    monitor = MonitorPlan(
+        "z:web", "web", "web", zscore.NAME, "TrafficAnomaly", step_ms=STEP_MS, model="levels"
+    )
+    worker = Worker(tmp_path, trainer, monitor)
     worker.show(WEEK_STEPS)
     assert await worker.settle() == {}
 
@@ -164,15 +168,15 @@ def test_judges_show_each_step_once_whatever_a_restart_shows_again(tmp_path: Pat
     shown: list[int] = []
 
     class Noting(Retraining):
-        def take(self, watch: Watch, panel: Panel) -> None:
-            assert watch == MINUTES
+        def take(self, monitor: MonitorPlan, panel: Panel) -> None:
+            assert monitor == MINUTES
             shown.append(int(panel.times[0]))
 
     retraining = Noting([MINUTES], Worker(tmp_path, trainer).opened, Worker(tmp_path, trainer).announce)
     worker = test_judges.Worker(Plan("app", {"web": test_judges.SOURCE}, (), (MINUTES,)))
-    retraining.follow(worker.window.judges)
+    retraining.follow(worker.window.monitors)
     test_judges.seal_minutes(worker, [4, 2, 3], frozenset())
     assert shown == [test_judges.START_MS + 60_000 * minute for minute in (1, 2, 3)]
     worker.restart()
-    retraining.follow(worker.window.judges)
+    retraining.follow(worker.window.monitors)
     assert len(shown) == 3

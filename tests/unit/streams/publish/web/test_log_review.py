@@ -66,9 +66,9 @@ def run(plan: Plan, records: Records) -> tuple[list[Transition], SourceWindow]:
 
 
 def detector_of(window: SourceWindow) -> LogTemplateDetector:
-    (watcher,) = window.judges.watchers
-    assert isinstance(watcher.detector, LogTemplateDetector)
-    return watcher.detector
+    (monitor,) = window.monitors.running
+    assert isinstance(monitor.detector, LogTemplateDetector)
+    return monitor.detector
 
 
 def templates_of(*windows: SourceWindow) -> SourceTemplates:
@@ -89,25 +89,25 @@ def test_a_changed_review_forgets_nothing_that_was_learnt(tmp_path: Path) -> Non
     plan = plan_of(tmp_path, f"{template_id(CALM)},well,,")
     _, window = run(plan, lines(20, strange_at=-1))
     other = plan_of(tmp_path, f"{template_id(SLOW)},slow,true,{template_id(CALM)}")
-    again = SourceWindow(other.sources["app"], (), 1, {}, other.watches)
-    (watcher,), (before,) = again.judges.watchers, window.judges.watchers
-    assert watcher.digest == before.digest
-    watcher.detector.restore(before.detector.state())
-    again.judges.step(10**9)
+    again = SourceWindow(other.sources["app"], (), 1, {}, other.monitors)
+    (monitor,), (before,) = again.monitors.running, window.monitors.running
+    assert monitor.digest == before.digest
+    monitor.detector.restore(before.detector.state())
+    again.monitors.step(10**9)
     (template,) = detector_of(again).catalog.templates()
     assert (template.name, template.ignored, template.count) == ("slow", True, 19 * 8)
 
 
 def test_decisions_are_stored_with_the_first_step(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, f"{template_id(STRANGE)},odd,true,")
-    window = SourceWindow(plan.sources["app"], (), 1, {}, plan.watches)
+    window = SourceWindow(plan.sources["app"], (), 1, {}, plan.monitors)
     minute_end = START_MS // MINUTE_MS * 6 - 1
-    _, blocks = window.judges.step(minute_end)
+    _, blocks = window.monitors.step(minute_end)
     undecided = plan_of(tmp_path)
-    again = SourceWindow(undecided.sources["app"], (), 1, {}, undecided.watches)
-    again.judges.load(blocks, minute_end)
+    again = SourceWindow(undecided.sources["app"], (), 1, {}, undecided.monitors)
+    again.monitors.load(blocks, minute_end)
     assert detector_of(again).catalog.state()["reviews"][0]["name"] == "odd"
-    again.judges.step(minute_end + 1)
+    again.monitors.step(minute_end + 1)
     assert detector_of(again).catalog.state()["reviews"] == []
 
 

@@ -36,7 +36,7 @@ class CounterState:
 
     def __init__(self, *, lookback_ms: int = COUNTER_LOOKBACK_MS) -> None:
         self._lookback_ms = lookback_ms
-        self._points = _Table(time_ms=np.int64, start_ms=np.int64, held=np.int64, value=np.float64)
+        self._points = _Table(time_ms=np.int64, start_ms=np.int64, filled=np.int64, value=np.float64)
         self._rows = _Table(time_ms=np.int64, value=np.float64)
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class CounterState:
         fell = np.zeros(len(points.key), dtype=np.bool_)
         fell[owner[both & (total < before)]] = True
         met = np.bincount(owner[both], minlength=len(points.key))
-        gone = met < earlier("held", points.held)
+        gone = met < earlier("filled", points.filled)
         growth = points.value - earlier("value", points.value)
         moved = follows & gone & (met == 0) & (growth >= 0) & ~anew
         anew |= fell | (gone & ~moved)
@@ -106,7 +106,7 @@ class CounterState:
             points.key[last],
             time_ms=points.time_ms[last],
             start_ms=points.start_ms[last],
-            held=points.held[last],
+            filled=points.filled[last],
             value=points.value[last],
         )
         kept = rows[last[points.of_row]]
@@ -123,7 +123,7 @@ class _Points:
     of_row : Rows [N], the point of each row
     key    : Hashes [M], their series
     before : Rows [M], the point before it in the series, -1 for the first
-    held   : Counts [M], rows with a total above 0
+    filled   : Counts [M], rows with a total above 0
     value  : Numbers [M], sum of the rows' totals
     """
 
@@ -132,7 +132,7 @@ class _Points:
     time_ms: EpochMs
     start_ms: EpochMs
     before: Rows
-    held: Counts
+    filled: Counts
     value: Numbers
 
 
@@ -152,7 +152,7 @@ def _points_of(rows: PointRows) -> _Points:
         time_ms=rows["time_ms"][first],
         start_ms=rows["start_ms"][first],
         before=before,
-        held=np.add.reduceat((rows["value"] > 0).astype(np.int64), first),
+        filled=np.add.reduceat((rows["value"] > 0).astype(np.int64), first),
         value=np.add.reduceat(rows["value"], first),
     )
 

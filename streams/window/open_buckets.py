@@ -96,7 +96,7 @@ class BucketTotal:
     ranks: NDArray[np.uint8]
 
 
-class HeldBuckets:
+class OpenBuckets:
     """Open buckets of one rollup."""
 
     def __init__(self, counter_count: int) -> None:

@@ -26,7 +26,7 @@ from streams.partials.points import PointRows, PointTable, contributions
 from streams.partials.sketch import BIN_BITS, BIN_COUNT
 from streams.partials.table import Table
 from streams.plan.plan import BUCKET_MS, Rollup
-from streams.window.open_buckets import BucketTotal, HeldBuckets, Piece, merge_bins, merge_registers
+from streams.window.open_buckets import BucketTotal, OpenBuckets, Piece, merge_bins, merge_registers
 from streams.window.open_points import OpenPoints
 from streams.window.rings import LEVEL_SLOT_MS, Rings, window_start
 from streams.window.series_table import SeriesTable
@@ -58,7 +58,7 @@ class RollupWindow:
         self.counter_count = len(rollup.measures) + (2 if self.sliced else 0)
         self.table = SeriesTable(series_count_max)
         self.rings = Rings(rollup.windows_ms, self.counter_count)
-        self.held = HeldBuckets(len(rollup.measures))
+        self.open = OpenBuckets(len(rollup.measures))
         self.points = OpenPoints(len(rollup.measures))
         self.totals = Totals(self.counter_count, rollup.calendar)
         self.newest = -1
@@ -109,7 +109,7 @@ class RollupWindow:
         starts = np.flatnonzero(np.diff(bucket, prepend=-1))
         buckets: list[int] = bucket[starts].tolist()
         for number, piece in zip(buckets, rows.cut(np.append(starts, len(bucket))), strict=True):
-            self.held.replace(partition, number, piece)
+            self.open.replace(partition, number, piece)
         return buckets
 
     def accept_points(self, table: PointTable, first: int) -> list[int]:
@@ -121,7 +121,7 @@ class RollupWindow:
 
     def open_buckets(self) -> set[int]:
         """Buckets of which something is held."""
-        return self.held.buckets() | self.points.buckets()
+        return self.open.buckets() | self.points.buckets()
 
     def note_exemplar(self, row: ExemplarRow) -> None:
         """Keep the latest exemplar of a series that is known."""
@@ -136,7 +136,7 @@ class RollupWindow:
         judged where `seal` is called for the bucket that ends them.
         """
         rows, increase = self.points.close(bucket)
-        total = self._with_points(self.held.total(bucket), rows, increase)
+        total = self._with_points(self.open.total(bucket), rows, increase)
         series, counts = self._with_slices(bucket, total)
         self.rings.push(bucket, series, counts)
         self.totals.make_room(self.series_count)
@@ -159,7 +159,7 @@ class RollupWindow:
 
     def drop_sealed(self, end: int) -> None:
         """Buckets below `end` are durable and need not be held any longer."""
-        self.held.drop_below(end)
+        self.open.drop_below(end)
         self.points.drop_below(end)
 
     def load_points(self, tables: Sequence[PointTable]) -> None:
@@ -273,13 +273,13 @@ class RollupWindow:
     def live_sums(self, end: int) -> Counts:
         """Sums of the windows that end before `end`, open buckets included : Counts [W, S, C]."""
         sealed = self.rings.end if self.rings.end is not None else 0
-        oldest = min(self.held.buckets(), default=end)
+        oldest = min(self.open.buckets(), default=end)
         starts = [max(sealed, oldest, window_start(window, end)) for window in self.rollup.windows_ms]
         # where a source partition lags, open buckets may reach back beyond the shorter windows
-        held = {first: self.held.counts_from(first, self.series_count) for first in set(starts)}
+        counts = {first: self.open.counts_from(first, self.series_count) for first in set(starts)}
         open_counts = np.zeros((len(starts), self.series_count, self.counter_count), dtype=np.int64)
         for index, first in enumerate(starts):
-            open_counts[index, :, : self.held.counter_count] = held[first]
+            open_counts[index, :, : self.open.counter_count] = counts[first]
         return self.rings.sums_at(end, open_counts)
 
     def live_totals(self) -> Counts:
@@ -287,7 +287,7 @@ class RollupWindow:
         first = self.rings.end if self.rings.end is not None else 0
         result = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
         result[: len(self.totals.ever)] = self.totals.ever
-        result[:, : self.held.counter_count] += self.held.counts_from(first, self.series_count)
+        result[:, : self.open.counter_count] += self.open.counts_from(first, self.series_count)
         return result
 
     def sketch_parts(self, window_ms: int, end: int) -> list[tuple[Keys, Counts]]:
@@ -295,14 +295,14 @@ class RollupWindow:
         start = window_start(window_ms, end)
         sealed = self.rings.end if self.rings.end is not None else 0
         parts = [(keys, counts) for bucket, keys, counts in self._sketches if bucket >= start]
-        return parts + self.held.bins_from(max(sealed, start))
+        return parts + self.open.bins_from(max(sealed, start))
 
     def distinct_counts(self, position: int, window_ms: int, end: int) -> Numbers:
         """Estimated distinct values of the rollup's distinct column : Numbers [S]."""
         start = window_start(window_ms, end)
         sealed = self.rings.end if self.rings.end is not None else 0
         parts = [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
-        return self._distinct(position, parts + self.held.registers_from(max(sealed, start)))
+        return self._distinct(position, parts + self.open.registers_from(max(sealed, start)))
 
     def sealed_sketch(self, start: int) -> list[tuple[Keys, Counts]]:
         """Sketches of the sealed buckets from `start` on, to be merged elsewhere."""
@@ -398,7 +398,7 @@ class RollupWindow:
             return
         keep = np.ones(self.series_count, dtype=np.bool_)
         keep[: len(silent)] = ~silent
-        keep[self.held.series()] = True
+        keep[self.open.series()] = True
         keep[self.points.series()] = True
         kept = np.flatnonzero(keep)
         if self.series_count - len(kept) < least:
@@ -407,7 +407,7 @@ class RollupWindow:
         self.table.keep(kept)
         self.rings.keep(kept)
         self.totals.keep(kept[kept < len(silent)])
-        self.held.renumber(numbers)
+        self.open.renumber(numbers)
         self.points.renumber(numbers)
         self.exemplars = {int(numbers[old]): row for old, row in self.exemplars.items() if keep[old]}
         self._sketches = deque((at, renamed(keys, numbers), counts) for at, keys, counts in self._sketches)

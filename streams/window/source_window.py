@@ -256,8 +256,8 @@ class SourceWindow:
 
         To be gone through while they are sealed, since alerts that are live leave no bucket out.
         """
-        held = {b for window in self.rollups.values() for b in window.open_buckets()}
-        filled = sorted(b for b in held if self.sealed <= b < below)
+        opened = {b for window in self.rollups.values() for b in window.open_buckets()}
+        filled = sorted(b for b in opened if self.sealed <= b < below)
         if self._last_bucket is not None:
             start = self._last_bucket + 1
         elif filled:

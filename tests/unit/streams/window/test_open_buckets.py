@@ -1,4 +1,4 @@
-"""`HeldBuckets`: the highest offset stands in whatever order rows arrive, however they are cut."""
+"""`OpenBuckets`: the highest offset stands in whatever order rows arrive, however they are cut."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.partials.sketch import BIN_BITS
-from streams.window.open_buckets import HeldBuckets, Piece
+from streams.window.open_buckets import OpenBuckets, Piece
 
 SERIES, BUCKETS, PARTITIONS = 4, 3, 2
 
@@ -56,21 +56,21 @@ arrivals = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(arrivals)
 def test_of_each_series_the_highest_offset_stands(arrived):
-    held = HeldBuckets(2)
+    opened = OpenBuckets(2)
     newest: dict[tuple[int, int, int], int] = {}
     for partition, bucket, series, offset, look in arrived:
-        held.replace(partition, bucket, piece_of(partition, bucket, series, offset))
+        opened.replace(partition, bucket, piece_of(partition, bucket, series, offset))
         for s in series:
             newest[partition, bucket, s] = max(offset, newest.get((partition, bucket, s), 0))
         if look:
-            assert_stands(held, newest)
-    assert held.buckets() == {bucket for _, bucket, _, _, _ in arrived}
-    assert_stands(held, newest)
-    held.drop_below(1)
-    assert_stands(held, {key: offset for key, offset in newest.items() if key[1] >= 1})
+            assert_stands(opened, newest)
+    assert opened.buckets() == {bucket for _, bucket, _, _, _ in arrived}
+    assert_stands(opened, newest)
+    opened.drop_below(1)
+    assert_stands(opened, {key: offset for key, offset in newest.items() if key[1] >= 1})
 
 
-def assert_stands(held: HeldBuckets, newest: dict[tuple[int, int, int], int]) -> None:
+def assert_stands(opened: OpenBuckets, newest: dict[tuple[int, int, int], int]) -> None:
     """Totals, counts, bins and registers against sums over what is newest."""
     for bucket in range(BUCKETS):
         counts: dict[int, np.ndarray] = {}
@@ -84,7 +84,7 @@ def assert_stands(held: HeldBuckets, newest: dict[tuple[int, int, int], int]) ->
                 for r, rank in others.items():
                     key = (series << BIN_BITS) | r
                     registers[key] = max(rank, registers.get(key, 0))
-        total = held.total(bucket)
+        total = opened.total(bucket)
         assert total.series.tolist() == sorted(counts)
         assert total.counts.tolist() == [counts[s].tolist() for s in sorted(counts)]
         assert list(zip(total.bins.tolist(), total.bin_counts.tolist(), strict=True)) == sorted(bins.items())
@@ -95,7 +95,7 @@ def assert_stands(held: HeldBuckets, newest: dict[tuple[int, int, int], int]) ->
         for (partition, bucket, series), offset in newest.items():
             if bucket >= first:
                 expected[series] += version(partition, bucket, series, offset)[0]
-        assert np.array_equal(held.counts_from(first, SERIES), expected)
+        assert np.array_equal(opened.counts_from(first, SERIES), expected)
 
 
 @settings(max_examples=50, deadline=None)

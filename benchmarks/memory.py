@@ -33,11 +33,11 @@ import numpy as np  # noqa: E402
 
 from models.arrays import Hashes, Rows  # noqa: E402
 from streams.events.batch import Layout  # noqa: E402
+from streams.judge.judged_source import JudgedSource  # noqa: E402
 from streams.partials.frame import Frame  # noqa: E402
 from streams.partials.series import encode_labels  # noqa: E402
 from streams.partials.table import Table  # noqa: E402
 from streams.plan.plan import BUCKET_MS, Count, Rollup, SourcePlan  # noqa: E402
-from streams.window.source_window import SourceWindow  # noqa: E402
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -104,7 +104,7 @@ def bytes_per_series(kind: str, series_count: int) -> float:
     return grown / series_count
 
 
-def filled_window(kind: str, series_count: int) -> SourceWindow:
+def filled_window(kind: str, series_count: int) -> JudgedSource:
     """Return a window stage whose rings are full, with series of its own names."""
     rollup = Rollup(
         name="bench",
@@ -119,7 +119,7 @@ def filled_window(kind: str, series_count: int) -> SourceWindow:
     hashes = np.random.default_rng(0).integers(1 << 63, size=series_count).astype(np.uint64)
     names = [encode_labels(label) for label in labels]
     del labels
-    window = SourceWindow(plan, (), 1, {})
+    window = JudgedSource(plan, (), 1, {})
     now = 1_760_000_000_000 // BUCKET_MS
     first = now - OPEN_BUCKETS
     if kind == "long":

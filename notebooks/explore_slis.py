@@ -26,9 +26,9 @@ from detectors.alerts.alert import Transition
 from detectors.slo.budget import burn_rate, error_budget_remaining, good_ratio
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
+from streams.judge.slo_judge import SliReport
 from streams.offline.files import read_records
 from streams.offline.flow import LocalFlow
-from streams.window.source_window import SliReport
 
 LOG: Path | None = None
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "examples").is_dir())

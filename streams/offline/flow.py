@@ -17,11 +17,14 @@ from models.arrays import Counts
 from streams.aggregate.partition import PartitionAggregate, Rejected
 from streams.decode.registry import make_decoder
 from streams.events.batch import Records
+from streams.judge.judged_source import JudgedSource
+from streams.judge.sealing import completed, seal_final
+from streams.judge.slo_judge import SliReport
 from streams.partials.frame import decode_frame
 from streams.partials.series import SeriesIndexes
 from streams.plan.outcomes import OUTCOMES
 from streams.plan.plan import BUCKET_MS, Plan
-from streams.window.source_window import Sealed, SliReport, SourceWindow
+from streams.window.blocks import Block
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +88,13 @@ class LocalFlow:
         self._aggregates: dict[tuple[str, int], PartitionAggregate] = {}
         self._indexes = SeriesIndexes()
         self._windows = {
-            name: SourceWindow(source, plan.slos, partitions or 1, evidence or {}, plan.monitors)
+            name: JudgedSource(source, plan.slos, partitions or 1, evidence or {}, plan.monitors)
             for name, source in plan.sources.items()
         }
         self._told_ms: dict[str, int] = {}
         self._reasons: dict[str, Counter[str]] = {name: Counter() for name in plan.sources}
 
-    def window(self, source: str) -> SourceWindow:
+    def window(self, source: str) -> JudgedSource:
         """The live windows of a source, for a notebook to look into."""
         return self._windows[source]
 
@@ -127,7 +130,7 @@ class LocalFlow:
             end = window.live_end()
             if end is not None:
                 self._seal(name, end)
-                reports += window.reports(end * BUCKET_MS)
+                reports += window.slo_judge.reports(end * BUCKET_MS)
         for report in reports:
             if self._told_ms.get(report.slo.source) != report.at_ms:  # the last minute may be told already
                 self._on_slis(report)
@@ -143,21 +146,29 @@ class LocalFlow:
         aggregate.acknowledge()
 
     def _seal(self, source: str, below: int) -> None:
-        window = self._windows[source]
-        if below <= window.sealed:
-            return
-        for sealed in window.seal(below):
-            self._publish(sealed)
-        window.confirm(below)
+        completed(seal_final(self._windows[source], below, self))
 
-    def _publish(self, sealed: Sealed) -> None:
-        for transition in sealed.transitions:
+    async def announce(self, transitions: Sequence[Transition]) -> None:
+        """See `Receiver`."""
+        for transition in transitions:
             self._on_alert(transition)
-        for transition in sealed.anomalies:
+
+    async def announce_anomalies(self, anomalies: Sequence[Transition]) -> None:
+        """See `Receiver`."""
+        for transition in anomalies:
             self._on_anomaly(transition)
-        for report in sealed.slis:
-            self._told_ms[report.slo.source] = report.at_ms
-            self._on_slis(report)
+
+    async def report(self, report: SliReport) -> None:
+        """See `Receiver`."""
+        self._told_ms[report.slo.source] = report.at_ms
+        self._on_slis(report)
+
+    async def store(self, blocks: Sequence[Block]) -> bool:
+        """See `Receiver`; nothing restarts here, so there is nothing to store."""
+        return True
+
+    async def stored(self) -> None:
+        """See `Receiver`."""
 
     def _summary(self, reports: Sequence[SliReport]) -> Summary:
         outcomes: dict[str, dict[str, int]] = {}

@@ -13,8 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from detectors.alerts.alert import Transition
+from streams.judge.slo_judge import SliReport
 from streams.offline.slis import SCHEMA, report_table
-from streams.window.source_window import SliReport
 
 __all__ = [
     "EPISODE_COLUMNS",

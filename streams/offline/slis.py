@@ -19,7 +19,7 @@ import pyarrow.parquet
 from detectors.alerts.names import span_name
 from detectors.slo.budget import burn_rate, error_budget_remaining, error_ratio
 from models.arrays import Numbers
-from streams.window.source_window import SliReport
+from streams.judge.slo_judge import SliReport
 
 __all__ = ["SCHEMA", "SliFile", "TableFormat", "report_table"]
 

@@ -22,6 +22,7 @@ from streams.capacity.histories import Histories
 from streams.capacity.planner import CapacityPlanner
 from streams.capacity.pool import ForecastPool
 from streams.capacity.readings import forecast_record
+from streams.judge.judged_source import JudgedSource
 from streams.kafka.log import Log, Partition
 from streams.kafka.topics import Topics
 from streams.plan.plan import BUCKET_MS
@@ -29,7 +30,6 @@ from streams.plan.resource import CapacityPlan, SeriesKey
 from streams.publish.metrics.forecast_families import series_name
 from streams.publish.metrics.forecast_snapshot import ForecastSnapshot
 from streams.window.blocks import Block
-from streams.window.source_window import SourceWindow
 from streams.worker.live_forecasts import forecast_snapshot
 from streams.worker.window_stage import WindowStage
 
@@ -134,7 +134,7 @@ class CapacityStage:
         planner: CapacityPlanner,
         partition: int,
         owned: _Owned,
-        window: SourceWindow,
+        window: JudgedSource,
         renewed: set[SeriesKey],
     ) -> list[Transition]:
         source = window.plan.name
@@ -165,7 +165,7 @@ class CapacityStage:
         await self._record(planner, partition, dict(zip(presents, readings, strict=True)), renewed, at_ms)
         return owned.alerts.step(at_ms, readings)
 
-    def _of(self, partition: int, plan: CapacityPlan, window: SourceWindow) -> Histories:
+    def _of(self, partition: int, plan: CapacityPlan, window: JudgedSource) -> Histories:
         place = partition, plan.resource.name
         if place not in self._histories:
             self._histories[place] = Histories(plan, window.rollups[plan.rollup])

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 from detectors.slo.calendar_period import period_bounds
 from models.arrays import Counts
+from streams.judge.judged_source import JudgedSource
+from streams.judge.maintenance import period_counts, without_maintenance
 from streams.partials.cells import Keys
 from streams.plan.outcomes import OUTCOMES
 from streams.plan.plan import BUCKET_MS, MICRO, NEVER
@@ -22,10 +24,8 @@ from streams.publish.metrics.snapshot import (
     SloSnapshot,
     SourceSnapshot,
 )
-from streams.window.maintenance import period_counts, without_maintenance
 from streams.window.rollup_window import SKETCH_WINDOW_MS_MAX
 from streams.window.sketches import merged_sketch
-from streams.window.source_window import SourceWindow
 from streams.worker.aggregate_stage import AggregateStage
 
 
@@ -41,7 +41,7 @@ class LiveRollup:
         return replace(self.counts, sketches=merged)
 
 
-def live_rollups(window: SourceWindow) -> Iterator[LiveRollup]:
+def live_rollups(window: JudgedSource) -> Iterator[LiveRollup]:
     """The source's own series in one partition of the partials."""
     end = window.live_end()
     rollup_window = window.rollups.get(window.plan.name)
@@ -72,12 +72,12 @@ def live_rollups(window: SourceWindow) -> Iterator[LiveRollup]:
     yield LiveRollup(counts, {w: rollup_window.sketch_parts(w, end) for w in short if rollup.sketch})
 
 
-def slo_snapshots(window: SourceWindow) -> Iterator[SloSnapshot]:
+def slo_snapshots(window: JudgedSource) -> Iterator[SloSnapshot]:
     """The groups of the source's SLOs in one partition of the partials, open buckets included."""
     end = window.live_end()
     if end is None:
         return
-    for slo in window.slos:
+    for slo in window.slo_judge.slos:
         rollup_window = window.rollups[slo.rollup]
         if rollup_window.series_count == 0:
             continue
@@ -106,7 +106,7 @@ def slo_snapshots(window: SourceWindow) -> Iterator[SloSnapshot]:
         )
 
 
-def detector_snapshots(window: SourceWindow) -> Iterator[DetectorSnapshot]:
+def detector_snapshots(window: JudgedSource) -> Iterator[DetectorSnapshot]:
     """What the detectors of the source have said in one partition of the partials."""
     for monitor in window.monitors.running:
         yield DetectorSnapshot(
@@ -124,7 +124,7 @@ def detector_snapshots(window: SourceWindow) -> Iterator[DetectorSnapshot]:
 
 
 def source_snapshots(
-    stage: AggregateStage, windows: Mapping[int, Mapping[str, SourceWindow]]
+    stage: AggregateStage, windows: Mapping[int, Mapping[str, JudgedSource]]
 ) -> Iterator[SourceSnapshot]:
     """How far this worker has read its source partitions, and the outcomes whose counts it owns."""
     names = {name for by_source in windows.values() for name in by_source}

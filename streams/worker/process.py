@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from detectors.alerts.alert import Alert, Transition
 from streams.config.models import Config
+from streams.judge.judged_source import JudgedSource
 from streams.kafka.client import client_arguments
 from streams.kafka.topics import create_topics, wait_for_topics
 from streams.publish.metrics.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
@@ -23,7 +24,6 @@ from streams.publish.sinks.dispatcher import AlertDispatcher
 from streams.publish.web.log_templates import live_templates
 from streams.publish.web.server import serve, web_application
 from streams.publish.web.state_json import state_json
-from streams.window.source_window import SourceWindow
 from streams.worker.app import Engine
 from streams.worker.live import (
     LiveRollup,
@@ -81,7 +81,7 @@ class Publisher:
         logger.warning("Alert %s: %s", alert.state, alert.annotations.get("summary", alert.alertname))
         self._dispatcher.take(alert)
 
-    def _windows(self) -> Iterator[SourceWindow]:
+    def _windows(self) -> Iterator[JudgedSource]:
         """All that this worker owns at this moment."""
         for by_source in self.engine.window.owned().values():
             yield from by_source.values()

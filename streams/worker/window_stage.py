@@ -22,13 +22,15 @@ from detectors.alerts.anomaly_alert import wants_attention
 from detectors.alerts.incident import Incident
 from detectors.feedback.labels import Label
 from models.registry.manifest import Role
+from streams.judge.judged_source import JudgedSource
+from streams.judge.sealing import seal_final
+from streams.judge.slo_judge import SliReport
 from streams.kafka.log import Log, Partition
 from streams.kafka.topics import Topics
 from streams.kafka.transport import Admission, Batch, Position
 from streams.partials.frame import decode_frame
 from streams.plan.plan import BUCKET_MS, NEVER, Plan
 from streams.window.blocks import Block, encode_block
-from streams.window.source_window import SliReport, SourceWindow
 
 if TYPE_CHECKING:
     from models.registry.registry import StoredModel
@@ -48,7 +50,7 @@ class _Owned:
 
     partition: int
     position: Position
-    windows: dict[str, SourceWindow]
+    windows: dict[str, JudgedSource]
     heard_s: float
     commit: int | None = None
     frames: int = 0
@@ -94,7 +96,7 @@ class WindowStage:
         windows = {}
         for name, source in self._plan.sources.items():
             count = max(1, self._log.partition_count(source.topic))
-            window = SourceWindow(source, self._plan.slos, count, self._evidence, self._plan.monitors)
+            window = JudgedSource(source, self._plan.slos, count, self._evidence, self._plan.monitors)
             window.load([block for block in blocks if block.source == name])
             window.monitors.labels = self._labels
             for (model_name, role), model in self._models.items():
@@ -103,7 +105,7 @@ class WindowStage:
             self._on_active(window.active_alerts())
         self._owned[partition] = _Owned(partition, Position(offset), windows, self._clock())
 
-    def owned(self) -> dict[int, dict[str, SourceWindow]]:
+    def owned(self) -> dict[int, dict[str, JudgedSource]]:
         """Windows by partition and source."""
         return {owned.partition: owned.windows for owned in self._owned.values()}
 
@@ -153,7 +155,7 @@ class WindowStage:
         owned.position.at = batch.next_offset
         owned.heard_s = self._clock()
         for window in owned.windows.values():
-            if self._owned.get(owned.partition) is owned:
+            if self.is_owned(owned):
                 await self._seal(owned, window)
 
     def _accept(self, owned: _Owned, offset: int, value: bytes) -> None:
@@ -174,33 +176,23 @@ class WindowStage:
             window.partitions = max(window.partitions, self._log.partition_count(window.plan.topic))
             window.accept(frame, offset)
 
-    async def _seal(self, owned: _Owned, window: SourceWindow) -> None:
-        below = window.final_below()
-        if below <= window.sealed:
-            return
-        waiting: list[Awaitable[Any]] = []
-        for sealed in window.seal(below):
-            # alerts are durable before the block that would keep them from being announced again
-            if sealed.transitions:
-                await self.announce(owned.partition, sealed.transitions)
-            if sealed.anomalies:
-                await self._announce_anomalies(owned.partition, sealed.anomalies)
-            for report in sealed.slis:
-                to = Partition(self._topics.slis, owned.partition)
-                await self._log.send(to, report.slo.name.encode(), encode_report(report))
-            for block in sealed.blocks:
-                for key, value in encode_block(block):
-                    to = Partition(self._topics.blocks, owned.partition)
-                    waiting.append(await self._log.send(to, key, value))
-            if len(waiting) >= BUCKETS_IN_FLIGHT:
-                await asyncio.gather(*waiting)
-                waiting.clear()
-            await asyncio.sleep(0)
-            if self._owned.get(owned.partition) is not owned:
-                return
-        await asyncio.gather(*waiting)
-        window.confirm(below)
-        owned.commit = min(w.needed_from(w.sealed, owned.position.at) for w in owned.windows.values())
+    async def _seal(self, owned: _Owned, window: JudgedSource) -> None:
+        if await seal_final(window, window.final_below(), _Announcer(self, owned)):
+            owned.commit = min(w.needed_from(w.sealed, owned.position.at) for w in owned.windows.values())
+
+    async def begin_to_store(self, partition: int, block: Block) -> list[Awaitable[Any]]:
+        """Send a block; what is returned is done once it is durable."""
+        to = Partition(self._topics.blocks, partition)
+        return [await self._log.send(to, key, value) for key, value in encode_block(block)]
+
+    async def report(self, partition: int, report: SliReport) -> None:
+        """Write to the SLIs topic, by SLO."""
+        to = Partition(self._topics.slis, partition)
+        await self._log.send(to, report.slo.name.encode(), encode_report(report))
+
+    def is_owned(self, owned: _Owned) -> bool:
+        """Whether a partition is still this worker's, by the same assignment."""
+        return self._owned.get(owned.partition) is owned
 
     async def announce(self, partition: int, transitions: Sequence[Transition]) -> None:
         """Write to the alerts topic, and tell the sinks once that is durable."""
@@ -208,7 +200,7 @@ class WindowStage:
         for moved in transitions:
             self._on_transition(moved)
 
-    async def _announce_anomalies(self, partition: int, anomalies: Sequence[Transition]) -> None:
+    async def announce_anomalies(self, partition: int, anomalies: Sequence[Transition]) -> None:
         """Write to the anomalies topic; those that want somebody's attention are alerts too."""
         await self._send_all(Partition(self._topics.anomalies, partition), map(_record, anomalies))
         urgent = [moved for moved in anomalies if wants_attention(moved.alert)]
@@ -226,7 +218,7 @@ class WindowStage:
 
     async def store(self, partition: int, block: Block) -> None:
         """Keep a block, and return once it is durable."""
-        await self._send_all(Partition(self._topics.blocks, partition), encode_block(block))
+        await asyncio.gather(*await self.begin_to_store(partition, block))
 
     async def _send_all(self, to: Partition, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Send (key, value) pairs, and return once all are durable."""
@@ -264,7 +256,7 @@ class WindowStage:
     async def _seek_back(self, owned: _Owned) -> None:
         at = Partition(self._topics.partials, owned.partition)
         first = await self._log.seek_back(at, owned.position.at)
-        if first is not None and self._owned.get(owned.partition) is owned:
+        if first is not None and self.is_owned(owned):
             self.counts["lost"] += first - owned.position.at
             logger.error(
                 "%d frames of %s[%d] were deleted before they were read: retention is shorter than the lag",
@@ -273,6 +265,36 @@ class WindowStage:
                 at.partition,
             )
             owned.position.at = first
+
+
+class _Announcer:
+    """Sealed buckets of one partition on their way to the topics, blocks many at once; see `Receiver`."""
+
+    def __init__(self, stage: WindowStage, owned: _Owned) -> None:
+        self._stage = stage
+        self._owned = owned
+        self._waiting: list[Awaitable[Any]] = []
+
+    async def announce(self, transitions: Sequence[Transition]) -> None:
+        await self._stage.announce(self._owned.partition, transitions)
+
+    async def announce_anomalies(self, anomalies: Sequence[Transition]) -> None:
+        await self._stage.announce_anomalies(self._owned.partition, anomalies)
+
+    async def report(self, report: SliReport) -> None:
+        await self._stage.report(self._owned.partition, report)
+
+    async def store(self, blocks: Sequence[Block]) -> bool:
+        for block in blocks:
+            self._waiting += await self._stage.begin_to_store(self._owned.partition, block)
+        if len(self._waiting) >= BUCKETS_IN_FLIGHT:
+            await self.stored()
+        await asyncio.sleep(0)
+        return self._stage.is_owned(self._owned)
+
+    async def stored(self) -> None:
+        await asyncio.gather(*self._waiting)
+        self._waiting.clear()
 
 
 def _record(moved: Transition) -> tuple[bytes, bytes]:

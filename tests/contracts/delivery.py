@@ -18,13 +18,13 @@ from aiokafka.structs import TopicPartition
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.config.models import Config
+from streams.judge.judged_source import JudgedSource
 from streams.kafka import transport
 from streams.kafka.log import Partition
 from streams.kafka.topics import Topics
 from streams.kafka.transport import Batch
 from streams.partials.frame import decode_frame
 from streams.plan.outcomes import OUTCOMES
-from streams.window.source_window import SourceWindow
 from streams.worker.aggregate_stage import AggregateStage
 from tests.services.kafka import Broker
 
@@ -64,7 +64,7 @@ def events(start: int, count: int) -> list[bytes]:
     return [json.dumps({"ts": (1_700_000_000 + n) * 1000}).encode() for n in range(start, start + count)]
 
 
-def counted_in(window: SourceWindow) -> int:
+def counted_in(window: JudgedSource) -> int:
     outcomes = window.rollups[f"{OUTCOMES}:s"]
     return sum(int(row[0]) for row in outcomes.live_totals())
 
@@ -79,7 +79,7 @@ class Reader:
         plan = compile_plan(config)
         self.tp = TopicPartition(topic, 0)
         self.consumer = consumer
-        self.window = SourceWindow(plan.sources["s"], plan.slos, 1, {})
+        self.window = JudgedSource(plan.sources["s"], plan.slos, 1, {})
         self.stage = AggregateStage(plan, Topics(config.app), self, time.monotonic)
         self.frames = 0
         self.committed = 0

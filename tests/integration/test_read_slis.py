@@ -16,12 +16,12 @@ import yaml
 
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
+from streams.judge.slo_judge import SliReport
 from streams.kafka.capture import CaptureError
 from streams.offline.files import read_records
 from streams.offline.flow import LocalFlow
 from streams.offline.kafka_slis import slis_from_kafka, slis_from_topic
 from streams.offline.prometheus import POINTS_MAX, PrometheusError, query_range
-from streams.window.source_window import SliReport
 from streams.worker.window_stage import encode_report
 from tests.services.kafka import Broker
 from tests.services.process import require_program

@@ -20,12 +20,12 @@ from detectors.alerts.alert import Transition
 from streams.aggregate.partition import PartitionAggregate
 from streams.decode.registry import make_decoder
 from streams.events.batch import Records
+from streams.judge.judged_source import JudgedSource
 from streams.kafka.transport import Admission, Position
 from streams.partials.frame import decode_frame
 from streams.partials.table import Table, split_tables
 from streams.plan.outcomes import OUTCOMES
 from streams.window.blocks import decode_blocks, encode_block
-from streams.window.source_window import SourceWindow
 from tests.simulation.loads import MONITOR, PARTITIONS, SLO, Counters, Events, Load, Totals
 
 SCHEDULES = int(os.environ.get("STREAMGAUGE_SIMULATIONS", "12"))
@@ -116,7 +116,7 @@ class Stage2:
     def __init__(self, world: World, q: int) -> None:
         self.world, self.q, self.fenced = world, q, False
         start = world.committed_partials[q]
-        self.window = SourceWindow(world.load.plan, [SLO], PARTITIONS, {}, [MONITOR])
+        self.window = JudgedSource(world.load.plan, [SLO], PARTITIONS, {}, [MONITOR])
         blocks = decode_blocks(world.blocks[q].values())
         world.restarts += any(block.points or block.tables for block in blocks)
         self.window.load(blocks)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from detectors.logs.detector import LogTemplateDetector
 from models.logs.catalog import TemplateCatalog
 from streams.derive.log_templates import Signature
-from streams.window.source_window import SourceWindow
+from streams.judge.judged_source import JudgedSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class _Copied:
         return SourceTemplates(source, TemplateCatalog.joined(self.states, self.examples), services)
 
 
-def live_templates(windows: Iterable[SourceWindow]) -> Callable[[], list[SourceTemplates]]:
+def live_templates(windows: Iterable[JudgedSource]) -> Callable[[], list[SourceTemplates]]:
     """The templates of a worker's windows; see `TemplatesOf`."""
     found: dict[str, _Copied] = {}
     for window in windows:

@@ -19,13 +19,13 @@ from models.registry.registry import StoredModel
 from streams.aggregate.partition import PartitionAggregate
 from streams.decode.registry import make_decoder
 from streams.events.batch import Layout, Records
+from streams.judge.judged_source import JudgedSource
 from streams.language.expression import compile_expression
 from streams.offline.flow import LocalFlow
 from streams.partials.frame import decode_frame
 from streams.partials.series import SeriesIndexes
 from streams.plan.plan import BUCKET_MS, Count, MonitorPlan, Plan, Rollup, SourcePlan
 from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block, decode_blocks, encode_block
-from streams.window.source_window import SourceWindow
 from tests.unit.levels import NAME, Levels
 from tests.unit.models.registry.test_registry import manifest
 
@@ -95,8 +95,8 @@ class Worker:
         self.announced: list[Transition] = []
         self.window = self._new()
 
-    def _new(self) -> SourceWindow:
-        return SourceWindow(SOURCE, (), 1, {}, self.plan.monitors)
+    def _new(self) -> JudgedSource:
+        return JudgedSource(SOURCE, (), 1, {}, self.plan.monitors)
 
     def restart(self, plan: Plan | None = None) -> None:
         self.plan = plan or self.plan

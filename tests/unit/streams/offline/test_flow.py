@@ -11,9 +11,9 @@ import pytest
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.events.batch import Records
+from streams.judge.slo_judge import SliReport
 from streams.offline.flow import LocalFlow
 from streams.plan.plan import Plan
-from streams.window.source_window import SliReport
 
 EXAMPLES = Path(__file__).resolve().parents[4] / "examples"
 START_MS = 1_700_000_000_000

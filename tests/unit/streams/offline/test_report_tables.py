@@ -14,6 +14,7 @@ from detectors.alerts.alert import Alert, Transition
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.config.models import Config
+from streams.judge.slo_judge import SliReport
 from streams.offline.files import read_records
 from streams.offline.flow import LocalFlow
 from streams.offline.replay import replay_files
@@ -27,7 +28,6 @@ from streams.offline.report_tables import (
     transition_frame,
 )
 from streams.offline.slis import SCHEMA
-from streams.window.source_window import SliReport
 
 START_S = 1_767_225_600
 HOUR = 3_600

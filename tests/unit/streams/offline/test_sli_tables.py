@@ -14,6 +14,7 @@ from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.config.models import Config
 from streams.demo.access_log import write_access_log
+from streams.judge.slo_judge import SliReport
 from streams.offline.files import read_records
 from streams.offline.flow import LocalFlow
 from streams.offline.kafka_slis import frame_of_records
@@ -22,7 +23,6 @@ from streams.offline.replay import replay_files
 from streams.offline.replay_slis import slis_from_replay
 from streams.offline.report_tables import sli_frame
 from streams.offline.slis import SCHEMA, TableFormat
-from streams.window.source_window import SliReport
 from streams.worker.window_stage import encode_report
 
 START = datetime(2026, 3, 2, tzinfo=UTC)

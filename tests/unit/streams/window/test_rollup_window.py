@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from detectors.slo.calendar_period import period_bounds
 from detectors.slo.slo import Calendar, Slo
 from streams.events.batch import Layout
+from streams.judge.judged_source import JudgedSource
 from streams.partials.distinct import estimates_of, registers_of, value_hashes
 from streams.partials.frame import Frame
 from streams.partials.series import encode_labels, series_hash
@@ -25,7 +26,6 @@ from streams.window.rings import window_start
 from streams.window.rollup_window import RollupWindow
 from streams.window.sketches import merged_sketch
 from streams.window.slices import judge_slices
-from streams.window.source_window import SourceWindow
 
 HOUR, DAY = 360, 8640
 MEASURES = (Count("total"), Sum("sum", "x"))
@@ -72,7 +72,7 @@ class Run:
         self.rollup, self.slos = rollup, [slo] if slo else []
         self.stored: dict[bytes, bytes] = {}
         self.offset = 0
-        self.source = SourceWindow(self.plan, self.slos, 1, {})
+        self.source = JudgedSource(self.plan, self.slos, 1, {})
 
     @property
     def window(self) -> RollupWindow:
@@ -89,7 +89,7 @@ class Run:
         self.source.confirm(bucket + 1)
 
     def restart(self) -> None:
-        self.source = SourceWindow(self.plan, self.slos, 1, {})
+        self.source = JudgedSource(self.plan, self.slos, 1, {})
         self.source.load(decode_blocks(self.stored.values()))
 
     def totals(self) -> dict[tuple[str, ...], list[int]]:

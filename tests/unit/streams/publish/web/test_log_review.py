@@ -18,11 +18,11 @@ from streams.compile.check import check_paths
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.events.batch import Records
+from streams.judge.judged_source import JudgedSource
 from streams.offline.flow import LocalFlow
 from streams.plan.plan import Plan
 from streams.publish.web.log_templates import SourceTemplates, live_templates
 from streams.publish.web.server import web_application
-from streams.window.source_window import SourceWindow
 
 START_MS = 1_779_000_000_000
 MINUTE_MS = 60_000
@@ -57,7 +57,7 @@ def lines(minutes: int, *, strange_at: int, service: str = "shop") -> Records:
     return Records(values, np.arange(len(values)), np.full(len(values), -1))
 
 
-def run(plan: Plan, records: Records) -> tuple[list[Transition], SourceWindow]:
+def run(plan: Plan, records: Records) -> tuple[list[Transition], JudgedSource]:
     found: list[Transition] = []
     flow = LocalFlow(plan, on_anomaly=found.append)
     flow.feed("app", 0, records)
@@ -65,13 +65,13 @@ def run(plan: Plan, records: Records) -> tuple[list[Transition], SourceWindow]:
     return found, flow.window("app")
 
 
-def detector_of(window: SourceWindow) -> LogTemplateDetector:
+def detector_of(window: JudgedSource) -> LogTemplateDetector:
     (monitor,) = window.monitors.running
     assert isinstance(monitor.detector, LogTemplateDetector)
     return monitor.detector
 
 
-def templates_of(*windows: SourceWindow) -> SourceTemplates:
+def templates_of(*windows: JudgedSource) -> SourceTemplates:
     (found,) = live_templates(windows)()
     return found
 
@@ -89,7 +89,7 @@ def test_a_changed_review_forgets_nothing_that_was_learnt(tmp_path: Path) -> Non
     plan = plan_of(tmp_path, f"{template_id(CALM)},well,,")
     _, window = run(plan, lines(20, strange_at=-1))
     other = plan_of(tmp_path, f"{template_id(SLOW)},slow,true,{template_id(CALM)}")
-    again = SourceWindow(other.sources["app"], (), 1, {}, other.monitors)
+    again = JudgedSource(other.sources["app"], (), 1, {}, other.monitors)
     (monitor,), (before,) = again.monitors.running, window.monitors.running
     assert monitor.digest == before.digest
     monitor.detector.restore(before.detector.state())
@@ -100,11 +100,11 @@ def test_a_changed_review_forgets_nothing_that_was_learnt(tmp_path: Path) -> Non
 
 def test_decisions_are_stored_with_the_first_step(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, f"{template_id(STRANGE)},odd,true,")
-    window = SourceWindow(plan.sources["app"], (), 1, {}, plan.monitors)
+    window = JudgedSource(plan.sources["app"], (), 1, {}, plan.monitors)
     minute_end = START_MS // MINUTE_MS * 6 - 1
     _, blocks = window.monitors.step(minute_end)
     undecided = plan_of(tmp_path)
-    again = SourceWindow(undecided.sources["app"], (), 1, {}, undecided.monitors)
+    again = JudgedSource(undecided.sources["app"], (), 1, {}, undecided.monitors)
     again.monitors.load(blocks, minute_end)
     assert detector_of(again).catalog.state()["reviews"][0]["name"] == "odd"
     again.monitors.step(minute_end + 1)

@@ -1,4 +1,4 @@
-"""`SourceWindow`: which buckets are final, what a restart needs, alerts through silences and maintenance."""
+"""`JudgedSource`: which buckets are final, what a restart needs, alerts through silences and maintenance."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from detectors.slo.slo import Calendar, Maintenance, Slo, Tier
 from streams.aggregate.partition import PartitionAggregate
 from streams.decode.registry import make_decoder
 from streams.events.batch import Layout, Records
+from streams.judge.judged_source import JudgedSource
+from streams.judge.maintenance import period_counts
+from streams.judge.slo_judge import QUIET_BUCKETS
 from streams.partials.frame import Frame, decode_frame
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.table import Table
 from streams.plan.outcomes import OUTCOMES
 from streams.plan.plan import BUCKET_MS, NEVER, Count, Rollup, SourcePlan
 from streams.window.blocks import decode_blocks, encode_block
-from streams.window.maintenance import period_counts
-from streams.window.source_window import PIN_BUCKETS, QUIET_BUCKETS, SourceWindow
+from streams.window.source_window import PIN_BUCKETS
 
 HOUR, DAY = 360, 8_640
 DAY_MS = 86_400_000
@@ -71,7 +73,7 @@ class Reader:
         self.stored: dict[bytes, bytes] = {}
         self.announced: list[tuple[Any, ...]] = []
         self.offset = 0
-        self.window = SourceWindow(PLAN, [slo], 1, {})
+        self.window = JudgedSource(PLAN, [slo], 1, {})
 
     def feed(self, bucket: int, good: int, total: int) -> None:
         self.offset += 1
@@ -89,10 +91,10 @@ class Reader:
     def live(self) -> list[tuple[Any, ...]]:
         """The live alerts and their clocks, without what was measured and read when they changed."""
         names = ("severity", "group", "true_ms", "clear_ms", "lost_ms")
-        return sorted(tuple(map(str, map(row.get, names))) for row in self.window.book.state())
+        return sorted(tuple(map(str, map(row.get, names))) for row in self.window.slo_judge.book.state())
 
     def restart(self) -> None:
-        self.window = SourceWindow(PLAN, [self.slo], 1, {})
+        self.window = JudgedSource(PLAN, [self.slo], 1, {})
         self.window.load(decode_blocks(self.stored.values()))
 
 
@@ -104,7 +106,7 @@ watermarks = st.lists(
 @settings(max_examples=150, deadline=None)
 @given(watermarks)
 def test_buckets_are_final_below_the_smallest_watermark_of_partitions_that_are_not_idle(steps):
-    window, highest, idle, sealed = SourceWindow(PLAN, [], 3, {}), {}, set(), NEVER
+    window, highest, idle, sealed = JudgedSource(PLAN, [], 3, {}), {}, set(), NEVER
     for offset, (partition, watermark, what) in enumerate(steps):
         window.accept(frame(partition, offset, watermark, idle=what == "idle"), offset)
         highest[partition] = max(watermark, highest.get(partition, NEVER))
@@ -120,7 +122,7 @@ def test_buckets_are_final_below_the_smallest_watermark_of_partitions_that_are_n
 
 
 def test_rows_of_final_buckets_and_below_their_own_watermark_are_ignored():
-    window = SourceWindow(PLAN, [], 2, {})
+    window = JudgedSource(PLAN, [], 2, {})
     window.accept(frame(0, 5, 12, [rows(10, 1, 1), rows(11, 1, 1)]), 0)
     window.accept(frame(0, 9, 12, [rows(10, 7, 7), rows(12, 1, 1)]), 1)  # bucket 10 is behind its watermark
     assert window.rollups[ROLLUP.name].live_totals().tolist() == [[3, 3]]
@@ -132,7 +134,7 @@ def test_rows_of_final_buckets_and_below_their_own_watermark_are_ignored():
 
 
 def test_rows_of_a_partition_that_slept_are_told_if_they_come_too_late():
-    window = SourceWindow(PLAN, [], 2, {})
+    window = JudgedSource(PLAN, [], 2, {})
     window.accept(frame(1, 1, 3, idle=True), 0)
     window.accept(frame(0, 1, 20, [rows(15, 1, 1)]), 1)
     assert window.final_below() == 20
@@ -144,7 +146,7 @@ def test_rows_of_a_partition_that_slept_are_told_if_they_come_too_late():
 
 
 def test_a_restart_needs_the_first_row_of_an_open_bucket():
-    window = SourceWindow(PLAN, [], 1, {})
+    window = JudgedSource(PLAN, [], 1, {})
     for offset, bucket in enumerate([10, 12, 11, 12, 14]):
         window.accept(frame(0, offset, None, [rows(bucket, 1, 1)]), offset)
     assert [window.needed_from(below, 99) for below in (10, 11, 12, 13, 15)] == [0, 1, 1, 4, 99]
@@ -193,7 +195,7 @@ def test_a_reader_that_starts_afresh_knows_the_watermarks_that_were_announced():
     work(aggregate(0, 0), 2)
     slow = aggregate(1, 0)
     work(slow, 1)
-    reader = SourceWindow(SPARSE, [], 2, {})
+    reader = JudgedSource(SPARSE, [], 2, {})
     for offset, value in enumerate(partials):
         reader.accept(decode_frame(value), offset)
     below = reader.final_below()
@@ -206,7 +208,7 @@ def test_a_reader_that_starts_afresh_knows_the_watermarks_that_were_announced():
 
     assert commits[0] == 1
     work(aggregate(0, commits[0]), 2)  # takes the event of bucket 90 for one in time
-    fresh = SourceWindow(SPARSE, [], 2, {})
+    fresh = JudgedSource(SPARSE, [], 2, {})
     fresh.load(decode_blocks(stored.values()))
     work(slow, 2)
     for offset in range(start, len(partials)):
@@ -279,7 +281,7 @@ def test_an_alert_ends_hours_into_a_silence_however_late_its_buckets_are_sealed(
 
 
 def test_a_long_silence_is_not_gone_through_bucket_by_bucket():
-    window = SourceWindow(PLAN, [SLO], 1, {})
+    window = JudgedSource(PLAN, [SLO], 1, {})
     window.accept(frame(0, 1, None, [rows(1_000_000, 1, 1)]), 0)
     sealed = [one.bucket for one in window.seal(1_000_000 + 30 * DAY)]
     assert sealed[:3] == [1_000_000, 1_000_001, 1_000_002]
@@ -291,11 +293,11 @@ def test_alerts_survive_a_restart_and_those_of_slos_that_are_gone_end():
     for number in range(1_000, 1_060):
         reader.feed(number, 0, 10)
     reader.seal(1_060)
-    before = reader.window.book.active()
+    before = reader.window.slo_judge.book.active()
     assert {alert.state for alert in before} == {"firing"}
     reader.restart()
-    assert reader.window.book.active() == before
-    gone = SourceWindow(PLAN, [], 1, {})
+    assert reader.window.slo_judge.book.active() == before
+    gone = JudgedSource(PLAN, [], 1, {})
     gone.load(decode_blocks(reader.stored.values()))
     gone.accept(frame(0, 99, 1_070, [rows(1_065, 1, 1)]), 99)
     ended = [moved for sealed in gone.seal(1_070) for moved in sealed.transitions]
@@ -323,7 +325,7 @@ def test_maintenance_leaves_its_buckets_out_however_intervals_overlap(planned, b
         ),
     )
     rollup = replace(ROLLUP, calendar=slo.calendar)
-    window = SourceWindow(replace(PLAN, rollups=(rollup,)), [slo], 1, {})
+    window = JudgedSource(replace(PLAN, rollups=(rollup,)), [slo], 1, {})
     for number, count in enumerate(bad):
         window.accept(frame(0, number, None, [rows(first + number, 5 - count, 5)]), number)
     end = first + len(bad)
@@ -335,7 +337,7 @@ def test_maintenance_leaves_its_buckets_out_however_intervals_overlap(planned, b
         for n in range(length)
     }
     counted = [(first + n, 5 - count) for n, count in enumerate(bad) if first + n not in out]
-    (report,) = window.reports(end * BUCKET_MS)
+    (report,) = window.slo_judge.reports(end * BUCKET_MS)
     for row, window_ms in enumerate(ROLLUP.windows_ms):
         inside = [good for bucket, good in counted if bucket >= end - window_ms // BUCKET_MS]
         assert report.good[row].tolist() == [sum(inside)]
@@ -350,9 +352,9 @@ def test_maintenance_that_is_reported_afterwards_counts_from_then_on():
         reader.feed(number, 0, 10)
     reader.seal(1_030)
     told = replace(SLO, maintenance=(Maintenance(1_000 * BUCKET_MS, 1_030 * BUCKET_MS),))
-    after = SourceWindow(PLAN, [told], 1, {})
+    after = JudgedSource(PLAN, [told], 1, {})
     after.load(decode_blocks(reader.stored.values()))
-    (report,) = after.reports(1_030 * BUCKET_MS)
+    (report,) = after.slo_judge.reports(1_030 * BUCKET_MS)
     assert report.total.tolist() == [[0]] * len(ROLLUP.windows_ms)
 
 
@@ -367,7 +369,7 @@ def test_a_calendar_budget_is_never_below_zero():
         maintenance=(Maintenance((month - HOUR) * BUCKET_MS, (month + HOUR) * BUCKET_MS),),
     )
     plan = replace(PLAN, rollups=(replace(ROLLUP, calendar=calendar),))
-    window = SourceWindow(plan, [slo], 1, {})
+    window = JudgedSource(plan, [slo], 1, {})
     for number, bucket in enumerate([month - 10, month + 10, month + 5 * DAY]):
         window.accept(frame(0, number, None, [rows(bucket, 7, 10)]), number)
     end = month + 5 * DAY + 1
@@ -377,12 +379,12 @@ def test_a_calendar_budget_is_never_below_zero():
 
 
 def test_what_became_of_records_is_a_rollup_of_its_own():
-    assert f"{OUTCOMES}:s" in SourceWindow(PLAN, [], 1, {}).rollups
+    assert f"{OUTCOMES}:s" in JudgedSource(PLAN, [], 1, {}).rollups
 
 
 @pytest.mark.parametrize("columns", [1, 3])
 def test_rows_counted_under_another_configuration_are_left_out(columns):
-    window = SourceWindow(PLAN, [SLO], 1, {})
+    window = JudgedSource(PLAN, [SLO], 1, {})
     other = replace(rows(5, 1, 1), counts=np.ones((1, columns), dtype=np.int64))
     window.accept(frame(0, 1, 10, [other]), 0)
     assert window.rollups[ROLLUP.name].series_count == 0

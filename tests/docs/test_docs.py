@@ -15,7 +15,7 @@ from streams.compile.check import check_paths
 from tests.docs.commands import all_commands, command_of
 from tests.docs.pages import PAGES, ROOT, Block, anchors, blocks, links, name_of
 
-LANGUAGES = {"yaml", "json", "sh", "expr", "mermaid", "text", "python", "promql", "toml"}
+LANGUAGES = {"yaml", "json", "sh", "expr", "mermaid", "text", "python", "promql"}
 """Languages of blocks; each but `text` and `promql` is run or read by a test."""
 
 CONFIG = """

@@ -10,7 +10,8 @@ span and log record is one event. Columns beside attributes (nearest first: even
 - logs: `body`, `severity` (text, else the number's name), `severity_number`, `trace_id`, `span_id`,
   `event_name`, `scope`; the event time is when it was observed where it has no time of its own
 
-Cost on one core: see `benchmarks/decode.py`.
+Cost on one core: see `benchmarks/decode.py`. The decoders are imported when one is made, so that reading a
+configuration does not wait for them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from streams.decode.format import SEVERE, EventTime, Format, Role, Schema, Signal, kinds
-from streams.decode.otlp.json_events import JsonEvents
-from streams.decode.otlp.json_metrics import JsonMetrics
-from streams.decode.otlp.proto import ProtoMetrics
-from streams.decode.otlp.proto_events import ProtoEvents
 from streams.events.batch import Decoder, Layout
 
 __all__ = ["JSON", "PROTO", "make_json", "make_proto"]
@@ -62,12 +59,18 @@ _TIME = EventTime(fields=(), formats=(), expected="no time, since OTLP says wher
 
 def make_proto(layout: Layout) -> Decoder:
     """Decoder of OTLP in protobuf; `ValueError` if the layout does not fit the protocol."""
+    from streams.decode.otlp.proto import ProtoMetrics
+    from streams.decode.otlp.proto_events import ProtoEvents
+
     signal = _check(layout)
     return ProtoMetrics(layout) if signal == "metrics" else ProtoEvents(layout, signal)
 
 
 def make_json(layout: Layout) -> Decoder:
     """Decoder of OTLP in JSON; `ValueError` if the layout does not fit the protocol."""
+    from streams.decode.otlp.json_events import JsonEvents
+    from streams.decode.otlp.json_metrics import JsonMetrics
+
     signal = _check(layout)
     return JsonMetrics(layout) if signal == "metrics" else JsonEvents(layout, signal)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streams.decode.registry import find_format, format_names
+from streams.decode.registry import GROUP, find_format, format_names
 from streams.partials.cells import BUCKET_LIMIT
 from streams.plan.plan import BUCKET_MS
 from tests.docs.pages import ROOT, code, read, section, table
@@ -59,3 +59,11 @@ def test_the_range_of_times_is_the_one_told() -> None:
     told = re.search(r"before 1970 or after the year (\d+)", read(PAGE))
     assert told is not None
     assert int(told[1]) == int(last_year)
+
+
+def test_the_recipe_for_a_decoder_names_files_that_are_there() -> None:
+    recipe = section("CONTRIBUTING.md", "Recipe: a decoder")
+    named = [word for word in code(recipe) if re.fullmatch(r"[a-z_]+/[\w/]+\.py", word)]
+    assert "streams/decode/registry.py" in named
+    assert [word for word in named if not (ROOT / word).is_file()] == []
+    assert GROUP in code(recipe)

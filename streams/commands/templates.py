@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,27 +17,18 @@ if TYPE_CHECKING:
 SHOWN_MAX = 30
 
 
-class LineFormat(StrEnum):
-    """Formats of lines that hold a message."""
-
-    TEXT = "text"
-    JSON = "json"
-    PINO = "pino"
-    ECS = "ecs"
-    FLUENTBIT = "fluentbit"
-    VECTOR = "vector"
-    OTLP_JSON = "otlp_json"
-    OTLP_PROTO = "otlp_proto"
-
-
 def templates(
     files: Annotated[
         list[str],
         typer.Argument(metavar="FILE", help="Lines or captures, plain, gzip or zstd; - for stdin."),
     ],
     format: Annotated[
-        LineFormat, typer.Option(help="text: a line is a message. json: events with a column of messages.")
-    ] = LineFormat.TEXT,
+        str,
+        typer.Option(
+            metavar="FORMAT",
+            help="text: a line is a message. Any other format: events with a column of messages.",
+        ),
+    ] = "text",
     message: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Where events have their message; by format if left out."),
@@ -70,17 +60,23 @@ def templates(
 
         streamgauge templates app.jsonl.zst --format json --message event.text --review templates.csv
     """
+    from streams.decode.registry import FormatError
     from streams.offline.files import RecordsFileError, size_bytes
-    from streams.offline.log_lines import TemplateReader
+    from streams.offline.log_lines import TEXT, TemplateReader
 
     sources: list[Source] = ["-" if file == "-" else Path(file) for file in files]
     if sources.count("-") > 1:
         fail("-: standard input can be read only once", USAGE)
-    if format is LineFormat.TEXT and (message or time):
+    if format == TEXT and (message or time):
         fail("--message and --time are for events: choose another --format, such as json", USAGE)
     if output is not None and output.suffix not in (".csv", ".json"):
         fail(f"--output: expected a name that ends with .csv or .json, found {output.name}", USAGE)
-    reader = TemplateReader(format.value, message, time)
+    try:
+        reader = TemplateReader(format, message, time)
+    except FormatError as error:
+        fail(f"--format: {error} ({TEXT} is for lines that are messages as they stand)", USAGE)
+    except ValueError as error:
+        fail(str(error), USAGE)
     sizes = [size_bytes(one) for one in sources]
     try:
         with progress_bar("bytes") as bars:
@@ -91,8 +87,6 @@ def templates(
                 done += size_bytes(source) or 0
     except RecordsFileError as error:
         fail(str(error))
-    except ValueError as error:
-        fail(str(error), USAGE)
     _check(reader)
     if review is not None:
         _decide(reader.catalog, review)

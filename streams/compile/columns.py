@@ -11,51 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from streams.config.models import Source
+from streams.decode.format import ANY_PATH
 from streams.events.batch import Kind
 from streams.language.documents import Document, Path
 from streams.language.expression import ExpressionError
 from streams.language.problems import Findings, Problem, nearest
 from streams.language.use import Use
-
-_OWN: Mapping[str, Mapping[str, Kind]] = {
-    "access_log": {
-        **dict.fromkeys(
-            ("client", "user", "method", "path", "query", "protocol", "referrer", "agent", "host"), "string"
-        ),
-        **dict.fromkeys(("status", "bytes", "duration", "upstream_duration"), "number"),
-    },
-    "spans": {
-        **dict.fromkeys(("name", "kind", "status", "status_message", "trace_id", "span_id"), "string"),
-        **dict.fromkeys(("parent_span_id", "scope"), "string"),
-        "duration": "number",
-    },
-    "logs": {
-        **dict.fromkeys(("body", "severity", "trace_id", "span_id", "event_name", "scope"), "string"),
-        "severity_number": "number",
-    },
-    "metrics": {**dict.fromkeys(("metric", "unit", "type"), "string"), "value": "number"},
-    "influx": {**dict.fromkeys(("metric", "measurement", "field"), "string"), "value": "number"},
-    "telegraf": {**dict.fromkeys(("metric", "measurement", "field"), "string"), "value": "number"},
-    "prometheus": {"metric": "string", "value": "number"},
-    "collectd": {
-        **dict.fromkeys(("metric", "host", "plugin", "plugin_instance"), "string"),
-        **dict.fromkeys(("type", "type_instance", "dsname", "dstype"), "string"),
-        "value": "number",
-    },
-}
-"""Columns that a format makes by itself, by format or OTLP signal."""
-
-_CLOSED = ("collectd",)
-"""Formats whose own columns are all there are."""
-
-_OTHERS: Mapping[str, str] = {"influx": "a tag", "telegraf": "a tag", "prometheus": "a label"}
-"""What any other column is read as; an attribute where nothing stands here."""
-
-
-def own_columns(source: Source) -> Mapping[str, Kind]:
-    """The columns that a source's format makes by itself; empty where the events name them all."""
-    return _OWN.get(source.signal or source.format, {})
-
 
 LIKENESS = 0.75
 """How like a format's own column another must be to be taken for a slip: `stauts` is, `http_host` is not."""
@@ -147,29 +108,25 @@ class Columns:
 
     def _unknown(self, named: _Named, findings: Findings) -> bool:
         """Whether something was said about a column that the format does not make."""
-        own, column = own_columns(self.source), named.column
-        if not own or column in self.source.fields:
+        schema, column = self.source.event_schema, named.column
+        if schema.others == ANY_PATH or column in self.source.fields:
             return False
         name = self.source.signal or self.source.format
-        if column in own:
-            if own[column] == "number" or named.kind == "string":
+        if column in schema.columns:
+            if schema.columns[column] == "number" or named.kind == "string":
                 return False
             findings.problems.append(named.problem("a number column", f"{column}, which is text in {name}"))
             return True
-        guess = nearest(column, own, likeness=LIKENESS)
-        if name in _CLOSED:
-            guess = guess or f"its columns are {', '.join(own)}"
+        guess = nearest(column, schema.columns, likeness=LIKENESS)
+        if schema.others is None or (schema.only and guess):
+            guess = guess or f"its columns are {', '.join(schema.columns)}"
             findings.problems.append(named.problem(f"a column of {name}", column, guess))
             return True
-        if self.source.format == "access_log":
-            if guess:
-                findings.problems.append(named.problem(f"a column of {name}", column, guess))
-            else:
-                text = f"only lines in JSON can have a column {column}"
-                findings.notes.append(named.document.note(named.path, text))
+        if schema.only:
+            text = f"only {schema.only} can have a column {column}"
+            findings.notes.append(named.document.note(named.path, text))
             return True
         if guess:
-            other = _OTHERS.get(name, "an attribute")
-            text = f"{column} is no column of {name} itself and is read as {other}; {guess}"
+            text = f"{column} is no column of {name} itself and is read as {schema.others}; {guess}"
             findings.notes.append(named.document.note(named.path, text))
         return bool(guess)

@@ -49,14 +49,19 @@ _REFUSED_LOGIN = "[400, 403, 422]"
 
 
 def entity_plan(
-    entry: SecurityEntry, source: str, format: str, where: Expression | None, document: Document, path: Path
+    entry: SecurityEntry,
+    source: str,
+    columns: Mapping[str, str],
+    where: Expression | None,
+    document: Document,
+    path: Path,
 ) -> PlanFragment:
     """The rollups of an entry.
 
-    where : the source's own condition, which an entity's requests fulfil too
-    path  : the entry's place in the document
+    columns : kinds of columns to what the source calls them
+    where   : the source's own condition, which an entity's requests fulfil too
+    path    : the entry's place in the document
     """
-    columns = entry.columns(format)
     conditions = _conditions(entry, columns)
     derived: list[Derived] = [Second("security.second")]
     distinct = ["security.second"]

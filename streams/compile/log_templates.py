@@ -9,10 +9,10 @@ from models.logs.reviews import Review, ReviewError, read_reviews
 from streams.compile.fragment import PlanFragment
 from streams.config.load import read_text
 from streams.config.log_templates import LogsEntry
-from streams.config.models import Config
+from streams.config.models import Config, Source
 from streams.derive.log_templates import Parameters, Signature
 from streams.language.documents import Path
-from streams.language.expression import Expression, compile_expression, conjoin
+from streams.language.expression import compile_expression, conjoin
 from streams.language.problems import Findings, Problem, one_of
 from streams.language.use import Use
 from streams.plan.plan import Count, MonitorPlan, Rollup
@@ -24,13 +24,8 @@ STEP_MS = 60_000
 KEPT_MS = 7 * 86_400_000
 """How long a template that is silent is still awaited."""
 
-ERRORS = compile_expression(
-    'lower(severity) in ["error", "err", "fatal", "critical", "crit", "alert", "emergency", "emerg", "panic"]'
-)
-"""Which lines are errors, where the source tells severities."""
-
-_TELLING = ("logs", "pino", "ecs", "fluentbit", "vector")
-"""Formats, or OTLP's signal, whose lines have a severity."""
+MESSAGE = "body"
+"""The column of the text, where neither the entry nor the format names one."""
 
 
 def log_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
@@ -48,9 +43,7 @@ def log_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
         if expected or source is None:
             findings.problems.append(config.mistake(place, expected))
             continue
-        tells = (source.signal or source.format) in _TELLING
-        error = entry.error or (ERRORS if tells else None)
-        fragment = _fragment(entry, source.where, error, config, path)
+        fragment = _fragment(entry, source, config, path)
         reviews = _reviews(entry, config, path, findings)
         monitors = tuple(replace(monitor, reviews=reviews) for monitor in fragment.monitors)
         found[entry.source] = replace(fragment, monitors=monitors)
@@ -81,16 +74,16 @@ def _reviews(entry: LogsEntry, config: Config, path: Path, findings: Findings) -
         return ()
 
 
-def _fragment(
-    entry: LogsEntry, where: Expression | None, error: Expression | None, config: Config, path: Path
-) -> PlanFragment:
-    document = config.document
+def _fragment(entry: LogsEntry, source: Source, config: Config, path: Path) -> PlanFragment:
+    document, schema = config.document, source.event_schema
+    message = entry.message or schema.roles.get("message", MESSAGE)
+    error = entry.error or (None if schema.error is None else compile_expression(schema.error))
     by = (SIGNATURE,) if entry.service is None else (entry.service, SIGNATURE)
     rollup = Rollup(
         name=f"logs:{entry.source}",
         source=entry.source,
         by=by,
-        where=conjoin(where, entry.where, compile_expression(f'{SIGNATURE} != ""')),
+        where=conjoin(source.where, entry.where, compile_expression(f'{SIGNATURE} != ""')),
         measures=(Count("lines"), *((Count("errors", error),) if error is not None else ())),
         distinct=(PARAMETERS,),
         windows_ms=(STEP_MS,),
@@ -113,7 +106,7 @@ def _fragment(
         service=entry.service,
         model="logs",
     )
-    uses = [Use(document, (*path, "message") if "message" in entry.model_fields_set else path, entry.message)]
+    uses = [Use(document, path if entry.message is None else (*path, "message"), message)]
     if entry.service is not None:
         uses.append(Use(document, (*path, "service"), entry.service))
     for key in ("where", "error"):
@@ -123,7 +116,7 @@ def _fragment(
     if entry.error is None and error is not None:
         uses.append(Use(document, path, expression=error))
     derived = (
-        Signature(SIGNATURE, entry.message),
-        Parameters(PARAMETERS, entry.message, SIGNATURE),
+        Signature(SIGNATURE, message),
+        Parameters(PARAMETERS, message, SIGNATURE),
     )
     return PlanFragment(derived, (rollup,), (monitor,), tuple(uses))

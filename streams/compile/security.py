@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from glob import glob
 
-from streams.compile.columns import own_columns
 from streams.compile.entity_rollups import entity_labels, entity_plan
 from streams.compile.fragment import PlanFragment
 from streams.config.load import read_text
 from streams.config.models import Config, Source
+from streams.config.security import ENTITIES
 from streams.language.documents import Document, read_documents
 from streams.language.expression import conjoin
 from streams.language.problems import Findings, nearest
 from streams.sigma.rollups import SigmaPlan, SigmaSource, sigma_plan
-
-TEXT_COLUMNS = ("body", "message")
-"""Where keywords are sought, as far as a format makes such a column."""
 
 
 def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
@@ -36,7 +34,8 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
                 document.problem(place, "one entry a source", f"a second one for {entry.source}")
             )
             continue
-        if not any(name in entry.columns(source.format) for name in ("client", "user", "api_key", "session")):
+        columns = entry.columns(source.event_schema.roles)
+        if not any(name in columns for name in ENTITIES):
             findings.problems.append(
                 document.problem(
                     path,
@@ -46,8 +45,8 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
                 )
             )
             continue
-        made = entity_plan(entry, entry.source, source.format, source.where, document, path)
-        rules = _sigma(config, index, source, findings)
+        made = entity_plan(entry, entry.source, columns, source.where, document, path)
+        rules = _sigma(config, index, source, columns, findings)
         found[entry.source] = PlanFragment(
             made.derived,
             (*made.rollups, *rules.rollups),
@@ -57,7 +56,9 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
     return found
 
 
-def _sigma(config: Config, index: int, source: Source, findings: Findings) -> SigmaPlan:
+def _sigma(
+    config: Config, index: int, source: Source, columns: Mapping[str, str], findings: Findings
+) -> SigmaPlan:
     """The Sigma rules of an entry; a pattern without files is a mistake."""
     entry = config.detectors.security[index]
     if not entry.sigma:
@@ -78,14 +79,13 @@ def _sigma(config: Config, index: int, source: Source, findings: Findings) -> Si
         for file in files:
             text = read_text(file, findings)
             documents += [] if text is None else read_documents(str(file), text, findings)
-    own = own_columns(source)
-    columns = entry.columns(source.format)
+    schema = source.event_schema
     rules_for = SigmaSource(
         name=entry.source,
         where=conjoin(source.where, entry.where),
         columns=columns,
         labels=entity_labels(entry, columns),
-        numbers=frozenset(name for name, kind in own.items() if kind == "number"),
-        body=next((name for name in TEXT_COLUMNS if own.get(name) == "string"), None),
+        numbers=frozenset(name for name, kind in schema.columns.items() if kind == "number"),
+        body=schema.roles.get("message"),
     )
     return sigma_plan(documents, rules_for, findings)

@@ -13,7 +13,7 @@ from streams.language.validation import Model
 class LogsEntry(Model):
     """A source of log lines.
 
-    message : the column of the text
+    message : the column of the text; the format's own if left out, `body` if it has none
     service : the column that tells services apart; without one all lines are of one service
     error   : which lines are errors, for their share among a service's lines
     warm_up : how long a service's lines are only learnt from
@@ -22,7 +22,7 @@ class LogsEntry(Model):
     """
 
     source: Annotated[str, Key(min_length=1)]
-    message: str = "body"
+    message: str | None = None
     service: str | None = None
     where: Condition | None = None
     error: Condition | None = None

@@ -28,8 +28,8 @@ from streams.config.values import (
     Window,
     choice,
 )
-from streams.decode.registry import FORMATS
-from streams.decode.times import UNIT_PER_SECOND
+from streams.decode.format import Schema, Signal
+from streams.decode.registry import FormatError, find_format
 from streams.language.documents import Document
 from streams.language.documents import Path as Place
 from streams.language.problems import Problem, one_of
@@ -184,7 +184,7 @@ class Source(Model):
 
     topic: Annotated[str, AfterValidator(_topic)]
     format: str
-    signal: Literal["metrics", "logs", "spans"] | None = None
+    signal: Signal | None = None
     time: TimeField = TimeField()
     fields: Mapping[str, FieldPath] = Key(default_factory=dict)
     where: Condition | None = None
@@ -205,7 +205,11 @@ class Source(Model):
     @field_validator("format")
     @classmethod
     def _known(cls, value: str) -> str:
-        return choice(value, tuple(FORMATS))
+        try:
+            find_format(value)
+        except FormatError as error:
+            reject(error.expected, error.suggestion)
+        return value
 
     @field_validator("histogram")
     @classmethod
@@ -216,10 +220,10 @@ class Source(Model):
 
     @model_validator(mode="after")
     def _belongs_together(self) -> Source:
-        otlp = self.format.startswith("otlp_")
-        if otlp and self.signal is None:
+        signals = find_format(self.format).signals
+        if signals and self.signal is None:
             reject_key("signal", f"metrics, logs or spans, as format {self.format} needs")
-        if self.signal is not None and not otlp:
+        if self.signal is not None and not signals:
             reject_key("signal", f"no signal for format {self.format}", "only OTLP has signals; remove it")
         if self.histogram and self.duration is None:
             reject_key("duration", "the column whose histogram is asked for")
@@ -228,17 +232,22 @@ class Source(Model):
     @model_validator(mode="after")
     def _time_fits(self) -> Source:
         """Formats with a place of their own for the time need no field, and some take none."""
-        time, own = self.time, self.time.format in ("auto", "record")
-        if self.format == "json" and time.field is None and not own:
+        time, allowed = self.time, find_format(self.format).time
+        own = time.format in ("auto", "record")
+        if not allowed.known and time.field is None and not own:
             reject_key(("time", "field"), f"the path of the time that is in format {time.format}")
-        if self.format.startswith("otlp_") and (time.field is not None or not own):
-            reject_key("time", "no time, since OTLP says where it is, or {format: record}", "remove it")
-        if self.format == "influx":
-            if time.field not in (None, "timestamp"):
-                reject_key("time", "timestamp, as the number at the end of a line is called", "remove it")
-            if not own and time.format not in UNIT_PER_SECOND:
-                reject_key(("time", "format"), one_of(("auto", "record", *UNIT_PER_SECOND)))
+        misplaced = allowed.fields is not None and time.field is not None and time.field not in allowed.fields
+        misread = allowed.formats is not None and not own and time.format not in allowed.formats
+        if misplaced or (misread and not allowed.formats):
+            reject_key("time", allowed.expected, "remove it")
+        if misread:
+            reject_key(("time", "format"), one_of(("auto", "record", *(allowed.formats or ()))))
         return self
+
+    @property
+    def event_schema(self) -> Schema:
+        """The columns that the format makes of the events."""
+        return find_format(self.format).schema_of(self.signal)
 
 
 class Limits(Model):

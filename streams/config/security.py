@@ -2,66 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Annotated
 
 from pydantic import Field as Key
 from pydantic import SecretStr, field_validator
 
 from streams.config.values import Condition, PositiveDuration, Texts
+from streams.decode.format import Role
 from streams.language.validation import Model, reject
 
-ENTITIES = ("client", "user", "api_key", "session")
+ENTITIES: Sequence[Role] = ("client", "user", "api_key", "session")
 """Columns whose values are entities, in the order of their rollups."""
 
-COLUMNS = (*ENTITIES, "path", "query", "method", "status", "bytes", "agent")
+COLUMNS: Sequence[Role] = (*ENTITIES, "path", "query", "method", "status", "bytes", "agent")
 """All columns that an entry may name."""
-
-_ACCESS_LOG = {name: name for name in COLUMNS if name not in ("api_key", "session")}
-
-_OTLP = {
-    "client": "client.address",
-    "user": "user.id",
-    "session": "session.id",
-    "path": "url.path",
-    "query": "url.query",
-    "method": "http.request.method",
-    "status": "http.response.status_code",
-    "bytes": "http.response.body.size",
-    "agent": "user_agent.original",
-}
-
-_ECS = {
-    "client": "source.ip",
-    "user": "user.name",
-    "path": "url.path",
-    "query": "url.query",
-    "method": "http.request.method",
-    "status": "http.response.status_code",
-    "bytes": "http.response.bytes",
-    "agent": "user_agent.original",
-}
-
-_PINO = {
-    "client": "req.remoteAddress",
-    "path": "req.url",
-    "method": "req.method",
-    "status": "res.statusCode",
-    "agent": "req.headers.user-agent",
-}
-
-DEFAULT_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {
-        "access_log": _ACCESS_LOG,
-        "otlp_proto": _OTLP,
-        "otlp_json": _OTLP,
-        "ecs": _ECS,
-        "pino": _PINO,
-    }
-)
-"""Names that a format, or its conventions (OpenTelemetry's, Elastic's), gives to the columns."""
 
 LOGIN_PATHS = r"(.*[/._-])?(log-?in|log-?on|sign-?in|authenticate)([/._-].*)?"
 """Last words of paths to which credentials are sent, in lower case; a name and a whole part of the path."""
@@ -108,7 +64,7 @@ class SecurityEntry(Model):
             reject("a secret of 16 to 64 bytes", "openssl rand -hex 24 makes one; take it from ${VARIABLE}")
         return value
 
-    def columns(self, format: str) -> dict[str, str]:
-        """Where each kind of column is found; a json source has none of its own."""
-        named = {name: getattr(self, name) for name in COLUMNS if getattr(self, name) is not None}
-        return {**DEFAULT_COLUMNS.get(format, {}), **named}
+    def columns(self, roles: Mapping[Role, str]) -> dict[str, str]:
+        """Where each kind of column is found; `roles` are those that the format's own columns play."""
+        found = {name: getattr(self, name) or roles.get(name) for name in COLUMNS}
+        return {name: column for name, column in found.items() if column is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 
 from streams.config.models import Config
-from streams.decode.registry import FORMATS
+from streams.decode.registry import FormatError, find_format
 
 __all__ = ["ChoiceError", "choose_sources", "with_choice"]
 
@@ -20,21 +20,22 @@ def with_choice(config: Config, source: str | None, format: str | None) -> Confi
         raise ChoiceError(
             f"--source: expected {_listed(config)}, found {source!r}{_near(source, config.sources)}"
         )
-    if format is not None and format not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise ChoiceError(f"--format: expected one of {known}, found {format!r}{_near(format, FORMATS)}")
+    try:
+        found = None if format is None else find_format(format)
+    except FormatError as error:
+        raise ChoiceError(f"--format: {error}") from error
     if source is None and format is not None and len(config.sources) > 1:
         raise ChoiceError(f"--format needs --source with several sources: {_listed(config)}")
     names = list(config.sources) if source is None else [source]
     chosen = {name: config.sources[name] for name in names}
-    if format is not None:
+    if found is not None:
         for name, one in chosen.items():
-            if format.startswith("otlp_") and one.signal is None:
+            if found.signals and one.signal is None:
                 raise ChoiceError(
                     f"--format {format}: expected a source with a signal (metrics, logs or spans), "
                     f"found source {name!r} without"
                 )
-            signal = one.signal if format.startswith("otlp_") else None
+            signal = one.signal if found.signals else None
             chosen[name] = one.model_copy(update={"format": format, "signal": signal})
     return config.model_copy(update={"sources": chosen})
 

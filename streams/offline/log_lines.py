@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from models.arrays import EpochMs
 from models.logs.catalog import TemplateCatalog
-from streams.decode.registry import make_decoder
+from streams.decode.format import Signal
+from streams.decode.registry import find_format
 from streams.derive.log_signatures import SignatureColumn
-from streams.events.batch import Layout, Records, Strings
+from streams.events.batch import Decoder, Layout, Records, Strings
 from streams.offline.files import Source, read_records
 
 CHUNK_LINES = 50_000
@@ -20,27 +21,20 @@ CHUNK_LINES = 50_000
 TEXT = "text"
 """The format of files whose lines are messages as they stand."""
 
-MESSAGES: Mapping[str, Sequence[str]] = {
-    TEXT: (),
-    "json": ("message", "msg", "body", "log"),
-    "pino": ("body",),
-    "ecs": ("body",),
-    "fluentbit": ("body",),
-    "vector": ("body",),
-    "otlp_json": ("body",),
-    "otlp_proto": ("body",),
-}
-"""Format to the columns where a message is looked for, the best first."""
+MESSAGES = ("message", "msg", "body", "log")
+"""Columns where a message is looked for in events whose format does not say, the best first."""
 
 
 @dataclass(slots=True)
 class TemplateReader:
     """Gathers the templates of lines.
 
-    format  : one of `MESSAGES`
+    format  : `text`, or that of the events
     message : column of the message, for events that have it elsewhere than their format
     time    : path of the time; the format's own place if left out. Lines of text have their record's time,
               which a capture has and a file has not: such lines are of time 0, which means unknown.
+
+    Raises FormatError for an unknown format, ValueError for a message or time that it cannot read.
     """
 
     format: str = TEXT
@@ -54,13 +48,25 @@ class TemplateReader:
     dead: Counter[str] = field(default_factory=Counter)
     """Lines that could not be read, by reason."""
     _signatures: SignatureColumn = field(default_factory=SignatureColumn)
+    _columns: Sequence[str] = ()
+    _decoder: Decoder | None = None
+
+    def __post_init__(self) -> None:
+        if self.format == TEXT:
+            return
+        format = find_format(self.format)
+        signal: Signal | None = "logs" if format.signals else None
+        message = self.message or format.schema_of(signal).roles.get("message")
+        self._columns = MESSAGES if message is None else (message,)
+        layout = Layout(wanted=dict.fromkeys(self._columns, "string"), time_field=self.time, signal=signal)
+        self._decoder = format.make(layout)
 
     def read(self, source: Source, progress: Callable[[int], None] | None = None) -> None:
         """Take a file's lines in.
 
         progress : told the bytes consumed so far
 
-        Raises RecordsFileError for a file that cannot be read, ValueError for a path that cannot be.
+        Raises RecordsFileError for a file that cannot be read.
         """
         for _, _, records in read_records(source, chunk=CHUNK_LINES, progress=progress):
             for messages, time_ms in self._messages(records):
@@ -69,19 +75,13 @@ class TemplateReader:
     def _messages(self, records: Records) -> Iterator[tuple[Strings, EpochMs]]:
         """Columns of messages [E] and their times; an event has its message in one of them."""
         known_ms = np.maximum(records.timestamps_ms, 0)
-        if self.format == TEXT:
+        if self._decoder is None:
             yield _texts(records.values), known_ms
             return
-        columns = (self.message,) if self.message is not None else MESSAGES[self.format]
-        layout = Layout(
-            wanted=dict.fromkeys(columns, "string"),
-            time_field=self.time,
-            signal="logs" if self.format.startswith("otlp_") else None,
-        )
-        batch = make_decoder(self.format, layout).decode(Records(records.values, records.offsets, known_ms))
+        batch = self._decoder.decode(Records(records.values, records.offsets, known_ms))
         self.dead += Counter(dead.reason for dead in batch.dead)
         without = np.ones(len(batch), np.bool_)
-        for column in columns:
+        for column in self._columns:
             found = batch.columns.get(column)
             if isinstance(found, Strings):
                 codes = np.where(without, found.codes, np.int32(-1))

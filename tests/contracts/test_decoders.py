@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.decode.registry import FORMATS, make_decoder
+from streams.decode.registry import find_format, format_names, make_decoder
 from streams.events.batch import Decoder, EventBatch, Layout, Records, Strings
 
 WANTED = {
@@ -32,11 +32,7 @@ WANTED = {
     "op": "string",
 }
 
-CASES = [
-    (name, signal)
-    for name in FORMATS
-    for signal in (("metrics", "logs", "spans") if name.startswith("otlp") else (None,))
-]
+CASES = [(name, signal) for name in format_names() for signal in (find_format(name).signals or (None,))]
 
 LOG_LINE = b'1.2.3.4 - - [17/May/2015:10:05:03 +0000] "GET /a?b=1 HTTP/1.1" 200 5 "-" "curl" 0.004'
 SAMPLES = [

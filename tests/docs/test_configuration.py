@@ -24,6 +24,7 @@ IN_WORDS = {
     ("capacity[]", "kind"): "by key",
     ("capacity[]", "step"): "by kind",
     ("detectors.logs[]", "error"): "by severity",
+    ("detectors.logs[]", "message"): "by format",
     ("detectors.multivariate[]", "model"): "by name",
     ("detectors.multivariate[]", "service"): "by name",
     ("detectors.security[]", "failed_login"): "by status",

@@ -5,13 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from importlib import import_module
 
 import pytest
 
-from streams.compile.columns import own_columns
-from streams.config.models import Source
-from streams.decode.registry import FORMATS
+from streams.decode.registry import GROUP, find_format, format_names
 from streams.partials.cells import BUCKET_LIMIT
 from streams.plan.plan import BUCKET_MS
 from tests.docs.pages import ROOT, code, read, section, table
@@ -22,28 +19,18 @@ HEADINGS = {
     name: title for title in re.findall(r"^## (`.+)$", read(PAGE), re.MULTILINE) for name in code(title)
 }
 
-JSON_LOGS = ("ecs", "pino", "fluentbit", "vector")
-
 
 def test_every_format_has_a_section() -> None:
-    assert HEADINGS.keys() == FORMATS.keys()
+    assert HEADINGS.keys() == set(format_names())
 
 
-@pytest.mark.parametrize("format", FORMATS)
-def test_columns_that_a_format_makes_are_told(format: str) -> None:
-    told = set(code(section(PAGE, HEADINGS[format])))
-    signals = ("metrics", "logs", "spans") if format.startswith("otlp_") else (None,)
-    for signal in signals:
-        assert set(own_columns(Source(topic="a", format=format, signal=signal))) <= told
-    if format in JSON_LOGS:
-        assert (
-            set(
-                import_module(
-                    f"streams.decode.json.{format}" if format != "vector" else "streams.decode.metrics.vector"
-                )._RULES.aliases
-            )
-            <= told
-        )
+@pytest.mark.parametrize("name", format_names())
+def test_a_format_is_described_with_the_columns_that_it_makes(name: str) -> None:
+    format, text = find_format(name), section(PAGE, HEADINGS[name])
+    assert format.description.lower() in " ".join(text.split()).lower()
+    told = set(code(text))
+    for schema in (format.schema, *format.signals.values()):
+        assert schema.columns.keys() <= told
 
 
 def reasons() -> Iterator[str]:
@@ -72,3 +59,11 @@ def test_the_range_of_times_is_the_one_told() -> None:
     told = re.search(r"before 1970 or after the year (\d+)", read(PAGE))
     assert told is not None
     assert int(told[1]) == int(last_year)
+
+
+def test_the_recipe_for_a_decoder_names_files_that_are_there() -> None:
+    recipe = section("CONTRIBUTING.md", "Recipe: a decoder")
+    named = [word for word in code(recipe) if re.fullmatch(r"[a-z_]+/[\w/]+\.py", word)]
+    assert "streams/decode/registry.py" in named
+    assert [word for word in named if not (ROOT / word).is_file()] == []
+    assert GROUP in code(recipe)

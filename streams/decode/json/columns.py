@@ -14,6 +14,7 @@ import numpy as np
 
 from models.arrays import Codes, EpochMs, Mask, Numbers, Rows
 from streams.decode.accounting import skipped_count
+from streams.decode.format import SEVERE, Role, Schema, kinds, roles_by_name
 from streams.decode.json.reader import JsonReader, shown
 from streams.decode.json.shape import Getter, Path, Shape, Use, parse_path, to_number
 from streams.decode.strings import Encoder, scaled
@@ -22,6 +23,9 @@ from streams.events.batch import Column, Dead, EventBatch, Kind, Layout, Records
 
 DEFAULT_TIMES = ("ts", "time", "timestamp", "@timestamp")
 """Where an event's time is looked for, in this order, unless the source names a place."""
+
+NUMBERS = frozenset({"status", "bytes", "duration"})
+"""Well-known columns that are numbers; all others are text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,20 @@ class Rules:
     aliases: Mapping[str, Sequence[str]] = field(default_factory=dict)
     scales: Mapping[str, float] = field(default_factory=dict)
     rename: Mapping[str, Callable[[str], str]] = field(default_factory=dict)
+
+    def schema(self, *more: str, roles: Mapping[Role, str] | None = None) -> Schema:
+        """What a `Format` says of events with these rules: well-known columns play the roles of their names.
+
+        more  : text columns that the format makes beside its well-known ones
+        roles : roles that other columns play
+        """
+        numbers = [column for column in self.aliases if column in NUMBERS]
+        message: dict[Role, str] = {"message": "body"} if "body" in self.aliases else {}
+        return Schema(
+            columns=kinds((*self.aliases, *more)) | kinds(numbers=numbers),
+            roles={**message, **roles_by_name(self.aliases), **(roles or {})},
+            error=SEVERE if "severity" in self.aliases else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

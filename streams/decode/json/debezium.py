@@ -9,14 +9,15 @@ Source: https://debezium.io/documentation/reference/stable/connectors/postgresql
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from models.arrays import Mask
+from streams.decode.format import Format
 from streams.decode.json.columns import JsonDecoder, Rules
 from streams.decode.json.shape import Getter, Path, Shape, Use, attribute_of
-from streams.events.batch import Decoder, Layout
 
 _RULES = Rules(times=("ts_ms", "source.ts_ms"))
 
@@ -29,11 +30,6 @@ class _Change(NamedTuple):
 
     row: Any
     envelope: Any
-
-
-def make(layout: Layout) -> Decoder:
-    """A decoder for the source's layout."""
-    return DebeziumDecoder(layout, _RULES)
 
 
 class DebeziumDecoder(JsonDecoder):
@@ -85,3 +81,10 @@ def _change(event: Any, no_schema: object) -> _Change:
         envelope = event
     is_delete = getattr(envelope, _OP) == "d"
     return _Change(getattr(envelope, _BEFORE if is_delete else _AFTER, None), envelope)
+
+
+FORMAT = Format(
+    name="debezium",
+    description="changes of a database",
+    make=partial(DebeziumDecoder, rules=_RULES),
+)

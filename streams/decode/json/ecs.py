@@ -7,8 +7,10 @@ Source: https://www.elastic.co/guide/en/ecs/current/ecs-field-reference.html
 
 from __future__ import annotations
 
+from functools import partial
+
+from streams.decode.format import Format
 from streams.decode.json.columns import JsonDecoder, Rules
-from streams.events.batch import Decoder, Layout
 
 _RULES = Rules(
     times=("@timestamp",),
@@ -33,6 +35,9 @@ _RULES = Rules(
 )
 
 
-def make(layout: Layout) -> Decoder:
-    """A decoder for the source's layout."""
-    return JsonDecoder(layout, _RULES)
+FORMAT = Format(
+    name="ecs",
+    description="JSON logs in the Elastic Common Schema",
+    make=partial(JsonDecoder, rules=_RULES),
+    schema=_RULES.schema(),
+)

@@ -7,10 +7,12 @@ Cost: at least a million flat events of 130 bytes with five columns a second on 
 
 from __future__ import annotations
 
+from streams.decode.format import EventTime, Format
 from streams.decode.json.columns import JsonDecoder
-from streams.events.batch import Decoder, Layout
 
-
-def make(layout: Layout) -> Decoder:
-    """A decoder for the source's layout."""
-    return JsonDecoder(layout)
+FORMAT = Format(
+    name="json",
+    description="JSON events of your own",
+    make=JsonDecoder,
+    time=EventTime(known=False),
+)

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import msgspec
 
+from streams.decode.format import Format
 from streams.decode.json.columns import JsonDecoder, Rules
 from streams.decode.json.reader import parse_freely
-from streams.events.batch import Decoder, EventBatch, Layout, Records
+from streams.events.batch import EventBatch, Layout, Records
 from streams.events.merge import with_values
 
 _PAIR_TIME = "(time of a pair)"
@@ -28,11 +29,6 @@ _RULES = Rules(
         "host": ("host", "hostname", "kubernetes.host", "_HOSTNAME"),
     },
 )
-
-
-def make(layout: Layout) -> Decoder:
-    """A decoder for the source's layout."""
-    return FluentBitDecoder(layout)
 
 
 class FluentBitDecoder:
@@ -81,3 +77,11 @@ def _as_object(pair: list[object]) -> dict[str, object]:
         time = time[0] if time else None
     assert isinstance(content, dict)
     return {**content, _PAIR_TIME: time}
+
+
+FORMAT = Format(
+    name="fluentbit",
+    description="what Fluent Bit's outputs write",
+    make=FluentBitDecoder,
+    schema=_RULES.schema(),
+)

@@ -8,8 +8,10 @@ Source: https://github.com/pinojs/pino/blob/main/docs/api.md (levels, `messageKe
 
 from __future__ import annotations
 
+from functools import partial
+
+from streams.decode.format import Format
 from streams.decode.json.columns import JsonDecoder, Rules
-from streams.events.batch import Decoder, Layout
 
 LEVELS = {"10": "trace", "20": "debug", "30": "info", "40": "warn", "50": "error", "60": "fatal"}
 """pino's own levels; others keep their number."""
@@ -44,6 +46,9 @@ _RULES = Rules(
 )
 
 
-def make(layout: Layout) -> Decoder:
-    """A decoder for the source's layout."""
-    return JsonDecoder(layout, _RULES)
+FORMAT = Format(
+    name="pino",
+    description="JSON logs of pino and pino-http",
+    make=partial(JsonDecoder, rules=_RULES),
+    schema=_RULES.schema(roles={"query": "req.url"}),  # the only place that has it, after the path
+)

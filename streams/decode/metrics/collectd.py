@@ -17,12 +17,13 @@ Source: collectd, src/utils/format_json/format_json.c and src/write_prometheus.c
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from streams.decode.format import Format, Schema, kinds
 from streams.decode.json.reader import shown
 from streams.decode.metrics.metric_json import Item, JsonMetricDecoder, Memory, Refused, all_text
 from streams.decode.metrics.points import Temporality
-from streams.events.batch import Decoder, Layout
 
 _TEMPORALITY: dict[str, Temporality] = {
     "gauge": "gauge",
@@ -31,11 +32,6 @@ _TEMPORALITY: dict[str, Temporality] = {
     "counter": "cumulative",
 }
 _PARTS = ("host", "plugin", "plugin_instance", "type", "type_instance")
-
-
-def make(layout: Layout) -> Decoder:
-    """A decoder of collectd's JSON."""
-    return JsonMetricDecoder(layout, _read, time="time")
 
 
 def _read(element: dict[str, Any], memory: Memory) -> Item:
@@ -102,3 +98,11 @@ def _metric(plugin: str, type_: str, name: str, kind: str) -> str:
     if kind in ("derive", "counter"):
         words.append("total")
     return "_".join(words)
+
+
+FORMAT = Format(
+    name="collectd",
+    description="collectd's JSON",
+    make=partial(JsonMetricDecoder, read=_read, time="time"),
+    schema=Schema(columns=kinds(("metric", *_PARTS, "dsname", "dstype"), ["value"]), others=None),
+)

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.arrays import Codes, EpochMs, Mask, Rows
+from streams.decode.format import EventTime, Format, Schema, kinds
 from streams.decode.json.reader import shown
 from streams.decode.metrics.influx_lines import (
     Cut,
@@ -159,3 +160,16 @@ def _explain(lines: Lines, line: int) -> Dead:
             return Dead(record, "bad_line", f"{place}: expected {expected}, found {shown(word)}")
     expected = "a time in whole numbers, in the years 1 to 9999"
     return Dead(record, "bad_time", f"{place}: expected {expected}, found {shown(cut.stamp[0])}")
+
+
+FORMAT = Format(
+    name="influx",
+    description="Influx line protocol",
+    make=make,
+    schema=Schema(columns=kinds(("metric", "measurement", "field"), ["value"]), others="a tag"),
+    time=EventTime(
+        fields=("timestamp",),
+        formats=tuple(UNIT_PER_SECOND),
+        expected="timestamp, as the number at the end of a line is called",
+    ),
+)

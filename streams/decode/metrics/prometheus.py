@@ -11,19 +11,15 @@ Source: Telefónica, prometheus-kafka-adapter, README.md and serializers.go.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
+from streams.decode.format import Format, Schema, kinds
 from streams.decode.json.reader import shown
 from streams.decode.metrics.metric_json import Item, JsonMetricDecoder, Memory, Refused, all_text
 from streams.decode.strings import float_or_infinity, plain_text
-from streams.events.batch import Decoder, Layout
 
 _VALUE = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re.ASCII)
-
-
-def make(layout: Layout) -> Decoder:
-    """A decoder of the adapter's JSON."""
-    return JsonMetricDecoder(layout, _read, time="timestamp")
 
 
 def _read(element: dict[str, Any], memory: Memory) -> Item:
@@ -52,3 +48,11 @@ def _value(value: object) -> float:
     if value is None:
         raise Refused("missing_value", "expected a number as a string at 'value', found none")
     raise Refused("bad_value", f"expected a number as a string at 'value', found {shown(value)}")
+
+
+FORMAT = Format(
+    name="prometheus",
+    description="samples of prometheus-kafka-adapter",
+    make=partial(JsonMetricDecoder, read=_read, time="timestamp"),
+    schema=Schema(columns=kinds(["metric"], ["value"]), others="a label"),
+)

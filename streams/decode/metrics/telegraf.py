@@ -10,17 +10,13 @@ Source: Telegraf, plugins/serializers/json/README.md.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from streams.decode.format import Format, Schema, kinds
 from streams.decode.json.reader import shown
 from streams.decode.metrics.metric_json import Item, JsonMetricDecoder, Memory, Refused, all_text
 from streams.decode.strings import plain_text
-from streams.events.batch import Decoder, Layout
-
-
-def make(layout: Layout) -> Decoder:
-    """A decoder of Telegraf's JSON."""
-    return JsonMetricDecoder(layout, _read, time="timestamp", unfold=_unfold)
 
 
 def _unfold(element: dict[str, Any]) -> list[object] | None:
@@ -50,3 +46,11 @@ def _read(element: dict[str, Any], memory: Memory) -> Item:
             for field in fields
         )
     return Item(series, list(fields.values()), element)
+
+
+FORMAT = Format(
+    name="telegraf",
+    description="Telegraf's JSON",
+    make=partial(JsonMetricDecoder, read=_read, time="timestamp", unfold=_unfold),
+    schema=Schema(columns=kinds(("metric", "measurement", "field"), ["value"]), others="a tag"),
+)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from streams.decode.format import Format
 from streams.decode.json.columns import JsonDecoder, Rules
 from streams.decode.json.shape import Getter, Path, Shape, Use
 from streams.decode.metrics.vector_metrics import VectorMetrics
-from streams.events.batch import Decoder, EventBatch, Layout, Records
+from streams.events.batch import EventBatch, Layout, Records
 from streams.events.merge import merge, select
 
 _RULES = Rules(
@@ -28,11 +30,6 @@ _RULES = Rules(
         "host": ("host", "hostname"),
     },
 )
-
-
-def make(layout: Layout) -> Decoder:
-    """A decoder for the source's layout."""
-    return VectorDecoder(layout)
 
 
 class VectorDecoder:
@@ -76,3 +73,13 @@ class _Logs(JsonDecoder):
 
     def getters(self, shape: Shape, path: Path) -> Sequence[tuple[Getter, Use]]:
         return [(shape.getter(way), shape.use(way)) for way in self.ways(path)]
+
+
+_SCHEMA = _RULES.schema("metric", "type", "kind", "namespace")
+
+FORMAT = Format(
+    name="vector",
+    description="logs and metrics of Vector",
+    make=VectorDecoder,
+    schema=replace(_SCHEMA, columns={**_SCHEMA.columns, "value": "number"}),
+)

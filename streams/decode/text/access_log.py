@@ -18,6 +18,7 @@ import numpy as np
 
 from models.arrays import Codes, EpochMs, Mask, Numbers, Rows
 from streams.decode.accounting import skipped_count
+from streams.decode.format import Format, Schema, kinds, roles_by_name
 from streams.decode.json.columns import JsonDecoder, Rules
 from streams.decode.json.reader import shown
 from streams.decode.json.shape import to_number
@@ -34,7 +35,7 @@ from streams.decode.text.access_line import (
     unescape,
 )
 from streams.decode.times import parse_clf, parse_times
-from streams.events.batch import Column, Dead, Decoder, EventBatch, Field, Layout, Records, Strings
+from streams.events.batch import Column, Dead, EventBatch, Field, Layout, Records, Strings
 from streams.events.merge import merge, select, with_values
 
 Meaning = Callable[[Any], str | float | None]
@@ -120,11 +121,6 @@ _UNSCALED: Mapping[str, tuple[Meaning, Meaning]] = {
     ),
 }
 """Meanings of times for which the source declares the unit: then nothing is told from the spelling."""
-
-
-def make(layout: Layout) -> Decoder:
-    """A decoder for the source's layout."""
-    return AccessLogDecoder(layout)
 
 
 class AccessLogDecoder:
@@ -378,3 +374,18 @@ def _first_of(first: Strings, second: Strings) -> Strings:
     values = [*first.values, *second.values]
     moved = np.where(second.codes < 0, -1, second.codes + len(first.values))
     return Strings(np.where(first.codes < 0, moved, first.codes).astype(np.int32), values)
+
+
+_NUMBERS = ("status", "bytes", "duration", "upstream_duration")
+
+FORMAT = Format(
+    name="access_log",
+    description="lines as nginx and Apache write them",
+    make=AccessLogDecoder,
+    schema=Schema(
+        columns=kinds(_SOURCES) | kinds(numbers=_NUMBERS),
+        others="a key",
+        only="lines in JSON",
+        roles=roles_by_name(_SOURCES),
+    ),
+)

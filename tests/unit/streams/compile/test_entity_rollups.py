@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,23 @@ def totals(plan: Plan, lines: list[str], batch: int = 1000) -> dict[str, SeriesT
         records = Records(values, np.arange(first, first + len(values)), np.full(len(values), -1))
         flow.feed("access", 0, records)
     return dict(flow.finish().rollups)
+
+
+def test_an_ecs_client_is_found_wherever_the_format_has_it(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "{source: access}", SOURCES.replace("access_log", "ecs"))
+    event = {"@timestamp": 1_779_000_000_000, "http": {"response": {"status_code": 404}}}
+    events = [{**event, "client": {"ip": "192.0.2.1"}}, {**event, "source": {"ip": "192.0.2.1"}}]
+    found = totals(plan, [json.dumps(one) for one in events])
+    assert counts(found["entity:access:client"], "192.0.2.1")["404"] == 2
+
+
+def test_pino_has_path_and_query_in_one(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, "{source: access}", SOURCES.replace("access_log", "pino"))
+    request = {"remoteAddress": "192.0.2.1", "method": "POST"}
+    urls = ["/login?next=/a", "/login", "/item?file=/etc/passwd"]
+    events = [{"time": 1_779_000_000_000, "req": {**request, "url": url}} for url in urls]
+    found = counts(totals(plan, [json.dumps(one) for one in events])["entity:access:client"], "192.0.2.1")
+    assert (found["requests"], found["logins"], found["probes"]) == (3, 2, 1)
 
 
 def counts(found: SeriesTotals, label: str) -> dict[str, int]:

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from detectors.slo.slo import Maintenance, Tier
 from streams.compile.check import check_paths
-from streams.compile.columns import own_columns
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.config.models import Config
@@ -340,7 +339,7 @@ def test_the_columns_known_of_a_format_are_those_it_decodes(tmp_path: Path) -> N
           metrics: {topic: a, format: otlp_json, signal: metrics}
         """,
     )
-    own = {name: set(own_columns(source)) for name, source in config.sources.items()}
+    own = {name: set(source.event_schema.columns) for name, source in config.sources.items()}
     assert own["access"] == set(access_log._SOURCES)
     assert own["spans"] == otlp_events.FIELDS["spans"] | otlp_events.CONTEXT_FIELDS
     assert own["metrics"] == otlp_metrics.EVENT_FIELDS | otlp_metrics.CONTEXT_FIELDS

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from streams.compile.check import check_paths
-from streams.compile.columns import own_columns
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
-from streams.config.models import Source, Web
-from streams.decode.registry import make_decoder
+from streams.config.models import Web
+from streams.decode.registry import find_format, make_decoder
 from streams.events.batch import Strings
 from tests.unit.decoding import decode, plain, reasons, records_of
 
@@ -41,7 +40,7 @@ COLLECTD = {
     ],
 )
 def test_the_columns_known_of_a_metric_format_are_those_it_makes(format: str, record: str) -> None:
-    own = own_columns(Source(topic="a", format=format))
+    own = find_format(format).schema.columns
     assert own["value"] == "number"
     batch = decode(format, [record], own)
     for name, kind in own.items():

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streams.decode.format import Signal
 from streams.decode.json.shape import parse_path
-from streams.decode.registry import FORMATS, make_decoder
+from streams.decode.registry import find_format, format_names, make_decoder
 from streams.decode.strings import plain_text
 from streams.events.batch import Field, Layout, Records
 from tests.unit.decoding import ARRIVED_MS, columns, decode, reasons, records_of
@@ -20,14 +21,14 @@ S, N = "string", "number"
 
 
 def test_an_unknown_format_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown format 'acess_log'; did you mean 'access_log'"):
+    with pytest.raises(ValueError, match="found 'acess_log'; did you mean access_log"):
         make_decoder("acess_log", Layout(wanted={}))
 
 
 def test_every_registered_format_makes_a_decoder() -> None:
-    for name in FORMATS:
-        signal = "logs" if name.startswith("otlp") else None
-        decoder = make_decoder(name, Layout(wanted={"a": N}, signal=signal))  # type: ignore[arg-type]
+    for name in format_names():
+        signal: Signal | None = "logs" if find_format(name).signals else None
+        decoder = make_decoder(name, Layout(wanted={"a": N}, signal=signal))  # type: ignore[dict-item]
         assert len(decoder.decode(records_of([]))) == 0
 
 

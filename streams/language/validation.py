@@ -120,7 +120,8 @@ def _report(
     kind = detail["type"]
     path = (*base, *_existing(document, base, location))
     suggestion = str(context.get("suggestion", ""))
-    if _annotation(model, location) is SecretStr:
+    annotation = _annotation(model, location)
+    if SecretStr in (annotation, *get_args(annotation)):  # also where one stands in place of their list
         document.hidden.add(path)
     match kind:
         case "extra_forbidden":

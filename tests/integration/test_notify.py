@@ -98,12 +98,13 @@ async def test_an_address_that_fails_is_counted_and_does_not_hold_up_the_other(
     assert dict(sink.outcomes) == {"sent": 1, "failed": 1}
 
 
-def test_an_address_that_is_none_is_refused_without_showing_it() -> None:
+def test_an_address_that_is_none_is_refused_without_showing_it(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(SinkSetupError) as error:
         notifying("json://localhost/", "discrod://id/token-that-is-secret")
     assert str(error.value).startswith("sinks.notify[1]: expected an address that Apprise knows")
     assert "discrod://" in str(error.value)
     assert "secret" not in str(error.value)
+    assert caplog.text == "", "Apprise shows parts of an address"
     with pytest.raises(SinkSetupError, match="found one without ://"):
         notifying("secret")
 

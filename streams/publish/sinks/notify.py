@@ -134,7 +134,11 @@ def _target(url: str, index: int) -> Apprise:
             "pip install 'streamgauge[notify]', or take the sink out of the configuration"
         ) from error
     target = Apprise()
-    if not target.add(url):
+    chatter = logging.getLogger("apprise")
+    chatter.disabled = True  # it logs an address that it does not know, with part of its secrets
+    known = target.add(url)
+    chatter.disabled = False
+    if not known:
         scheme = url.split("://", 1)[0] if "://" in url else ""
         found = f"one that begins with {scheme}://" if scheme else "one without ://"
         raise SinkSetupError(

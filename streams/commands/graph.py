@@ -25,4 +25,5 @@ def graph(config: ConfigFile) -> None:
         plan = compile_plan(settings)
     except ConfigError as error:
         fail(str(error))
-    typer.echo(draw_plan(plan, list(settings.sinks.configured())), nl=False)
+    registry = settings.models.url is not None
+    typer.echo(draw_plan(plan, list(settings.sinks.configured()), registry=registry), nl=False)

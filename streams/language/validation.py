@@ -121,7 +121,8 @@ def _report(
     path = (*base, *_existing(document, base, location))
     suggestion = str(context.get("suggestion", ""))
     annotation = _annotation(model, location)
-    if SecretStr in (annotation, *get_args(annotation)):  # also where one stands in place of their list
+    # a secret also where a list of secrets belongs
+    if annotation is SecretStr or (SecretStr in get_args(annotation) and isinstance(document.get(path), str)):
         document.hidden.add(path)
     match kind:
         case "extra_forbidden":

@@ -25,7 +25,5 @@ def graph(config: ConfigFile) -> None:
         plan = compile_plan(settings)
     except ConfigError as error:
         fail(str(error))
-    sinks = [f"Alertmanager {settings.sinks.alertmanager.url}"] if settings.sinks.alertmanager else []
-    if settings.sinks.notify:
-        sinks.append(f"{len(settings.sinks.notify)} notifiers")
-    typer.echo(draw_plan(plan, sinks), nl=False)
+    registry = settings.models.url is not None
+    typer.echo(draw_plan(plan, list(settings.sinks.configured()), registry=registry), nl=False)

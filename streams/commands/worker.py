@@ -20,11 +20,12 @@ def worker(config: ConfigFile) -> None:
         STREAMGAUGE_WEB__PORT=9465 streamgauge worker -c streamgauge.yaml
     """
     from streams.language.problems import ConfigError
+    from streams.publish.sinks.sink import SinkSetupError
     from streams.worker.process import run_worker
 
     settings = load(config)
     try:
         code = run_worker(settings)
-    except ConfigError as error:
+    except (ConfigError, SinkSetupError) as error:
         fail(str(error))
     raise typer.Exit(code)

@@ -18,6 +18,7 @@ from pydantic import Field as Key
 from streams.config.capacity import CapacityEntries
 from streams.config.detectors import Detectors
 from streams.config.incidents import Incidents
+from streams.config.sinks import Sinks
 from streams.config.values import (
     Addresses,
     Condition,
@@ -25,6 +26,7 @@ from streams.config.values import (
     Instant,
     PositiveDuration,
     Texts,
+    WebAddress,
     Window,
     choice,
 )
@@ -73,12 +75,6 @@ Name = Annotated[str, AfterValidator(_name)]
 def _topic(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,249}", value):
         reject("a topic's name of letters, digits, ., _ and -, at most 249")
-    return value
-
-
-def _web_address(value: str) -> str:
-    if not re.match(r"https?://[^\s/]+", value):
-        reject("an address such as http://127.0.0.1:9093")
     return value
 
 
@@ -301,22 +297,6 @@ class MaintenanceEntry(Model):
         return self
 
 
-class AlertmanagerSink(Model):
-    """An Alertmanager, by the address under which its web page is."""
-
-    url: Annotated[str, AfterValidator(_web_address)]
-    repeat: PositiveDuration = Key(default="60s", validate_default=True)
-    username: str | None = None
-    password: SecretStr | None = None
-
-
-class Sinks(Model):
-    """Where alerts go beside the alerts topic. Apprise's URLs hold secrets."""
-
-    alertmanager: AlertmanagerSink | None = None
-    notify: tuple[SecretStr, ...] = ()
-
-
 class Web(Model):
     """Where `/metrics` and the pages are served.
 
@@ -325,7 +305,7 @@ class Web(Model):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Key(ge=0, le=65_535)] = 9464
-    url: Annotated[str, AfterValidator(_web_address)] | None = None
+    url: WebAddress | None = None
 
     def address(self, hostname: str) -> str:
         """The address for links, without a slash at its end.

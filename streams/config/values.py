@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, TypeAlias
@@ -104,6 +105,15 @@ def _address(value: str) -> str:
     return value
 
 
+def _web_address(value: str) -> str:
+    if not re.match(r"https?://[^\s/]+", value):
+        reject("an address such as http://127.0.0.1:9093")
+    return value
+
+
+WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
+"""The address of a page or an API, with its scheme."""
+
 Texts: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 """A list of strings; a single one may stand alone."""
 
@@ -128,6 +138,7 @@ __all__ = [
     "Instant",
     "PositiveDuration",
     "Texts",
+    "WebAddress",
     "Window",
     "choice",
     "milliseconds",

@@ -120,7 +120,9 @@ def _report(
     kind = detail["type"]
     path = (*base, *_existing(document, base, location))
     suggestion = str(context.get("suggestion", ""))
-    if _annotation(model, location) is SecretStr:
+    annotation = _annotation(model, location)
+    # a secret also where a list of secrets belongs
+    if annotation is SecretStr or (SecretStr in get_args(annotation) and isinstance(document.get(path), str)):
         document.hidden.add(path)
     match kind:
         case "extra_forbidden":

@@ -2,63 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from detectors.alerts.names import span_name
 from detectors.slo.slo import Slo
-from streams.plan.plan import Plan, Rollup, SourcePlan
+from streams.plan.plan import MonitorPlan, Plan, Rollup, SourcePlan
+from streams.plan.resource import CapacityPlan
 
 __all__ = ["draw_plan"]
 
 
-def draw_plan(plan: Plan, sinks: Sequence[str] = ()) -> str:
+def draw_plan(plan: Plan, sinks: Sequence[str] = (), *, registry: bool = False) -> str:
     """Mermaid text, the same for the same plan; Markdown on GitHub and GitLab shows it as a picture.
 
-    sinks : where alerts go beside the alerts topic and `/metrics`
+    sinks    : names of those that alerts go to beside the alerts topic and `/metrics`
+    registry : whether detectors go on with trained models
     """
     lines = ["flowchart LR"]
     for number, source in enumerate(plan.sources.values()):
         lines += _source(source, f"s{number}", plan)
     lines += [
-        f'    partials[("{plan.app}-partials")] --> window["windows"]',
-        f'    window --> slis[("{plan.app}-slis")]',
-        f'    window <-- restart --> blocks[("{plan.app}-blocks")]',
+        f'    {_topic("partials", plan)} --> window["windows"]',
+        f"    window <-- restart --> {_topic('blocks', plan)}",
         '    window --> metrics["/metrics"]',
     ]
+    if plan.slos:
+        lines.append(f"    window --> {_topic('slis', plan)}")
     for number, slo in enumerate(plan.slos):
         lines.append(f'    window --> slo{number}["{_slo(slo)}"] --> alerts')
-    lines.append(f'    alerts[("{plan.app}-alerts")]')
-    lines += [f'    alerts --> sink{number}["{_safe(sink)}"]' for number, sink in enumerate(sinks)]
+    lines += _monitors(plan, registry)
+    for number, planned in enumerate(plan.capacity):
+        lines.append(f'    window --> capacity{number}["{_capacity(planned)}"] --> alerts')
+        lines.append(f"    capacity{number} --> {_topic('forecasts', plan)}")
+    if plan.slos or plan.monitors or plan.capacity:
+        lines.append(f"    {_topic('alerts', plan)}")
+        lines += [f'    alerts --> sink{number}["{_safe(sink)}"]' for number, sink in enumerate(sinks)]
     return "\n".join(lines) + "\n"
+
+
+def _topic(name: str, plan: Plan) -> str:
+    """One of the app's own topics; the node is called as the topic is, without the app."""
+    return f'{name.replace("-", "_")}[("{_safe(plan.app)}-{name}")]'
 
 
 def _source(source: SourcePlan, node: str, plan: Plan) -> list[str]:
     lines = [
         f'    {node}t[("{_safe(source.topic)}")] --> {node}d["{_safe(source.name)}: decode {source.format}"]',
-        f'    {node}d -- late, dead --> dead[("{plan.app}-dead-letters")]',
+        f"    {node}d -- late, dead --> {_topic('dead-letters', plan)}",
     ]
-    for number, rollup in enumerate(source.rollups):
-        lines.append(f'    {node}d --> {node}r{number}["{_rollup(rollup)}"] --> partials')
+    for number, text in enumerate(_rollups(source, plan)):
+        lines.append(f'    {node}d --> {node}r{number}["{text}"] --> partials')
     return lines
 
 
-def _rollup(rollup: Rollup) -> str:
-    parts = [_safe(rollup.name), ", ".join(measure.name for measure in rollup.measures)]
-    if rollup.by:
-        parts.append("by " + ", ".join(_safe(label) for label in rollup.by))
-    if rollup.sketch:
-        parts.append(f"quantiles of {_safe(rollup.sketch)}")
-    parts.append("windows " + " ".join(span_name(window) for window in rollup.windows_ms))
-    return "<br/>".join(parts)
+def _rollups(source: SourcePlan, plan: Plan) -> Iterator[str]:
+    """What a source counts; the rollups that are there for one detector alone are one text."""
+    detectors = {
+        monitor.rollup: monitor.detector for monitor in plan.monitors if monitor.rollup != source.name
+    }
+    together: dict[tuple[str | None, str], list[Rollup]] = {}
+    for rollup in source.rollups:
+        detector = detectors.get(rollup.name)
+        together.setdefault((detector, rollup.name if detector is None else ""), []).append(rollup)
+    for (detector, _), rollups in together.items():
+        if detector is None:
+            yield _rollup(rollups[0], plan)
+        else:
+            yield _lines(f"counts for {detector}", *dict.fromkeys(_by(rollup.by) for rollup in rollups))
+
+
+def _rollup(rollup: Rollup, plan: Plan) -> str:
+    told = rollup.name == rollup.source or rollup.name in {slo.rollup for slo in plan.slos}
+    quantiles = f"quantiles of {rollup.sketch}" if rollup.sketch else ""
+    return _lines(
+        rollup.name,
+        ", ".join(_shown(rollup)) if told else "",
+        _by(rollup.by),
+        f"histogram and {quantiles}" if rollup.histogram else quantiles,
+        f"distinct {', '.join(rollup.distinct)}" if rollup.distinct else "",
+        "windows " + " ".join(span_name(window) for window in rollup.windows_ms) if told else "",
+    )
+
+
+def _shown(rollup: Rollup) -> list[str]:
+    """Measures that are told one by one; the counts of a histogram's buckets and its sum stand last."""
+    buckets = len(rollup.histogram) + 1 if rollup.histogram else 0
+    return [measure.name for measure in rollup.measures[: len(rollup.measures) - buckets]]
+
+
+def _monitors(plan: Plan, registry: bool) -> list[str]:
+    """Detectors, the topics that they write and read, and the incidents that come of them."""
+    if not plan.monitors:
+        return []
+    together: dict[tuple[str, str], list[MonitorPlan]] = {}
+    for monitor in plan.monitors:
+        together.setdefault((monitor.source, monitor.detector), []).append(monitor)
+    lines: list[str] = []
+    for number, monitors in enumerate(together.values()):
+        lines.append(f'    window --> detector{number}["{_monitor(monitors)}"] --> anomalies')
+        lines.append(f"    {_topic('labels', plan)} --> detector{number}")
+        if registry and any(monitor.model for monitor in monitors):
+            lines.append(f"    {_topic('models', plan)} --> detector{number}")
+    lines.append(f"    {_topic('anomalies', plan)} -- above info --> alerts")
+    lines.append(f'    alerts --> grouping["incidents"] --> {_topic("incidents", plan)}')
+    return lines
+
+
+def _monitor(monitors: Sequence[MonitorPlan]) -> str:
+    first = monitors[0]
+    count = f"{len(monitors)} × " if len(monitors) > 1 else ""
+    return _lines(f"{count}{first.detector} of {first.source}", f"every {span_name(first.step_ms)}")
+
+
+def _capacity(planned: CapacityPlan) -> str:
+    resource = planned.resource
+    return _lines(
+        f"{resource.name}: {resource.kind.replace('_', ' ')}",
+        _by(resource.by),
+        f"{span_name(resource.horizon_ms)} ahead",
+    )
+
+
+def _by(labels: Sequence[str]) -> str:
+    return "by " + ", ".join(labels) if labels else ""
+
+
+def _lines(*lines: str) -> str:
+    """The lines of a label, without the empty ones."""
+    return "<br/>".join(_safe(line) for line in lines if line)
 
 
 def _slo(slo: Slo) -> str:
     name = f"{slo.name} {slo.objective}".rstrip()
     tiers = [
-        f"{_safe(tier.severity)} at {tier.factor:g}: {span_name(tier.long_ms)}, {span_name(tier.short_ms)}"
+        f"{tier.severity} at {tier.factor:g}: {span_name(tier.long_ms)}, {span_name(tier.short_ms)}"
         for tier in slo.tiers
     ]
-    return "<br/>".join([f"{_safe(name)}: {100 * slo.target:g} % in {span_name(slo.window_ms)}", *tiers])
+    return _lines(f"{name}: {100 * slo.target:g} % in {span_name(slo.window_ms)}", *tiers)
 
 
 def _safe(text: str) -> str:

@@ -49,7 +49,7 @@ class Publisher:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._dispatcher = AlertDispatcher(config.sinks, generator_url=config.web.address(gethostname()))
+        self._dispatcher = AlertDispatcher(config.sinks, page_url=config.web.address(gethostname()))
         self.engine = Engine(
             config,
             on_transition=self._moved,
@@ -133,7 +133,7 @@ class Publisher:
 def run_worker(config: Config, *, log_level: str = "INFO") -> int:
     """Run until a signal or a failure; returns the exit code.
 
-    Raises ConfigError for mistakes in the SLO files.
+    Raises ConfigError for mistakes in the SLO files, SinkSetupError for sinks that cannot be used.
     """
     logging.basicConfig(format=LOG_FORMAT, level=log_level, stream=sys.stderr, force=True)
     quiet_level = "WARNING" if log_level == "INFO" else log_level

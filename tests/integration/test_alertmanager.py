@@ -8,13 +8,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
 from detectors.alerts.alert import Alert, fingerprint
-from streams.publish.sinks.alertmanager import ALERTS_MAX, AlertmanagerSink
+from streams.publish.sinks.alertmanager import ALERTS_MAX, AlertmanagerSettings, AlertmanagerSink
 from tests.services.alertmanager import Alertmanager
 
 
@@ -31,16 +32,15 @@ def alert(name: str, state: str = "firing", *, starts_at_ms: int = 1_500_000_000
 
 
 @asynccontextmanager
-async def running(url: str, **options: Any) -> AsyncIterator[AlertmanagerSink]:
-    async with aiohttp.ClientSession() as session:
-        sink = AlertmanagerSink(url, session=session, **options)
-        task = asyncio.create_task(sink.run())
-        try:
-            yield sink
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+async def running(url: str, repeat_s: float = 60.0, **options: Any) -> AsyncIterator[AlertmanagerSink]:
+    sink = AlertmanagerSink(AlertmanagerSettings(url=url, repeat=timedelta(seconds=repeat_s)), **options)
+    task = asyncio.create_task(sink.run())
+    try:
+        yield sink
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def until(condition: Callable[[], Any], timeout_s: float = 15.0) -> None:
@@ -99,7 +99,7 @@ async def gate_before(alertmanager: Alertmanager) -> AsyncIterator[tuple[Gate, s
 
 async def test_an_alert_fires_and_resolves(alertmanager: Alertmanager) -> None:
     burn = alert("Burn", route='/a "b"')
-    async with running(alertmanager.url, generator_url="http://example.org/slo") as sink:
+    async with running(alertmanager.url, page_url="http://example.org/slo") as sink:
         sink.take(replace(burn, state="pending"))
         sink.take(burn)
         assert await sink.drain(10)
@@ -214,9 +214,8 @@ async def test_an_end_that_nobody_waits_for_any_more_is_given_up(alertmanager: A
 
 
 async def test_a_flood_is_bounded(alertmanager: Alertmanager) -> None:
-    async with aiohttp.ClientSession() as session:
-        sink = AlertmanagerSink(alertmanager.url, session=session)
-        for number in range(ALERTS_MAX + 5):
-            sink.take(Alert(f"{number:016x}", "firing", {"alertname": "Burn"}, {}, 0))
-        sink.take(Alert(f"{3:016x}", "resolved", {"alertname": "Burn"}, {}, 0))
-        assert sink.outcomes == {"dropped": 5}
+    sink = AlertmanagerSink(AlertmanagerSettings(url=alertmanager.url))
+    for number in range(ALERTS_MAX + 5):
+        sink.take(Alert(f"{number:016x}", "firing", {"alertname": "Burn"}, {}, 0))
+    sink.take(Alert(f"{3:016x}", "resolved", {"alertname": "Burn"}, {}, 0))
+    assert sink.outcomes == {"dropped": 5}

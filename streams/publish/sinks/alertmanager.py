@@ -20,14 +20,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import aiohttp
+from pydantic import Field as Key
+from pydantic import SecretStr
 from yarl import URL
 
 from detectors.alerts.alert import Alert
+from streams.config.values import PositiveDuration, WebAddress
+from streams.language.validation import Model
+from streams.publish.sinks.sink import Sink
 from streams.publish.sinks.wire_alert import RefusedAlertError, WireAlert, wire_alert
 
-REPEAT_S = 60.0
+if TYPE_CHECKING:
+    from aiohttp import BasicAuth, ClientSession
 
 ENDS_AFTER_REPEATS = 4
 """How many repeats may be lost before Alertmanager takes a firing alert for resolved; Prometheus' choice."""
@@ -66,37 +72,40 @@ class _RejectedError(Exception):
     """The request itself is at fault; the message is Alertmanager's."""
 
 
-class AlertmanagerSink:
-    """Keeps one Alertmanager informed; `take` alerts, and let `run` be a task.
+class AlertmanagerSettings(Model):
+    """An Alertmanager, by the address under which its web page is.
 
-    url           : base of the API, `http://alertmanager:9093`, with user and password if need be
-    repeat_s      : how often firing alerts are sent again
-    generator_url : link that alerts carry
-    clock         : wall clock in seconds
-    outcomes      : alerts by what became of them: `sent`, `repeated`, `resolved`, `repaired`, `refused`
-                    (cannot be mended, or rejected alone), `dropped` (too many), `expired`; and `retries`,
-                    requests that failed
+    repeat : how often firing alerts are sent again
     """
 
+    url: WebAddress
+    repeat: PositiveDuration = Key(default="60s", validate_default=True)
+    username: str | None = None
+    password: SecretStr | None = None
+
+
+class AlertmanagerSink(Sink):
+    """Keeps one Alertmanager informed.
+
+    page_url : link that alerts carry
+    clock    : wall clock in seconds
+    outcomes : alerts by what became of them: `sent`, `repeated`, `resolved`, `repaired`, `refused`
+               (cannot be mended, or rejected alone), `dropped` (too many), `expired`; and `retries`,
+               requests that failed
+    """
+
+    Settings = AlertmanagerSettings
+
     def __init__(
-        self,
-        url: str,
-        *,
-        session: aiohttp.ClientSession,
-        repeat_s: float = REPEAT_S,
-        generator_url: str = "",
-        clock: Callable[[], float] = time.time,
-        randomness: random.Random | None = None,
+        self, settings: AlertmanagerSettings, *, page_url: str = "", clock: Callable[[], float] = time.time
     ) -> None:
-        assert repeat_s > 0
-        base = URL(url)
+        base = URL(settings.url)
+        self._settings = settings
         self._endpoint = base / "api/v2/alerts"
         self._name = str(base.with_user(None))  # no password in a log
-        self._session = session
-        self._repeat_s = repeat_s
-        self._generator_url = generator_url
+        self._repeat_s = settings.repeat.total_seconds()
+        self._page_url = page_url
         self._clock = clock
-        self._random = randomness or random.Random()
         self._entries: dict[str, _Entry] = {}
         self._changed = asyncio.Event()
         self._settled = asyncio.Event()
@@ -116,6 +125,11 @@ class AlertmanagerSink:
         self._settled.clear()
         self._changed.set()
 
+    def take_over(self, alerts: Sequence[Alert]) -> None:
+        """Let Alertmanager hear of live alerts again, as it expects of whoever looks after them."""
+        for alert in alerts:
+            self.take(alert)
+
     def forget(self) -> None:
         """Send nothing more of what was taken: somebody else looks after these alerts now."""
         self._entries.clear()
@@ -123,6 +137,20 @@ class AlertmanagerSink:
 
     async def run(self) -> None:
         """Send what is due, for ever; cancel it to stop."""
+        from aiohttp import ClientSession  # not for who only reads a configuration: it takes 0.3 s
+
+        async with ClientSession(trust_env=True, auth=self._credentials()) as session:
+            await self._send_for_ever(session)
+
+    def _credentials(self) -> BasicAuth | None:
+        from aiohttp import BasicAuth
+
+        username, password = self._settings.username, self._settings.password
+        if username is None or password is None:
+            return None
+        return BasicAuth(username, password.get_secret_value())
+
+    async def _send_for_ever(self, session: ClientSession) -> None:
         failures = 0
         while True:
             self._changed.clear()
@@ -132,7 +160,7 @@ class AlertmanagerSink:
                 await self._wait_for_work()
                 continue
             try:
-                await self._send(due)
+                await self._send(session, due)
                 failures = 0
             except _UnreachableError as error:
                 self.outcomes["retries"] += 1
@@ -140,7 +168,7 @@ class AlertmanagerSink:
                     _log.warning("Alertmanager at %s: %s; trying again", self._name, error)
                 delay_s = min(BACKOFF_S * 2.0**failures, BACKOFF_S_MAX)
                 failures = min(failures + 1, 10)
-                await asyncio.sleep(delay_s * self._random.uniform(0.5, 1.0))
+                await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until all that was taken has been sent; False if the time is over before."""
@@ -168,13 +196,13 @@ class AlertmanagerSink:
         except TimeoutError:
             return
 
-    async def _send(self, entries: Sequence[_Entry]) -> None:
+    async def _send(self, session: ClientSession, entries: Sequence[_Entry]) -> None:
         ready: list[tuple[_Entry, WireAlert]] = []
         for entry in entries:
             message = self._message(entry)
             if message is not None:
                 ready.append((entry, message))
-        await self._post(ready)
+        await self._post(session, ready)
 
     def _message(self, entry: _Entry) -> WireAlert | None:
         now_ms = self._now_ms()
@@ -185,7 +213,7 @@ class AlertmanagerSink:
             return None
         try:
             message = wire_alert(
-                entry.alert, now_ms=now_ms, ends_at_ms=ends_at_ms, generator_url=self._generator_url
+                entry.alert, now_ms=now_ms, ends_at_ms=ends_at_ms, generator_url=self._page_url
             )
         except RefusedAlertError as error:
             _log.error("%s; it is not sent to Alertmanager", error)
@@ -196,11 +224,11 @@ class AlertmanagerSink:
             _log.warning("alert %s mended: %s", entry.alert.fingerprint, "; ".join(message.repairs))
         return message
 
-    async def _post(self, ready: Sequence[tuple[_Entry, WireAlert]]) -> None:
+    async def _post(self, session: ClientSession, ready: Sequence[tuple[_Entry, WireAlert]]) -> None:
         if not ready:
             return
         try:
-            await self._request([message.body for _, message in ready])
+            await self._request(session, [message.body for _, message in ready])
         except _RejectedError as error:
             if len(ready) == 1:
                 (entry, _) = ready[0]
@@ -208,21 +236,23 @@ class AlertmanagerSink:
                 self._forget(entry, "refused")
                 return
             middle = len(ready) // 2
-            await self._post(ready[:middle])
-            await self._post(ready[middle:])
+            await self._post(session, ready[:middle])
+            await self._post(session, ready[middle:])
             return
         for entry, _ in ready:
             self._delivered(entry)
 
-    async def _request(self, body: Sequence[object]) -> None:
+    async def _request(self, session: ClientSession, body: Sequence[object]) -> None:
+        from aiohttp import ClientError, ClientTimeout
+
         try:
-            async with self._session.post(
-                self._endpoint, json=body, timeout=aiohttp.ClientTimeout(total=TIMEOUT_S)
+            async with session.post(
+                self._endpoint, json=body, timeout=ClientTimeout(total=TIMEOUT_S)
             ) as answer:
                 if answer.status < 300:
                     return
                 text = (await answer.text(errors="replace"))[:200].strip()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (ClientError, TimeoutError, OSError) as error:
             raise _UnreachableError(str(error) or type(error).__name__) from error
         if answer.status in (400, 413, 422):
             raise _RejectedError(text)

@@ -1,7 +1,7 @@
-"""All sinks of alerts of one worker: Alertmanager, and people through Apprise.
+"""Hands the alerts of one worker to all sinks of its configuration, whichever they are.
 
-An alert goes out once it is in the alerts topic. When partitions change hands the new owner takes over what
-is live: Alertmanager hears of it again, as it expects; people do not.
+An alert goes out once it is in the alerts topic. A sink that fails is logged and run again; it disturbs
+neither the other sinks nor the stream.
 """
 
 from __future__ import annotations
@@ -9,109 +9,95 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-
-import aiohttp
 
 from detectors.alerts.alert import Alert
-from streams.config.models import AlertmanagerSink as AlertmanagerConfig
-from streams.config.models import Sinks
-from streams.publish.sinks.alertmanager import AlertmanagerSink
-from streams.publish.sinks.notify import NotifySink
+from streams.config.sinks import Sinks, installed_sinks
+from streams.publish.sinks.sink import Sink
 
 logger = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
 """How long a stopping worker waits for its last alerts to be delivered."""
 
+STOP_S = 2.0
+"""How long it then waits for the sinks to close what they have open."""
+
+RESTART_S = 5.0
+"""Pause before a sink that has failed is run again."""
+
 
 class AlertDispatcher:
     """Sinks of a configuration; `open` in the running loop, `close` at the end.
 
-    generator_url : link that alerts carry, the worker's page
+    page_url : address of the worker's page, for links
+    raises   : SinkSetupError for settings that cannot be used
     """
 
-    def __init__(self, config: Sinks, *, generator_url: str) -> None:
-        self._config = config
-        self._generator_url = generator_url
-        self._session: aiohttp.ClientSession | None = None
-        self._alertmanager: AlertmanagerSink | None = None
-        self._notify: NotifySink | None = None
+    def __init__(self, config: Sinks, *, page_url: str) -> None:
+        points = installed_sinks()
+        self._sinks: dict[str, Sink] = {
+            name: points[name].load()(settings, page_url=page_url)
+            for name, settings in config.configured().items()
+        }
         self._tasks: list[asyncio.Task[None]] = []
-        self._early: list[Callable[[], None]] | None = []
-        """What was asked before the sinks are there, in order; None once they are."""
 
     def open(self) -> None:
-        """Start the sinks. Raises NotifySetupError for addresses that cannot be used."""
-        if self._config.alertmanager is not None:
-            settings = self._config.alertmanager
-            self._session = aiohttp.ClientSession(trust_env=True, auth=_credentials(settings))
-            self._alertmanager = AlertmanagerSink(
-                settings.url,
-                session=self._session,
-                repeat_s=settings.repeat.total_seconds(),
-                generator_url=self._generator_url,
-            )
-            self._tasks.append(asyncio.create_task(self._alertmanager.run()))
-        if self._config.notify:
-            self._notify = NotifySink([url.get_secret_value() for url in self._config.notify])
-            self._tasks.append(asyncio.create_task(self._notify.run()))
-        early, self._early = self._early or [], None
-        for ask in early:
-            ask()
+        """Start to deliver what was taken, and what will be."""
+        self._tasks = [asyncio.create_task(_keep_running(name, sink)) for name, sink in self._sinks.items()]
 
     def take(self, alert: Alert) -> None:
         """Deliver an alert that has just changed its state."""
-        if self._early is not None:
-            self._early.append(partial(self.take, alert))
-            return
-        if self._alertmanager is not None:
-            self._alertmanager.take(alert)
-        if self._notify is not None:
-            self._notify.take(alert)
+        self._tell(lambda sink: sink.take(alert))
 
     def take_over(self, alerts: Sequence[Alert]) -> None:
         """Look after alerts that another worker has announced."""
-        if self._early is not None:
-            self._early.append(partial(self.take_over, alerts))
-            return
-        for alert in alerts:
-            if self._alertmanager is not None:
-                self._alertmanager.take(alert)
-            if self._notify is not None:
-                self._notify.recognise(alert)
+        self._tell(lambda sink: sink.take_over(alerts))
 
     def forget(self) -> None:
         """Repeat nothing more: the alerts' partitions are somebody else's now."""
-        if self._early is not None:
-            self._early.append(self.forget)
-            return
-        if self._alertmanager is not None:
-            self._alertmanager.forget()
+        self._tell(lambda sink: sink.forget())
 
     def outcomes(self) -> Mapping[tuple[str, str], int]:
         """(sink, outcome) to alerts."""
-        named = {"alertmanager": self._alertmanager, "notify": self._notify}
         return {
             (name, outcome): count
-            for name, sink in named.items()
-            if sink is not None
+            for name, sink in self._sinks.items()
             for outcome, count in sink.outcomes.items()
         }
 
     async def close(self) -> None:
         """Deliver what is waiting, for a few seconds at most, and stop."""
-        for sink in (self._alertmanager, self._notify):
-            if sink is not None and not await sink.drain(DRAIN_S):
-                logger.warning("Some alerts could not be delivered before the end")
+        await asyncio.gather(*(_drain(name, sink) for name, sink in self._sinks.items()))
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_S)
+
+    def _tell(self, tell: Callable[[Sink], None]) -> None:
+        for name, sink in self._sinks.items():
+            try:
+                tell(sink)
+            except Exception:
+                logger.exception("Sink %s failed", name)
 
 
-def _credentials(settings: AlertmanagerConfig) -> aiohttp.BasicAuth | None:
-    if settings.username is None or settings.password is None:
-        return None
-    return aiohttp.BasicAuth(settings.username, settings.password.get_secret_value())
+async def _keep_running(name: str, sink: Sink) -> None:
+    while True:
+        try:
+            await sink.run()
+        except Exception:
+            logger.exception("Sink %s failed; running it again in %g s", name, RESTART_S)
+        await asyncio.sleep(RESTART_S)
+
+
+async def _drain(name: str, sink: Sink) -> None:
+    drained = False
+    try:
+        async with asyncio.timeout(DRAIN_S):
+            drained = await sink.drain(DRAIN_S)
+    except TimeoutError:
+        pass
+    except Exception:
+        logger.exception("Sink %s failed", name)
+    if not drained:
+        logger.warning("Some alerts could not be delivered before the end, by %s", name)

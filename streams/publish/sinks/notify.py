@@ -14,10 +14,13 @@ import asyncio
 import logging
 import random
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from detectors.alerts.alert import Alert, Key
+from streams.publish.sinks.sink import Sink, SinkSetupError
 
 if TYPE_CHECKING:
     from apprise import Apprise
@@ -32,45 +35,41 @@ BACKOFF_S = 1.0
 _log = logging.getLogger(__name__)
 
 
-class NotifySetupError(ValueError):
-    """The addresses cannot be used; the message says which and what to do."""
-
-
-class NotifySink:
-    """Announces alerts to some Apprise addresses; `take` alerts, and let `run` be a task.
+class NotifySink(Sink):
+    """Announces alerts to some Apprise addresses.
 
     urls     : Apprise addresses such as `discord://id/token`; they hold secrets and are never shown
-    seen     : keys that were announced before (by an earlier process)
+    page_url : not told, since announcements carry what links the alert has
     outcomes : `sent`, `failed` and `dropped` announcements, one for each address
-    raises   : NotifySetupError without Apprise, or for an address that it does not know
+    raises   : SinkSetupError without Apprise, or for an address that it does not know
     """
 
-    def __init__(
-        self, urls: Sequence[str], *, seen: Iterable[Key] = (), backoff_s: float = BACKOFF_S
-    ) -> None:
-        self._targets = [_target(url, index) for index, url in enumerate(urls)]
+    Settings = tuple[SecretStr, ...]
+
+    def __init__(self, urls: Sequence[SecretStr], *, page_url: str = "") -> None:
+        self._targets = [_target(url.get_secret_value(), index) for index, url in enumerate(urls)]
         self._queues: list[asyncio.Queue[Alert]] = [asyncio.Queue(QUEUE_MAX) for _ in urls]
-        self._seen: OrderedDict[Key, None] = OrderedDict.fromkeys(seen)
-        self._backoff_s = backoff_s
-        self._random = random.Random()
+        self._seen: OrderedDict[Key, None] = OrderedDict()
         self.outcomes: Counter[str] = Counter()
 
     def take(self, alert: Alert) -> None:
         """Announce an alert that fires or has resolved, unless it has been announced."""
         if alert.state not in ("firing", "resolved") or alert.key in self._seen:
             return
-        self._seen[alert.key] = None
-        while len(self._seen) > KEYS_MAX:
-            self._seen.popitem(last=False)
+        self._recognise(alert)
         for queue in self._queues:
             try:
                 queue.put_nowait(alert)
             except asyncio.QueueFull:
                 self.outcomes["dropped"] += 1
 
-    def recognise(self, alert: Alert) -> None:
-        """Note an alert that another worker has announced, so that it is not announced again."""
-        self._seen[alert.key] = None
+    def take_over(self, alerts: Sequence[Alert]) -> None:
+        """Note alerts that another worker has announced, so that they are not announced again."""
+        for alert in alerts:
+            self._recognise(alert)
+
+    def forget(self) -> None:
+        """Nothing is repeated; what waits is still announced, since the next owner will not do it."""
 
     async def run(self) -> None:
         """Send what was taken, for ever; cancel it to stop."""
@@ -86,10 +85,19 @@ class NotifySink:
             return False
         return True
 
+    def _recognise(self, alert: Alert) -> None:
+        self._seen[alert.key] = None
+        while len(self._seen) > KEYS_MAX:
+            self._seen.popitem(last=False)
+
     async def _serve(self, index: int, target: Apprise, queue: asyncio.Queue[Alert]) -> None:
         while True:
             alert = await queue.get()
-            sent = await self._announce(target, alert)
+            try:
+                sent = await self._announce(target, alert)
+            except Exception:
+                _log.exception("sinks.notify[%d] failed", index)
+                sent = False
             self.outcomes["sent" if sent else "failed"] += 1
             if not sent:
                 _log.error("sinks.notify[%d] did not take alert %s", index, alert.fingerprint)
@@ -98,7 +106,7 @@ class NotifySink:
     async def _announce(self, target: Apprise, alert: Alert) -> bool:
         for attempt in range(ATTEMPTS):
             if attempt:
-                await asyncio.sleep(self._backoff_s * 2.0 ** (attempt - 1) * self._random.uniform(0.5, 1.0))
+                await asyncio.sleep(BACKOFF_S * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0))
             if await target.async_notify(**announcement(alert)):
                 return True
         return False
@@ -107,7 +115,7 @@ class NotifySink:
 def announcement(alert: Alert) -> dict[str, Any]:
     """Title, text and kind of the message for an alert."""
     words = dict(alert.annotations)
-    title = f"[{alert.state.upper()}] {words.pop('summary', alert.alertname)}"
+    title = f"[{alert.state.upper()}] {words.pop('summary', alert.labels.get('alertname', 'alert'))}"
     lines = [words.pop("description", "")]
     lines += [f"{name}: {text}" for name, text in words.items()]
     lines.append(", ".join(f"{name}={text}" for name, text in sorted(alert.labels.items())))
@@ -121,15 +129,19 @@ def _target(url: str, index: int) -> Apprise:
     try:
         from apprise import Apprise
     except ImportError as error:
-        raise NotifySetupError(
+        raise SinkSetupError(
             "sinks.notify needs Apprise, which is not installed: "
             "pip install 'streamgauge[notify]', or take the sink out of the configuration"
         ) from error
     target = Apprise()
-    if not target.add(url):
+    chatter = logging.getLogger("apprise")
+    chatter.disabled = True  # it logs an address that it does not know, with part of its secrets
+    known = target.add(url)
+    chatter.disabled = False
+    if not known:
         scheme = url.split("://", 1)[0] if "://" in url else ""
         found = f"one that begins with {scheme}://" if scheme else "one without ://"
-        raise NotifySetupError(
+        raise SinkSetupError(
             f"sinks.notify[{index}]: expected an address that Apprise knows, such as discord://id/token, "
             f"found {found}; https://github.com/caronc/apprise lists them"
         )

@@ -217,9 +217,9 @@ class ProtoMetrics:
         temporality = monotonic = 0
         for tag, start, _ in gather(raw, body_begin, body_end, 0x0A, found.begins, found.ends):
             if tag == 0x10:
-                temporality = varint(raw, start)[0]
+                temporality = varint(raw, start, stop)[0]
             elif tag == 0x18:
-                monotonic = varint(raw, start)[0]
+                monotonic = varint(raw, start, stop)[0]
         key = (resource, scope, name, unit, kind, temporality, monotonic)
         context = self._contexts.find(key)
         if context < 0:

@@ -57,9 +57,9 @@ def proto_value(raw: bytes, begin: int, end: int, depth: int = 0) -> Value:
         if tag == 0x0A:
             value = raw[start:stop].decode("utf-8", "replace")
         elif tag == 0x10:
-            value = varint(raw, start)[0] != 0
+            value = varint(raw, start, stop)[0] != 0
         elif tag == 0x18:
-            value = (varint(raw, start)[0] + (1 << 63)) % (1 << 64) - (1 << 63)
+            value = (varint(raw, start, stop)[0] + (1 << 63)) % (1 << 64) - (1 << 63)
         elif tag == 0x21:
             value = struct.unpack_from("<d", raw, start)[0]
         elif tag == 0x2A:

@@ -176,10 +176,12 @@ def zigzag(value: Counts) -> Counts:
     return (value >> 1 & 0x7FFFFFFFFFFFFFFF) ^ -(value & 1)
 
 
-def varint(raw: bytes, at: int) -> tuple[int, int]:
-    """One varint at `at`, and where it ends."""
+def varint(raw: bytes, at: int, end: int) -> tuple[int, int]:
+    """One varint at `at`, and where it ends: at `end` at the latest, whatever bytes follow."""
     total = 0
     for shift in range(0, 70, 7):
+        if at >= end:
+            raise ValueError("a field ends behind its message")
         byte = raw[at]
         at += 1
         total |= (byte & 0x7F) << shift
@@ -192,13 +194,13 @@ def children(raw: bytes, at: int, end: int) -> list[tuple[int, int, int]]:
     """Tag, begin and end of each field; a varint's begin is where its value stands."""
     found = []
     while at < end:
-        tag, begin = varint(raw, at)
+        tag, begin = varint(raw, at, end)
         wire = tag & 7
         if wire == SIZED:
-            size, begin = varint(raw, begin)
+            size, begin = varint(raw, begin, end)
             at = begin + size
         elif wire == VARINT:
-            at = varint(raw, begin)[1]
+            at = varint(raw, begin, end)[1]
         elif wire == FIXED64:
             at = begin + 8
         elif wire == FIXED32:
@@ -230,18 +232,18 @@ def gather(
                     size += (raw[at + 2] << 7) - 128
                     at += 3
                 else:
-                    size, at = varint(raw, at + 1)
+                    size, at = varint(raw, at + 1, end)
                 begins.append(at)
                 at += size
                 ends.append(at)
             else:
                 start = at
-                key, at = varint(raw, at)
+                key, at = varint(raw, at, end)
                 if key & 7 == SIZED:
-                    size, at = varint(raw, at)
+                    size, at = varint(raw, at, end)
                     at += size
                 elif key & 7 == VARINT:
-                    at = varint(raw, at)[1]
+                    at = varint(raw, at, end)[1]
                 else:
                     at += int(_FIXED_SIZE[key & 7])
                 if at <= end:

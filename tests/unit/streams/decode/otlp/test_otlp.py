@@ -388,6 +388,14 @@ def _field(number: int, content: bytes) -> bytes:
     return _tag(number, 2) + _varint(len(content)) + content
 
 
+def test_a_varint_that_a_record_cuts_off_does_not_go_on_in_the_next_one() -> None:
+    decoder = make_proto(Layout(wanted={"name": "string"}, signal="spans"))
+    cut_off, overlong = b"\x80\x80", b"\x80" * 12
+    alone = [decoder.decode(records_of([value])).dead[0].detail for value in (cut_off, overlong)]
+    assert [dead.detail for dead in decoder.decode(records_of([cut_off, overlong])).dead] == alone
+    assert alone[0] != alone[1]
+
+
 def _tag(number: int, wire: int) -> bytes:
     return _varint(number << 3 | wire)
 

@@ -30,6 +30,9 @@ from typing import Any, Literal, TypeAlias
 
 __all__ = ["STARTS_MAX", "Handler", "Limits", "ProcessPool", "TaskError", "Why"]
 
+START_S = 60.0
+"""A process that is not up by then never will be."""
+
 STARTS_MAX = 3
 """Failed starts in a row; then tasks fail at once for `REST_S`, so that a machine does more than start."""
 
@@ -62,14 +65,12 @@ class Limits:
 
     timeout_s        : one task, its way to the process and back included
     niceness         : added to this process's, so that the stream goes first
-    start_s          : until a process is up; one that is not by then never will be
     memory_bytes_max : address space, where the system can bound it
     answer_bytes_max : size of an answer
     """
 
     timeout_s: float
     niceness: int
-    start_s: float = 60.0
     memory_bytes_max: int | None = None
     answer_bytes_max: int = 1 << 30
 
@@ -152,7 +153,10 @@ class ProcessPool:
                     if self._closed:
                         raise TaskError("closed", "")
                     self._processes.discard(process)
-                    process = self._own.process = _Process(self._name, self._limits)
+                    try:
+                        process = self._own.process = _Process(self._name, self._limits)
+                    except OSError:  # the machine has none to give
+                        continue
                     self._processes.add(process)
                 if process.comes_up(self._make_handler):
                     return process
@@ -186,7 +190,7 @@ class _Process:
 
     def comes_up(self, make_handler: Callable[[], Handler]) -> bool:
         """Have it make its handler; False if it ended or took too long."""
-        with suppress(EOFError, OSError), self._killed_after(self._limits.start_s):
+        with suppress(EOFError, OSError), self._killed_after(START_S):
             self._connection.send(make_handler)
             return self._connection.recv_bytes() == _UP
         self.kill()

@@ -57,9 +57,15 @@ class TopicReader:
     positions : what is read next; up to date when records are handed out
     """
 
-    def __init__(self, client: Mapping[str, Any], topic: str, *, deadline_s: float | None, stall_s: float):
-        self._client, self._topic = client, topic
-        self._deadline_s, self._stall_s = deadline_s, stall_s
+    def __init__(
+        self,
+        client: Mapping[str, Any],
+        topic: str,
+        partitions: Collection[int] | None,
+        deadline_s: float | None,
+    ) -> None:
+        self._client, self._topic, self._wanted = client, topic, partitions
+        self._deadline_s = deadline_s
         self._clock = asyncio.get_running_loop().time
         self._ends_at = None if deadline_s is None else self._clock() + deadline_s
         self._consumer: Any = None
@@ -94,24 +100,25 @@ class TopicReader:
             yield [record for record in records if record.offset < self.ends[record.partition]]
             if self.offsets_read != before:
                 moved_at = self._clock()
-            elif self._clock() - moved_at > self._stall_s:
-                raise TopicError(f"{self._name}: nothing was read for {self._stall_s:g} s{self._standing()}")
+            elif self._clock() - moved_at > STALL_S:
+                raise TopicError(f"{self._name}: nothing was read for {STALL_S:g} s{self._standing()}")
 
     async def for_ever(self) -> AsyncIterator[list[Record]]:
-        """All records there are and will be, one list a poll; it may be empty. New partitions are found.
+        """All records there are and will be, one list a poll; it may be empty.
+
+        Partitions that the topic is given meanwhile are read too, unless some were asked for.
 
         Raises TopicError where the broker fails.
         """
         while True:
             yield await self._poll(self.positions)
-            self._add(self._consumer.partitions_for_topic(self._topic) or ())
+            if self._wanted is None:
+                self._add(self._consumer.partitions_for_topic(self._topic) or ())
 
-    async def _open(
-        self, partitions: Collection[int] | None, since_ms: int | None, positions: Mapping[int, int]
-    ) -> None:
+    async def _open(self, since_ms: int | None, positions: Mapping[int, int]) -> None:
         async with self._guarded():
             there = await self._partitions()
-            wanted = sorted(there if partitions is None else partitions)
+            wanted = sorted(there if self._wanted is None else self._wanted)
             if missing := sorted(set(wanted) - there):
                 raise TopicError(f"{self._name}: expected partitions {missing}, found {sorted(there)}")
             self._consumer = AIOKafkaConsumer(
@@ -185,15 +192,16 @@ class TopicReader:
     @asynccontextmanager
     async def _guarded(self) -> AsyncIterator[None]:
         """The broker's errors and the deadline as errors that name the topic."""
+        limit = asyncio.timeout_at(self._ends_at)
         try:
-            async with asyncio.timeout_at(self._ends_at):
+            async with limit:
                 yield
-        except KafkaError as error:
+        except (KafkaError, TimeoutError) as error:
+            if limit.expired():
+                raise TopicDeadlineError(
+                    f"{self._name} was not read to its end within {self._deadline_s:g} s{self._standing()}"
+                ) from error
             raise TopicError(f"{self._name} cannot be read: {str(error) or type(error).__name__}") from error
-        except TimeoutError as error:
-            raise TopicDeadlineError(
-                f"{self._name} was not read to its end within {self._deadline_s:g} s{self._standing()}"
-            ) from error
 
     async def _close(self) -> None:
         if self._consumer is not None:
@@ -223,7 +231,6 @@ async def open_topic(
     since_ms: int | None = None,
     positions: Mapping[int, int] | None = None,
     deadline_s: float | None = None,
-    stall_s: float = STALL_S,
 ) -> AsyncIterator[TopicReader]:
     """A reader of a topic, closed at the end of the block.
 
@@ -233,13 +240,12 @@ async def open_topic(
                  roughly where timestamps do not ascend, so older records may come too
     positions  : offsets by partition to go on from, as a reader before had them; they go before `since_ms`
     deadline_s : how long reading to the ends may take, opening included
-    stall_s    : how long it may stand still below the ends
 
     Raises TopicError where the broker, the topic or a partition is not there, TopicDeadlineError.
     """
-    reader = TopicReader(client, topic, deadline_s=deadline_s, stall_s=stall_s)
+    reader = TopicReader(client, topic, partitions, deadline_s)
     try:
-        await reader._open(partitions, since_ms, positions or {})
+        await reader._open(since_ms, positions or {})
         yield reader
     finally:
         await reader._close()

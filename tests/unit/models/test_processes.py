@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from models import processes
 from models.processes import STARTS_MAX, Handler, Limits, ProcessPool, TaskError
 
 ROOT = Path(__file__).parents[3]
@@ -82,8 +83,18 @@ def test_what_dies_at_its_start_is_tried_a_few_times_and_then_left_alone(tmp_pat
         assert starts.read_text().count("started") == STARTS_MAX
 
 
-def test_what_hangs_at_its_start_is_given_up() -> None:
-    with pool_of(hanging, start_s=0.5) as pool:
+def test_what_hangs_at_its_start_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "START_S", 0.5)
+    with pool_of(hanging) as pool:
+        assert why(pool, 1) == NEVER_UP
+
+
+def test_a_machine_without_a_process_to_give_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any) -> None:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(processes, "_Process", refuse)
+    with pool_of() as pool:
         assert why(pool, 1) == NEVER_UP
 
 

@@ -43,8 +43,9 @@ def capture(
 
         streamgauge replay requests.jsonl.gz -c streamgauge.yaml --output out
     """
-    from streams.kafka.capture import CaptureError, Taken, capture_topic, opened_output
+    from streams.kafka.capture import Taken, capture_topic, opened_output
     from streams.kafka.client import client_arguments
+    from streams.kafka.topics import TopicError
 
     settings = load(config)
     name = settings.sources[topic].topic if topic in settings.sources else topic
@@ -64,7 +65,7 @@ def capture(
                     progress=lambda done, total: bars.update(bar, completed=done, total=total),
                 )
             )
-    except CaptureError as error:
+    except TopicError as error:
         fail(str(error))
     except OSError as error:
         fail(f"{output}: cannot be written ({error.strerror})")

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import orjson
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError
 
 from streams.demo.broker import free_port, start_broker
 from streams.demo.child import Child, ChildError
@@ -26,6 +24,8 @@ from streams.demo.setup import APP, PARTITIONS, write_setup
 from streams.demo.snapshot import Snapshot, parse_metrics
 from streams.demo.story import Story
 from streams.demo.traffic import TOPICS, Incident, Shop
+from streams.kafka.broadcast import follow
+from streams.kafka.topics import Topics
 
 __all__ = ["Options", "run_demo"]
 
@@ -153,20 +153,12 @@ async def _look(session: aiohttp.ClientSession, url: str) -> Snapshot:
 
 async def _follow_alerts(bootstrap: str, story: Story) -> None:
     """Tell the story each alert that the worker announces, until cancelled."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, auto_offset_reset="earliest")
-    await consumer.start()
-    try:
-        topic = f"{APP}-alerts"
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        while True:
-            with contextlib.suppress(KafkaError):
-                for records in (await consumer.getmany(timeout_ms=500)).values():
-                    for record in records:
-                        if record.value:
-                            story.take_alert(orjson.loads(record.value))
-    finally:
-        await consumer.stop()
+
+    def handle(_: bytes | None, value: bytes | None) -> None:
+        if value:
+            story.take_alert(orjson.loads(value))
+
+    await follow({"bootstrap_servers": bootstrap}, Topics(APP).alerts, handle)
 
 
 @contextlib.asynccontextmanager

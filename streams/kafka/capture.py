@@ -12,33 +12,22 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import difflib
 import gzip
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
 import orjson
 import zstandard
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
 
-__all__ = ["CaptureError", "Progress", "Taken", "capture_topic", "line_of", "opened_output"]
+from streams.kafka.topic_reader import Record, open_topic
 
-POLL_MS = 500
-"""How long one poll waits; it bounds how late an interrupt is seen."""
-
-RECORDS_POLL_MAX = 5_000
+__all__ = ["Progress", "Taken", "capture_topic", "line_of", "opened_output"]
 
 _SECRET = re.compile(r"auth|cookie|token|secret|passw|credential|api[-_.]?key|session", re.IGNORECASE)
-
-
-class CaptureError(Exception):
-    """A topic that cannot be captured; the text says what was expected, what was found, and the way out."""
 
 
 class Progress(Protocol):
@@ -55,18 +44,6 @@ class Taken:
 
     record_count: int = 0
     value_bytes: int = 0
-
-
-class Record(Protocol):
-    """What a line is made of: a record as the client gives it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-    key: bytes | None
-    value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
 
 
 async def capture_topic(
@@ -88,46 +65,12 @@ async def capture_topic(
     since_ms : records with older timestamps are left out
     follow   : go on after the ends, until cancelled or `record_count_max` is reached
 
-    Raises CaptureError where the broker or the topic is not there.
+    Raises TopicError where the broker or the topic is not there.
     """
-    consumer = AIOKafkaConsumer(
-        **client, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    try:
-        partitions = await _partitions(client, topic)
-        await consumer.start()
-        await _read(consumer, partitions, write, taken, since_ms, follow, record_count_max, progress)
-    except KafkaError as error:
-        raise CaptureError(
-            f"topic {topic} at {_address(client)} cannot be read: {str(error) or type(error).__name__}"
-        ) from error
-    finally:
-        await consumer.stop()
-
-
-async def _read(
-    consumer: AIOKafkaConsumer,
-    partitions: Sequence[TopicPartition],
-    write: Callable[[bytes], object],
-    taken: Taken,
-    since_ms: int | None,
-    follow: bool,
-    record_count_max: int | None,
-    progress: Progress | None,
-) -> None:
-    ends: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
-    starts = await _starts(consumer, partitions, ends, since_ms)
-    consumer.assign(partitions)
-    for partition, start in starts.items():
-        consumer.seek(partition, start)
-    waiting = {partition for partition in partitions if follow or starts[partition] < ends[partition]}
-    total = None if follow else sum(ends.values()) - sum(starts.values())
-    while waiting:
-        batches = await consumer.getmany(*waiting, timeout_ms=POLL_MS, max_records=RECORDS_POLL_MAX)
-        for partition, records in batches.items():
+    async with open_topic(client, topic, since_ms=since_ms) as reader:
+        async for records in reader.for_ever() if follow else reader.to_ends():
             for record in records:
-                if not follow and record.offset >= ends[partition]:
-                    break
+                # The look-up by time only spares reading: each record's own time decides.
                 if since_ms is not None and record.timestamp < since_ms:
                     continue
                 if taken.record_count == record_count_max:
@@ -135,50 +78,8 @@ async def _read(
                 write(line_of(record))
                 taken.record_count += 1
                 taken.value_bytes += len(record.value or b"")
-        # The position, not the last record's offset: the log may end in markers that are no records.
-        positions = {partition: await consumer.position(partition) for partition in partitions}
-        if not follow:
-            waiting = {partition for partition in waiting if positions[partition] < ends[partition]}
-        if progress is not None:
-            progress(sum(positions.values()) - sum(starts.values()), total)
-
-
-async def _partitions(client: Mapping[str, Any], topic: str) -> list[TopicPartition]:
-    """The topic's partitions; its name is looked up in the list, since asking for a topic may make it."""
-    admin = AIOKafkaAdminClient(**client)
-    try:
-        await admin.start()
-        topics = await admin.list_topics()
-        if topic not in topics:
-            near = difflib.get_close_matches(topic, topics, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(topics)} other topics"
-            raise CaptureError(f"topic {topic}: expected a topic of the broker, found none; {hint}")
-        (described,) = await admin.describe_topics([topic])
-    finally:
-        await admin.close()
-    return [
-        TopicPartition(topic, number) for number in sorted(p["partition"] for p in described["partitions"])
-    ]
-
-
-async def _starts(
-    consumer: AIOKafkaConsumer,
-    partitions: Sequence[TopicPartition],
-    ends: Mapping[TopicPartition, int],
-    since_ms: int | None,
-) -> dict[TopicPartition, int]:
-    """Where to begin. The look-up by time only spares reading: each record's own time decides."""
-    starts: dict[TopicPartition, int] = await consumer.beginning_offsets(partitions)
-    if since_ms is None:
-        return starts
-    found = await consumer.offsets_for_times(dict.fromkeys(partitions, since_ms))
-    for partition in partitions:
-        place = found.get(partition)
-        if place is None:
-            starts[partition] = ends[partition]
-        elif place.timestamp is not None and place.timestamp >= since_ms:
-            starts[partition] = max(starts[partition], place.offset)
-    return starts
+            if progress is not None:
+                progress(reader.offsets_read, None if follow else reader.offsets_total)
 
 
 def line_of(record: Record) -> bytes:
@@ -201,11 +102,6 @@ def line_of(record: Record) -> bytes:
 
 def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode("ascii")
-
-
-def _address(client: Mapping[str, Any]) -> str:
-    address = client.get("bootstrap_servers", "?")
-    return address if isinstance(address, str) else ",".join(address)
 
 
 @contextlib.contextmanager

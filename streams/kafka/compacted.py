@@ -8,13 +8,9 @@ from aiokafka.errors import KafkaError
 from models.registry.manifest import Announcement
 from streams.config.models import Config
 from streams.kafka.client import client_arguments
-from streams.kafka.topics import Topics, create_topics
+from streams.kafka.topics import TopicError, Topics, create_topics
 
 __all__ = ["TopicError", "announce", "send_record"]
-
-
-class TopicError(Exception):
-    """A topic cannot be written or read; says at which broker and why."""
 
 
 async def send_record(config: Config, topic: str, key: bytes, value: bytes) -> None:

@@ -16,6 +16,10 @@ logger = logging.getLogger(__name__)
 _DAY_MS = 86_400_000
 
 
+class TopicError(Exception):
+    """A topic cannot be written or read; says at which broker and why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Topics:
     """Names of an app's own topics."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-
-import orjson
-
 from detectors.feedback.labels import Label, LabelError
 from streams.config.models import Config
-from streams.kafka.capture import CaptureError, Taken, capture_topic
 from streams.kafka.client import client_arguments
-from streams.kafka.compacted import TopicError, send_record
+from streams.kafka.compacted import send_record
+from streams.kafka.topic_reader import read_topic
 from streams.kafka.topics import Topics
 
 __all__ = ["fetch_labels", "send_label"]
@@ -26,20 +22,12 @@ async def fetch_labels(config: Config) -> tuple[tuple[Label, ...], int]:
 
     Raises TopicError.
     """
-    lines: list[bytes] = []
-    try:
-        await capture_topic(
-            Topics(config.app).labels, client=client_arguments(config), write=lines.append, taken=Taken()
-        )
-    except CaptureError as error:
-        raise TopicError(str(error)) from error
     labels, unreadable = [], 0
-    for line in lines:
-        value = orjson.loads(line)["value_b64"]
-        if value is None:
+    for record in await read_topic(client_arguments(config), Topics(config.app).labels):
+        if record.value is None:
             continue  # what was said of this key before is forgotten by the broker
         try:
-            labels.append(Label.from_bytes(base64.b64decode(value)))
+            labels.append(Label.from_bytes(record.value))
         except LabelError:
             unreadable += 1
     return tuple(labels), unreadable

@@ -6,7 +6,6 @@ Guarantee: it only reads, with no consumer group and no commit; what was publish
 from __future__ import annotations
 
 import asyncio
-import base64
 import threading
 from collections.abc import Coroutine, Iterable
 from typing import Any
@@ -19,8 +18,9 @@ import pyarrow as pa
 from detectors.alerts.names import span_name
 from detectors.slo.budget import burn_rate, error_budget_remaining, good_ratio
 from streams.config.models import Config
-from streams.kafka.capture import Taken, capture_topic
 from streams.kafka.client import client_arguments
+from streams.kafka.topic_reader import read_topic
+from streams.kafka.topics import Topics
 from streams.offline.slis import SCHEMA
 
 __all__ = ["frame_of_records", "slis_from_kafka", "slis_from_topic"]
@@ -34,19 +34,15 @@ def slis_from_kafka(config: Config, *, since: pd.Timestamp | None = None) -> pd.
 
     Columns as in `streams.offline.slis`, ordered by time. Counts of sums and ratios are in millionths.
 
-    Raises CaptureError where the broker or the topic is not there.
+    Raises TopicError where the broker or the topic is not there.
     """
     return _run(slis_from_topic(config, since=since))
 
 
 async def slis_from_topic(config: Config, *, since: pd.Timestamp | None = None) -> pd.DataFrame:
     """`slis_from_kafka` as a coroutine."""
-    lines: list[bytes] = []
-    await capture_topic(
-        f"{config.app}-slis", client=client_arguments(config), write=lines.append, taken=Taken()
-    )
-    values = (orjson.loads(line)["value_b64"] for line in lines)
-    frame = frame_of_records(base64.b64decode(value) for value in values if value is not None)
+    records = await read_topic(client_arguments(config), Topics(config.app).slis)
+    frame = frame_of_records(record.value for record in records if record.value is not None)
     return frame if since is None else frame[frame["time"] >= since].reset_index(drop=True)
 
 

@@ -273,11 +273,18 @@ class Engine:
             await self.window.store_alerts(LEADER, self._missing.state())
 
 
+class _App(faust.App):  # type: ignore[misc]
+    """Faust's app, which leaves nothing where a worker is started: it has no tables to make a folder for."""
+
+    def _create_directories(self) -> None:
+        pass
+
+
 def _faust_app(config: Config, plan: Plan) -> Any:
     """The Faust app with the settings that the stages rest on."""
     broker = config.broker
     session_s, heartbeat_s = broker.session_timeout.total_seconds(), broker.heartbeat_interval.total_seconds()
-    app = faust.App(
+    app = _App(
         config.app,
         broker=[f"aiokafka://{address}" for address in broker.bootstrap],
         broker_session_timeout=session_s,

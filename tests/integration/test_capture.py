@@ -14,7 +14,8 @@ from typing import Any
 import aiokafka
 import pytest
 
-from streams.kafka.capture import CaptureError, Taken, capture_topic
+from streams.kafka.capture import Taken, capture_topic
+from streams.kafka.topics import TopicError
 from streams.offline.files import read_records
 from tests.services.kafka import Broker
 from tests.services.topics import unique_name
@@ -96,13 +97,13 @@ async def test_following_goes_on_after_the_end(kafka: Broker) -> None:
 
 async def test_a_missing_topic_is_named_with_its_neighbour_and_not_made(kafka: Broker) -> None:
     topic = kafka.create_topic(unique_name("requests"))
-    with pytest.raises(CaptureError, match=rf"did you mean {topic}"):
+    with pytest.raises(TopicError, match=rf"did you mean {topic}"):
         await captured(kafka, f"{topic}s")
     assert f"{topic}s" not in kafka.list_topics()
 
 
 async def test_a_broker_that_is_not_there_is_named() -> None:
-    with pytest.raises(CaptureError, match=r"topic t at 127\.0\.0\.1:9 cannot be read"):
+    with pytest.raises(TopicError, match=r"topic t at 127\.0\.0\.1:9 cannot be read"):
         await capture_topic(
             "t", client={"bootstrap_servers": "127.0.0.1:9"}, write=lambda line: None, taken=Taken()
         )

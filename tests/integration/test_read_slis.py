@@ -17,7 +17,7 @@ import yaml
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.judge.slo_judge import SliReport
-from streams.kafka.capture import CaptureError
+from streams.kafka.topics import TopicError
 from streams.offline.files import read_records
 from streams.offline.flow import LocalFlow
 from streams.offline.kafka_slis import slis_from_kafka, slis_from_topic
@@ -113,7 +113,7 @@ async def test_since_and_a_running_loop(replayed: dict[str, Any], configuration:
 
 def test_an_app_without_a_topic_is_said(configuration: Path, kafka: Broker) -> None:
     config = load_config(configuration).model_copy(update={"app": "nobody"})
-    with pytest.raises(CaptureError, match="topic nobody-slis: expected a topic of the broker, found none"):
+    with pytest.raises(TopicError, match="topic nobody-slis: expected a topic of the broker, found none"):
         slis_from_kafka(config)
 
 

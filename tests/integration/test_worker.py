@@ -325,6 +325,22 @@ def test_a_source_that_appears_later_start_at_latest_and_a_silence(
     assert states[:2] == ["firing", "resolved"]
 
 
+def test_a_worker_writes_nothing_where_it_is_started(
+    kafka: Broker, topic_name: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, app = kafka.create_topic(topic_name("requests")), topic_name("tidy")
+    config = configuration(kafka.bootstrap, app, tmp_path, {"requests": source(topic)})
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with child(config, tmp_path, "tidy") as (worker, process):
+        wait_until(worker.ready, timeout_s=60, what="a ready worker")
+        assert list(here.iterdir()) == []
+        process.terminate()
+        assert process.wait(ENDS_WITHIN_S) == 0
+    assert list(here.iterdir()) == []
+
+
 def words_of_a_failed_start(config: dict[str, Any], folder: Path) -> Sequence[str]:
     """What a worker says that ends by itself with exit code 1."""
     with child(config, folder, "failing") as (_, process):

@@ -112,7 +112,7 @@ def test_closing_ends_what_trains_and_what_waits() -> None:
     with pytest.raises(TrainingError, match="too many trainings") as caught:
         trainer.submit(hang)
     assert caught.value.why == "busy"
-    while not trainer._processes:
+    while not trainer._pool._processes:
         time.sleep(0.01)
     trainer.close()
     with pytest.raises(TrainingError, match="closed"):

@@ -78,7 +78,7 @@ class PooledTail:
         count = len(self._base) - len(rows)
         self._base[count:] = other._base[rows]
 
-    def take(self, rows: Rows) -> None:
+    def keep(self, rows: Rows) -> None:
         """Keep only these series, in this order."""
         self._base, self._new = self._base[rows], self._new[rows]
 

@@ -288,8 +288,8 @@ class TrafficDetector:
         old[[self._names[name] for name in current]] = False
         rows = np.flatnonzero(~old)
         names = list(self._names)
-        self._oddness.take(rows)
-        self._incidents.take(rows)
+        self._oddness.keep(rows)
+        self._incidents.keep(rows)
         self._seen_ms = self._seen_ms[rows]
         self._names = {names[row]: number for number, row in enumerate(rows.tolist())}
 

@@ -61,7 +61,7 @@ class Exemplars:
         if known is None or (error, value) >= (known.error, known.value):
             self._kept[key] = ExemplarRow(self._index.rollup, key, trace, value, time_ms, error)
 
-    def take(self) -> list[ExemplarRow]:
+    def drain(self) -> list[ExemplarRow]:
         """What was kept since the last call."""
         rows = list(self._kept.values())
         self._kept.clear()

@@ -271,7 +271,7 @@ class PartitionAggregate:
                 points_to.append(points_by_destination(points, destination, destinations))
         if not (by_destination or points_to) and watermark == self._sent_watermark and not (idle or announce):
             return None
-        exemplars = [row for state in self._rollups if state.exemplars for row in state.exemplars.take()]
+        exemplars = [row for state in self._rollups if state.exemplars for row in state.exemplars.drain()]
         frames = [
             (destination, value)
             for destination in range(destinations)

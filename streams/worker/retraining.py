@@ -72,21 +72,21 @@ class Retraining:
     def follow(self, monitors: Monitors) -> None:
         """See what these monitors show their detectors from now on."""
         if self._monitors:
-            monitors.on_panel = self.take
+            monitors.on_panel = self.observe
 
-    def take(self, monitor: MonitorPlan, panel: Panel) -> None:
+    def observe(self, monitor: MonitorPlan, panel: Panel) -> None:
         """Take in a step; once a day its model is due."""
         if self._monitors.get(monitor.model) != monitor:
             return
         try:
-            self._take(monitor, panel)
+            self._observe(monitor, panel)
         except Exception:
             # out of memory, say; it is judging that calls this
             logger.exception("Model %s is not trained anew until the next start", monitor.model)
             self.outcomes[monitor.model, FAILED] += 1
             del self._monitors[monitor.model]
 
-    def _take(self, monitor: MonitorPlan, panel: Panel) -> None:
+    def _observe(self, monitor: MonitorPlan, panel: Panel) -> None:
         sample = self._samples.get(monitor.model)
         if sample is None:
             sample = self._samples[monitor.model] = PanelSample(

@@ -48,7 +48,7 @@ VERSION = 1
 STEP_MS = 60_000
 """Taken for the step until two times were seen."""
 
-FORGET_MS = 14 * DAY_MS
+EXPIRY_MS = 14 * DAY_MS
 """A series that was not seen for so long is forgotten."""
 
 ODD_MIN = 1.0
@@ -104,9 +104,9 @@ class TrafficDetector:
         self.seed = seed
         self._calendar = CalendarEffects(time_zone, holidays)
         self._quiet = QuietTimes(quiet)
-        self._forget_all()
+        self._reset()
 
-    def _forget_all(self) -> None:
+    def _reset(self) -> None:
         self._names: dict[SeriesName, int] = {}
         self._features: tuple[str, ...] = ()
         self._oddness: Oddness | None = None
@@ -124,7 +124,7 @@ class TrafficDetector:
 
     def fit(self, panel: Panel) -> Self:
         """Forget everything and learn from history, which may hold anomalies."""
-        self._forget_all()
+        self._reset()
         self.update(panel)
         return self
 
@@ -149,7 +149,7 @@ class TrafficDetector:
             self._last_ms = int(panel.times[stop - 1])
             start = stop
             if self._oddness.steps % BLOCK_STEPS == 0:
-                self._forget(panel.series)
+                self._expire(panel.series)
         if not verdicts:
             return Verdicts.empty(0, len(panel.series), len(panel.features))
         return Verdicts.joined(verdicts)
@@ -279,10 +279,10 @@ class TrafficDetector:
         )
         self._rate.refresh(run_memory(count, (self._step_ms or STEP_MS) * BLOCK_STEPS))
 
-    def _forget(self, current: Sequence[SeriesName]) -> None:
+    def _expire(self, current: Sequence[SeriesName]) -> None:
         assert self._oddness is not None
         assert self._last_ms is not None
-        old = self._last_ms - self._seen_ms > FORGET_MS
+        old = self._last_ms - self._seen_ms > EXPIRY_MS
         if not old.any():
             return
         old[[self._names[name] for name in current]] = False

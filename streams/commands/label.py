@@ -66,9 +66,9 @@ def label(
 ) -> None:
     """Tell a detector what an anomaly was: real, noise or expected.
 
-    Noise makes alarms of that series and kind rarer: each label asks for three times the evidence, a hundred
-    times at most, and half as much after 90 days. --remove undoes it. Real and noise give the detector's
-    precision, a metric.
+    Noise makes alarms of that series and kind rarer: each label asks for three times the evidence, at most a
+    hundred times, and counts half after 90 days. --remove undoes it. Real and noise labels give the metric of
+    the detector's precision.
 
     **Example**
 

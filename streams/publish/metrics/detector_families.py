@@ -80,13 +80,13 @@ def model_families(
     yield Family(
         "streamgauge_model_failures",
         "counter",
-        "Models that could not be used; what there was before goes on.",
+        "Models that could not be used; the previous one stays in use.",
         [block_of(failures.items(), ("model", "reason"), "_total")],
     )
     yield Family(
         "streamgauge_retraining",
         "counter",
-        "Daily looks at whether a model is outdated, by what came of them.",
+        "Daily checks whether a model is outdated, by outcome.",
         [block_of(retrainings.items(), ("model", "outcome"), "_total")],
     )
     flagged: Counter[tuple[str, ...]] = Counter()

@@ -1,4 +1,4 @@
-"""Anomalies that share service, time and cause become one incident, whoever found them.
+"""Anomalies that share service, time and cause become one incident, whichever detector found them.
 
 An anomaly joins an open incident if all of this holds:
 - service: theirs is the same, one is upstream of the other, or both name a common upstream. Where a detector

@@ -1,4 +1,4 @@
-"""A second model beside the champion: it judges the same panels, and nobody is alerted by what it says."""
+"""A second model that judges the same panels as the champion, without alerting anyone."""
 
 from __future__ import annotations
 

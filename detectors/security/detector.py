@@ -1,4 +1,4 @@
-"""The security detector: addresses, networks, users, keys, sessions that attack, or behave as nobody does.
+"""The security detector: addresses, networks, users, keys, sessions that attack, or behave unlike all others.
 
 Each step is judged twice, over the minute and the ten minutes that end with it: by rules for sequences that
 mean something by themselves, which work from the first step on, and at whole minutes by an isolation forest

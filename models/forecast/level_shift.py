@@ -1,7 +1,7 @@
-"""When what came is beyond all that was forecast: a load that has doubled will mostly stay so for hours.
+"""Level shifts, when values leave the whole range that was forecast: a doubled load mostly stays for hours.
 
 A model that learns from weeks takes hours to believe that today is another day, and is sure of itself
-meanwhile. So each new forecast is compared with one of a few steps ago: if what came since lies outside
+meanwhile. So each new forecast is compared with one of a few steps ago: if the values since then lie outside
 nearly all of its paths, the part of the departure that the new one has not taken up goes on for a while.
 
 Axes: n paths, H steps ahead, K steps that have passed since the earlier forecast.

@@ -26,7 +26,7 @@ PATH_STEPS_MAX = 512
 
 
 class ForecastError(ValueError):
-    """A forecast was refused; the message names what was wrong and the way out."""
+    """A forecast was refused; the message says what was wrong and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Role: TypeAlias = Literal["champion", "shadow"]
-"""The champion judges; the shadow judges the same and nobody is alerted."""
+"""The champion judges; the shadow judges the same panels and alerts no one."""
 
 ROLES: tuple[Role, ...] = ("champion", "shadow")
 

@@ -1,4 +1,4 @@
-"""Events that stand for many: per series the worst recent one that carries a trace id.
+"""Exemplars: for each series the worst recent event that carries a trace id.
 
 Not part of the exact state: an exemplar may be lost in a restart, and a repeat replaces an equal one.
 Cost: one sort of a batch's traced rows; at most `SERIES_MAX` series are kept between two flushes.
@@ -62,7 +62,7 @@ class Exemplars:
             self._kept[key] = ExemplarRow(self._index.rollup, key, trace, value, time_ms, error)
 
     def drain(self) -> list[ExemplarRow]:
-        """What was kept since the last call."""
+        """The exemplars since the last call, which are then gone from here."""
         rows = list(self._kept.values())
         self._kept.clear()
         return rows

@@ -44,7 +44,7 @@ MONTH_MS = round(365.2425 / 12 * _DAY_MS)
 
 
 class SeriesError(ValueError):
-    """A file or column that is no series; the text says what is wrong and the way out."""
+    """A file or column that is no series; the text says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)

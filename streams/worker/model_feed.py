@@ -98,4 +98,4 @@ class ModelFeed:
 
     def _failed(self, name: str, role: Role, error: Exception) -> None:
         self.failures[name, getattr(error, "reason", REFUSED)] += 1
-        logger.error("Model %s as %s cannot be used, what there was goes on: %s", name, role, error)
+        logger.error("Model %s as %s cannot be used, the previous one stays in use: %s", name, role, error)

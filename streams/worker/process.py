@@ -1,4 +1,4 @@
-"""One worker process: the engine, what it publishes, and its life from start to a clean stop."""
+"""One worker process: the engine, what it publishes, and its lifecycle from start to clean stop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class Publisher:
-    """What a worker tells the world: a web server, and alerts to its sinks."""
+    """What a worker publishes: its web server, and alerts to its sinks."""
 
     def __init__(self, config: Config) -> None:
         self._config = config

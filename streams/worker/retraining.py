@@ -1,4 +1,4 @@
-"""Models trained anew where features have shifted, off the hot path, on what detectors were shown.
+"""Retrains models whose features have shifted, off the hot path, on the panels that detectors were shown.
 
 The worker that owns the first partition of the partials keeps a week of a sample of each model's series.
 Once a day of event time it compares them with what the champion, and the shadow if there is one, were
@@ -34,7 +34,7 @@ HOLDOUT = 0.3
 """Share of the week that the backtest of a new model is judged on, for the gate of its promotion."""
 
 KEPT_VERSIONS = 10
-"""Versions of a model that are kept beside those with a role."""
+"""Versions of a model that are kept in addition to those with a role."""
 
 TRAINED, UNCHANGED, FAILED = OUTCOMES = ("trained", "unchanged", "failed")
 
@@ -82,7 +82,7 @@ class Retraining:
             self._observe(monitor, panel)
         except Exception:
             # out of memory, say; it is judging that calls this
-            logger.exception("Model %s is not trained anew until the next start", monitor.model)
+            logger.exception("Model %s is not retrained until the next start", monitor.model)
             self.outcomes[monitor.model, FAILED] += 1
             del self._monitors[monitor.model]
 
@@ -107,7 +107,7 @@ class Retraining:
                 outcome = await self._check(self._monitors[name], self._samples[name].copied())
             except Exception:
                 # a storage, a detector of others, the broker: whatever it is, judging goes on
-                logger.exception("Model %s could not be trained anew; what there was goes on", name)
+                logger.exception("Model %s could not be retrained; the previous one stays in use", name)
                 outcome = FAILED
             self.outcomes[name, outcome] += 1
 

@@ -1,4 +1,4 @@
-"""Stage 2 beside Kafka: owns the assigned partitions of the partials, seals buckets, announces alerts.
+"""Stage 2 of the worker: owns the assigned partitions of the partials, seals buckets, announces alerts.
 
 Order of things for a sealed bucket: its alerts are acknowledged, then its blocks, then the partials offset
 from which a restart has to read is committed. A failed write drops the state, which is then loaded again:

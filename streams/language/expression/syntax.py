@@ -23,7 +23,7 @@ class ExpressionError(ValueError):
     text     : the whole expression
     position : 0-based column at which the mistake begins
     message  : what is wrong
-    hint     : a way out, or empty
+    hint     : how to fix it, or empty
     """
 
     def __init__(self, text: str, position: int, message: str, hint: str = "") -> None:

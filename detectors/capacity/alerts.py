@@ -9,7 +9,7 @@ Guarantees:
 - What is not known changes nothing: without a forecast, alerts about the future stay as they are; a resource
   that has no reading in a step keeps its alerts.
 
-Resources are few beside series, since each costs a forecast, so a step goes through them one by one.
+Resources are few compared with series, since each costs a forecast, so a step goes through them one by one.
 """
 
 from __future__ import annotations

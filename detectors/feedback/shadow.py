@@ -16,7 +16,7 @@ __all__ = ["Shadow"]
 class Shadow:
     """Champion and shadow as one: `update` judges with both and gives the champion's verdicts.
 
-    A shadow that fails is left out from then on, and `failure` tells why; the champion goes on.
+    A shadow that fails is left out from then on, and `failure` says why; the champion is not affected.
     """
 
     def __init__(

@@ -193,7 +193,7 @@ class MultivariateDetector:
         if state.get("detector") != self.name or state.get("version") != STATE_VERSION:
             raise ValueError(
                 f"state of detector {self.name!r}, version {STATE_VERSION} expected, got "
-                f"{state.get('detector')!r}, version {state.get('version')!r}; fit the detector anew"
+                f"{state.get('detector')!r}, version {state.get('version')!r}; fit the detector again"
             )
         self._clear()
         self._features = tuple(state["features"])
@@ -252,7 +252,7 @@ class MultivariateDetector:
         if panel.features != self._features:
             raise ValueError(
                 f"signals {', '.join(self._features)} expected, got {', '.join(panel.features)}; "
-                "use one detector for each set of signals, or fit it anew"
+                "use one detector for each set of signals, or fit it again"
             )
         times = panel.times if self._last_ms is None else np.append(self._last_ms, panel.times)
         if not self._step_ms and len(times) > 1:
@@ -290,7 +290,7 @@ class MultivariateDetector:
         return verdicts
 
     def _next_training(self, panel: Panel, start: int) -> int:
-        """The step behind which something is to be learnt anew, at the latest the last."""
+        """The next step after which something is relearnt, at the latest the last."""
         missing = np.array([self._missing(name) for name in panel.series], np.int64)
         if not missing.any():
             return len(panel)

@@ -186,7 +186,7 @@ class TrafficDetector:
         return start + 1
 
     def _judge(self, panel: Panel) -> Verdicts:
-        """Verdicts of rows between two of which nothing is fitted anew."""
+        """Verdicts of rows between which nothing is refitted."""
         oddness = self._oddness
         assert oddness is not None
         place = np.array([self._names[name] for name in panel.series], np.int64)
@@ -316,12 +316,12 @@ class TrafficDetector:
         if state.get("detector") != self.name or state.get("version") != VERSION:
             raise ValueError(
                 f"a state of {self.name} version {VERSION} expected, got {state.get('detector')!r} "
-                f"version {state.get('version')!r}; fit anew"
+                f"version {state.get('version')!r}; fit again"
             )
         try:
             self._load(state)
         except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"the state of {self.name} is incomplete: {error}; fit anew") from error
+            raise ValueError(f"the state of {self.name} is incomplete: {error}; fit again") from error
 
     def adopt(self, state: State) -> None:
         """Take over another detector's pools, tails, forest and rate of incidents, and what it knows of

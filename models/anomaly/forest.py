@@ -6,7 +6,7 @@ pointer, and no file, however it was made, can send one in circles or out of bou
 
 Guarantees: `score` equals `-score_samples` of the forest that was grown to 1e-9; `contributions` add up to
 `log2(score / expected_score)`; both depend on the row alone, to rounding, whatever the batch.
-`benchmarks/forest.py` shows the cost beside scikit-learn's.
+`benchmarks/forest.py` compares its cost with scikit-learn's.
 
 Axes: N rows, F features, T trees, I = 2**D - 1 splits of a tree of D levels.
 """

@@ -18,7 +18,7 @@ STEPS_MIN = 3
 """Fewer steps are a spike."""
 
 OUTSIDE = 0.01
-"""Share of the earlier paths at either end beyond which what came is no chance."""
+"""Share of the earlier paths at either end beyond which the values are not due to chance."""
 
 RATIO_MIN = 1.1
 """Smaller departures are not worth more than the model's own adaptation."""
@@ -29,11 +29,11 @@ PERSISTENCE = (0.4, 1.0)
 """How much of a departure goes on (as a power of its ratio), evenly spread over the paths."""
 
 LIFETIME_MS = 86_400_000
-"""Mean time until it is over, which it is at any time with the same chance. So of tomorrow nobody is sure."""
+"""Mean time until it is over, with the same chance at any time; so tomorrow is uncertain."""
 
 
 def shift_ratio(earlier: Numbers, seen: Numbers, *, adapted: float = 1.0) -> float:
-    """The ratio to what was forecast that is not taken up yet; 1 where what came was no surprise.
+    """The ratio to what was forecast that is not taken up yet; 1 where the values were no surprise.
 
     earlier : Numbers [n, K], paths of the steps that have passed, not below zero
     seen    : Numbers [K], what came in them; NaN is left out

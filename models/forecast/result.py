@@ -63,7 +63,7 @@ class Forecast:
 
     @property
     def model_name(self) -> str:
-        """The model with the largest weight, and how many others stand beside it: `smoothing + 3`."""
+        """The model with the largest weight, and how many others are averaged with it: `smoothing + 3`."""
         ranked = sorted(self.model, key=lambda name: (-self.model[name], name))
         return ranked[0] if len(ranked) == 1 else f"{ranked[0]} + {len(ranked) - 1}"
 

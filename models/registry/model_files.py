@@ -55,7 +55,7 @@ def pack_state(state: Mapping[str, Any], *, bytes_max: int = MODEL_BYTES_MAX) ->
 
     Raises ModelTypeError that names the place of anything else, ModelTooLargeError beyond `bytes_max`.
     """
-    import skops.io  # brings scikit-learn with it: a second that whoever stores nothing need not wait
+    import skops.io  # brings scikit-learn with it: which takes a second, so only where it is needed
 
     stored = skops.io.dumps(_plain(state, _ROOT))
     with zipfile.ZipFile(io.BytesIO(stored)) as archive:

@@ -7,7 +7,7 @@ Guarantees:
   fall due at the hour. A series without a forecast is due at once.
 - A series whose full forecast is refused, overdue or crashed gets the simple one in its place, and a counter
   says so. So there is always an answer, and it says what made it.
-- For one seed and the same histories the forecasts are the same, whatever runs beside them, as long as no
+- For one seed and the same histories the forecasts are the same, whatever else runs, as long as no
   deadline strikes.
 
 It knows no Kafka and no clock: instants are arguments. A series takes `PATHS` · steps · 4 bytes, 0.2 MB for a

@@ -113,7 +113,7 @@ def _show(summary: dict[str, Any], output: Path, output_format: OutputFormat) ->
 
 
 def _warn(summary: dict[str, Any]) -> None:
-    """Say why, where hardly anything could be read: most likely the format is another."""
+    """Say why almost nothing could be read: most likely the format is wrong."""
     if summary["dead"] <= summary["events"]:
         return
     for name, source in summary["sources"].items():

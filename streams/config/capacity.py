@@ -47,7 +47,7 @@ class CapacityEntry(Model):
     value       : the number column
     where       : which events count
     labels      : columns that must have these values
-    by          : columns that tell series apart, each of which has the limit for itself
+    by          : columns that tell series apart, each of which has the limit to itself
     limit       : a number, or the column that is the limit
     direction   : `above` for a ceiling, `below` for a floor; gauges only
     period      : when a quota resets, at local midnight in `time_zone`

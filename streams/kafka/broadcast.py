@@ -31,7 +31,7 @@ async def follow(
     since_ms: int | None = None,
     caught_up: Callable[[], None] = lambda: None,
 ) -> None:
-    """Read a topic for ever; cancel it to stop.
+    """Read a topic forever; cancel it to stop.
 
     client    : arguments of an aiokafka client
     since_ms  : where to begin, by the records' timestamps; the beginning if None

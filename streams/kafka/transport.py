@@ -362,7 +362,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return end
 
     def failure(self) -> BaseException | None:
-        """Why the group can never be joined, if so: the driver logs such an error and waits for ever.
+        """Why the group can never be joined, if so: the driver logs such an error and waits forever.
 
         It waits for somebody to take note of the error, which Faust never does, as it reads from the fetcher.
         """

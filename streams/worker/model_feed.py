@@ -57,7 +57,7 @@ class ModelFeed:
             self._wanted.put_nowait((told.name, told.role, told.version))
 
     async def run(self) -> None:
-        """Load what is announced, for ever; first of all what the registry itself says."""
+        """Load announced models forever, after those that the registry itself names."""
         for name in sorted(self._names):
             for role in ROLES:
                 await self._follow_pointer(name, role)

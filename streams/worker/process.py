@@ -141,7 +141,7 @@ def run_worker(config: Config, *, log_level: str = "INFO") -> int:
         logging.getLogger(noisy).setLevel(quiet_level)
     # Until the broker has answered, all there is to say of it is said below, once.
     logging.getLogger("aiokafka").setLevel("CRITICAL")
-    # Batches are many short-lived objects without cycles; the default would look through them for ever.
+    # Batches are many short-lived objects without cycles; the default would scan them over and over.
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = asyncio.new_event_loop()

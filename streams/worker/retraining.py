@@ -98,7 +98,7 @@ class Retraining:
             self._due.put_nowait(monitor.model)
 
     async def run(self) -> None:
-        """Check models as they become due, one at a time, for ever."""
+        """Check models as they become due, one at a time, forever."""
         while True:
             name = await self._due.get()
             if name not in self._monitors:

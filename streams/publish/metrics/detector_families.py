@@ -47,7 +47,7 @@ def detector_families(snapshots: Sequence[DetectorSnapshot]) -> Iterator[Family]
     yield Family(
         "streamgauge_detector_failures",
         "counter",
-        "Failures of a detector; it is left out afterwards, and everything else goes on.",
+        "Failures of a detector; it is left out afterwards; nothing else is affected.",
         [block_of(failures.items(), _OWN_LABELS, "_total")],
     )
     yield Family(
@@ -68,7 +68,7 @@ def model_families(
     yield Family(
         "streamgauge_model",
         "info",
-        "Version of a trained model in its role; without one a detector goes on with what it learns itself.",
+        "Version of a trained model in its role; without one a detector uses what it learns itself.",
         [
             block_of(
                 [((*key, version), 1) for key, version in models.items()],

@@ -437,7 +437,7 @@ spec:
         ),
         (
             slo(ratio(raw="source: requests, value: ratio")),
-            "9: spec.indicator.spec.ratioMetric.rawType: expected success or failure beside raw",
+            "9: spec.indicator.spec.ratioMetric.rawType: expected success or failure together with raw",
         ),
         (
             slo(ratio(good="source: request", total="source: request")),

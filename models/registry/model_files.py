@@ -185,7 +185,7 @@ def _checked(members: Mapping[str, bytes], unpacked_max: int) -> None:
     """Refuse whatever is not on the list, and arrays that would be larger than their files."""
     text = members.get(_SCHEMA)
     if text is None:
-        raise ModelFormatError("the model's file has no schema.json; it is no skops file")
+        raise ModelFormatError("the model's file has no schema.json; it is not a skops file")
     if len(text) > SCHEMA_BYTES_MAX:
         raise ModelTooLargeError(_too_large("the model's text part", SCHEMA_BYTES_MAX, len(text)))
     try:

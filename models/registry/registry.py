@@ -194,7 +194,7 @@ class Registry:
         if pointer.role != role or not all(
             one is None or is_version(one) for a in pointer.history for one in (a.version, a.previous)
         ):
-            raise ManifestError(f"{place}: this is no pointer to a {role}")
+            raise ManifestError(f"{place}: this is not a pointer to a {role}")
         return pointer
 
     def appoint(

@@ -184,7 +184,7 @@ def _fetched(config: Path | None, file: Path | None) -> tuple[Label, ...]:
     except TopicError as error:
         fail(str(error))
     if unreadable:
-        tell(f"{unreadable:,} records of the topic are no labels and were left out")
+        tell(f"{unreadable:,} records of the topic are not labels and were left out")
     return labels
 
 

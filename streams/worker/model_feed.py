@@ -51,7 +51,7 @@ class ModelFeed:
             told = Announcement.from_bytes(value)
         except ModelError as error:
             self.failures["", error.reason] += 1
-            logger.error("A record of the models topic is no announcement: %s", error)
+            logger.error("A record of the models topic is not an announcement: %s", error)
             return
         if told.name in self._names:
             self._wanted.put_nowait((told.name, told.role, told.version))

@@ -429,7 +429,7 @@ spec:
         ),
         (
             slo(ratio(good="source: requests")),
-            "9: spec.indicator.spec.ratioMetric.total: expected total beside",
+            "9: spec.indicator.spec.ratioMetric.total: expected total together with",
         ),
         (
             slo(ratio(total="source: requests")),

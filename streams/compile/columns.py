@@ -170,6 +170,6 @@ class Columns:
             return True
         if guess:
             other = _OTHERS.get(name, "an attribute")
-            text = f"{column} is not a column of {name} itself and is read as {other}; {guess}"
+            text = f"{column} is no column of {name} itself and is read as {other}; {guess}"
             findings.notes.append(named.document.note(named.path, text))
         return bool(guess)

@@ -302,7 +302,7 @@ class AlertmanagerSink(Model):
 
 
 class Sinks(Model):
-    """Where alerts go besides the alerts topic. Apprise's URLs hold secrets."""
+    """Where alerts go beside the alerts topic. Apprise's URLs hold secrets."""
 
     alertmanager: AlertmanagerSink | None = None
     notify: tuple[SecretStr, ...] = ()

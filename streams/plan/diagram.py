@@ -14,7 +14,7 @@ __all__ = ["draw_plan"]
 def draw_plan(plan: Plan, sinks: Sequence[str] = ()) -> str:
     """Mermaid text, the same for the same plan; Markdown on GitHub and GitLab shows it as a picture.
 
-    sinks : where alerts go besides the alerts topic and `/metrics`
+    sinks : where alerts go beside the alerts topic and `/metrics`
     """
     lines = ["flowchart LR"]
     for number, source in enumerate(plan.sources.values()):

@@ -78,9 +78,9 @@ def test_slips_in_columns_of_metric_formats(tmp_path: Path) -> None:
         "      measurement > 3\n      ^",
     ]
     assert notes == [
-        "c.yaml:2: sources.s0.series[1]: note: measurment is not a column of influx itself and is read as a "
-        "tag; did you mean measurement?",
-        "c.yaml:3: sources.s1.series[1]: note: metrics is not a column of prometheus itself and is read as a "
+        "c.yaml:2: sources.s0.series[1]: note: measurment is no column of influx itself and is read as a tag;"
+        " did you mean measurement?",
+        "c.yaml:3: sources.s1.series[1]: note: metrics is no column of prometheus itself and is read as a "
         "label; did you mean metric?",
     ]
 

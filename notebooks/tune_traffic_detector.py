@@ -103,8 +103,8 @@ print(wrong.to_string(index=False))
 # %% [markdown]
 # ## Alarms against settings
 #
-# `false_alarms_per_series_per_week` is the one that matters; `min_effect` says below which share of what was
-# expected nobody cares. The first two weeks are learnt from once, and all settings go on from there; the last
+# `false_alarms_per_series_per_week` is the one that matters; `min_effect` is the smallest deviation, as a share of what
+# was expected, that matters. The first two weeks are learnt from once, and all settings start from there; the last
 # two are judged step by step, as the stream would.
 
 # %%

@@ -51,11 +51,11 @@ class Exemplars:
             at = int(traced[row])
             trace = traces.values[int(traces.codes[at])]
             if trace:
-                self._note(
+                self._remember(
                     int(series[at]), trace, float(values[row]), int(time_ms[at]), error=bool(errors[at])
                 )
 
-    def _note(self, series: int, trace: str, value: float, time_ms: int, *, error: bool) -> None:
+    def _remember(self, series: int, trace: str, value: float, time_ms: int, *, error: bool) -> None:
         key = int(self._index.hashes[series])
         known = self._kept.get(key)
         if known is None or (error, value) >= (known.error, known.value):

@@ -172,7 +172,7 @@ promoted = registry.pointer(NAME, "champion").version
 # %% [markdown]
 # ## Back again
 #
-# A rollback gives the role back to the version that had it before, in one call. Workers hear of it on the topic
+# A rollback gives the role back to the version that had it before, in one call. Workers read of it on
 # `<app>-models`, where the command publishes the announcement; a notebook only changes the registry.
 
 # %%

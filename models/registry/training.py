@@ -1,6 +1,6 @@
 """Training off the hot path: processes of their own, bounded in number, CPU, memory, time and result.
 
-A process runs at low priority with one thread, so that training uses only idle CPU. What goes
+A process runs at low priority with one thread, so that training takes CPU that nobody else wants. What goes
 wrong in it, an exception, too much memory, no end, even a crash, is a `TrainingError` of that one training;
 the next one gets a new process. The result comes back as the bytes of a model file, parsed nowhere here.
 """

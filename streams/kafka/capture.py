@@ -1,8 +1,8 @@
 """Records of a topic as lines of JSON, so that any topic becomes a test case that `replay` reads.
 
-Guarantee: it only reads. No consumer group, no commit, so no one's position moves; nothing of the
+Guarantee: it only reads. No consumer group, no commit, so nobody's position moves; nothing of the
 configuration is written, and header values whose name tells a secret are left out. Values and keys are
-written as they are, because they are the test case: a capture is as confidential as its events.
+written as they are, for they are the case: whoever passes a capture on passes on what the events say.
 
 A line is one record: `topic`, `partition`, `offset`, `timestamp` (ms), `key_b64`, `headers` (pairs of name
 and base64), `value_b64` (null for a tombstone). Within a partition offsets ascend.
@@ -38,7 +38,7 @@ _SECRET = re.compile(r"auth|cookie|token|secret|passw|credential|api[-_.]?key|se
 
 
 class CaptureError(Exception):
-    """A topic that cannot be captured; the text says what was expected, what was found, and how to fix it."""
+    """A topic that cannot be captured; the text says what was expected, what was found, and the way out."""
 
 
 class Progress(Protocol):

@@ -42,11 +42,11 @@ format: $(VENV)/.stamp-test ## rewrite the code in ruff's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-throughput: $(VENV)/.stamp-test ## events a second, beside Faust, Quix Streams and aiokafka
+throughput: $(VENV)/.stamp-test ## events a second, compared with Faust, Quix Streams and aiokafka
 	@scripts/system-packages tests
 	$(BIN)/python benchmarks/throughput.py
 
-lock: ## choose the versions in requirements.lock anew
+lock: ## update the versions in requirements.lock
 	@scripts/system-packages python
 	scripts/lock
 

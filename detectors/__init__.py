@@ -1,1 +1,5 @@
-"""Detectors that judge: arrays in, verdicts out; nothing here knows Kafka or Faust."""
+"""Detectors, SLOs and alerts: arrays in, verdicts and alerts out. Nothing here knows Kafka, Faust or
+configuration.
+
+May import `models`.
+"""

@@ -104,7 +104,7 @@ def draw_reliability(result: Path) -> None:
     axes.axvspan(0.7, 0.9, color=LIMIT, alpha=0.08, linewidth=0)
     axes.errorbar(said, came, [came - low, high - came], color=MEDIAN, fmt="o-", markersize=5, capsize=3)
     axes.set_xlabel("probability that was given")
-    axes.set_ylabel("share that came so")
+    axes.set_ylabel("observed share")
     axes.set_title(f"{limits['cases']:,} limits of real series", loc="left", fontsize=11)
     axes.grid(alpha=0.25, linewidth=0.5)
     save_fan_plot(IMAGES / "forecast-reliability.svg", figure)

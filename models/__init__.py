@@ -1,1 +1,4 @@
-"""Models that learn and predict: arrays in, arrays out; nothing here knows Kafka or Faust."""
+"""Models that learn and predict: arrays in, arrays out. Nothing here knows Kafka, Faust or configuration.
+
+May import nothing else of this project.
+"""

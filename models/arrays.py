@@ -1,4 +1,4 @@
-"""Names for the arrays that cross a module's border, so that a signature tells dtype and axis.
+"""Names for arrays in public signatures, so that a signature shows dtype and axis.
 
 Axes are lettered the same way in every docstring: E events, R records, S series, T slots of a ring,
 W windows, C counters, K bins of a sketch, P source partitions, F features.

@@ -79,7 +79,7 @@ fan = fan_figure(
 fan  # noqa: B018  # a cell's last value is shown
 
 # %% [markdown]
-# ## A quota that begins anew each day
+# ## A quota that resets each day
 #
 # As of 11 hours into the last day: what was used so far, and the paths of the rest.
 
@@ -104,9 +104,9 @@ sums = quota_figure(
 sums  # noqa: B018
 
 # %% [markdown]
-# ## How good were such answers on the past?
+# ## How accurate were such answers in the past?
 #
-# From many origins, none of which sees what came after it. Limits are quantiles of the past's highest values.
+# From many origins, none of which sees later values. Limits are quantiles of past maxima.
 
 # %%
 day_steps = 86_400_000 // series.step_ms

@@ -233,7 +233,7 @@ plt.show()
 #
 # Each alert carries its evidence: the counts of its windows, what its tiers demand, the offsets that had been
 # read by then, and the hash of the configuration. `error_ratio_at_least` is the lower confidence bound of the
-# long window's error ratio; it has to be above `error_ratio_needed`, so that chance pages nobody.
+# long window's error ratio; it has to be above `error_ratio_needed`, so that chance pages no one.
 
 # %%
 display(episodes[["slo", "objective", "severity", "fired_at", "resolved_at", "summary"]])

@@ -125,7 +125,7 @@ loud, calm, deaf = (one.version for one in trained.values())
 print(pd.DataFrame(diff_manifests(trained["loud"], trained["calm"])).to_string(index=False))
 
 # %% [markdown]
-# ## A shadow beside the champion
+# ## A shadow alongside the champion
 #
 # The loud one is in charge, and the calm one judges the same week without alerting anybody.
 
@@ -172,7 +172,7 @@ promoted = registry.pointer(NAME, "champion").version
 # %% [markdown]
 # ## Back again
 #
-# A rollback gives the role to whoever had it before, with one call. Workers hear of it on the topic
+# A rollback gives the role back to the version that had it before, in one call. Workers read of it on
 # `<app>-models`, where the command publishes the announcement; a notebook only changes the registry.
 
 # %%

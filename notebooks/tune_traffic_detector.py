@@ -103,9 +103,9 @@ print(wrong.to_string(index=False))
 # %% [markdown]
 # ## Alarms against settings
 #
-# `false_alarms_per_series_per_week` is the one that matters; `min_effect` says below which share of what was
-# expected nobody cares. The first two weeks are learnt from once, and all settings go on from there; the last
-# two are judged step by step, as the stream would.
+# `false_alarms_per_series_per_week` is the one that matters; `min_effect` is the smallest deviation
+# that matters, as a share of what was expected. The first two weeks are learnt from once, and all settings
+# start from there; the last two are judged step by step, as the stream would.
 
 # %%
 learnt = make("traffic").fit(past).state()

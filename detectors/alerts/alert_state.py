@@ -136,7 +136,7 @@ class AlertBook:
             self.revision += 1
 
     def thaw(self, at_ms: int, source: str) -> None:
-        """Judge the source again; what had to hold or be over for a while must do so anew from `at_ms`."""
+        """Judge the source again; waits for something to hold or be over start again at `at_ms`."""
         if self._frozen.pop(source, None) is None:
             return
         self.revision += 1

@@ -95,7 +95,7 @@ class Track:
         return mine
 
     def restart_clocks(self, at_ms: int) -> None:
-        """What has to hold, or be over, for a while must do so anew."""
+        """Conditions that must hold, or be over, for a while start again."""
         np.maximum(self.true_ms, at_ms, out=self.true_ms)
         self.clear_ms[:] = NEVER
 

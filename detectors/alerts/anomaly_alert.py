@@ -2,7 +2,7 @@
 
 Guarantees:
 - One alert for each series while its anomaly lasts, whatever the steps between say; another joins it only if
-  the anomaly becomes more severe. Those of severity `info` are for the record, and page nobody.
+  the anomaly becomes more severe. Those of severity `info` are for the record and alert no one.
 - It ends once `keep_steps` steps in a row have passed in which the series was not found anomalous, be it
   that it was normal or that nothing could be said of it any more.
 - The book is a function of the steps it was given: no clock, no randomness. `load(state())` goes on exactly

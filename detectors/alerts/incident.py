@@ -20,7 +20,7 @@ SLO = "slo"
 """Name of the detector that error budget alerts count as."""
 
 FEATURES_MAX = 32
-"""Entries of an incident's vector beside its kinds; the smallest are dropped."""
+"""Entries of an incident's vector in addition to its kinds; the smallest are dropped."""
 
 _NOT_CAUSES = frozenset(
     {"alertname", "detector", "source", "kind", "severity", "service", "slo", "objective"}

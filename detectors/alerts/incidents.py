@@ -1,4 +1,4 @@
-"""Anomalies that share service, time and cause become one incident, whoever found them.
+"""Anomalies that share service, time and cause become one incident, whichever detector found them.
 
 An anomaly joins an open incident if all of this holds:
 - service: theirs is the same, one is upstream of the other, or both name a common upstream. Where a detector
@@ -98,7 +98,7 @@ class IncidentBook:
                 self._ended[anomaly.key] = event_ms
                 changed |= self._end(anomaly, event_ms)
         gone += self._close(at_ms)
-        self._forget(at_ms)
+        self._expire(at_ms)
         return sorted([*gone, *(self._open[name] for name in changed & self._open.keys())], key=_age)
 
     def _join(self, anomaly: Anomaly, gone: list[Incident]) -> str:
@@ -182,7 +182,7 @@ class IncidentBook:
                 best = Nearest(past.id, alike)
         return best
 
-    def _forget(self, at_ms: int) -> None:
+    def _expire(self, at_ms: int) -> None:
         live = {key for incident in self._open.values() for key in incident.live}
         for keys in (self._begun, self._ended):
             old = [key for key, since in keys.items() if since < at_ms - REMEMBER_MS and key not in live]

@@ -78,7 +78,7 @@ class PooledTail:
         count = len(self._base) - len(rows)
         self._base[count:] = other._base[rows]
 
-    def take(self, rows: Rows) -> None:
+    def keep(self, rows: Rows) -> None:
         """Keep only these series, in this order."""
         self._base, self._new = self._base[rows], self._new[rows]
 
@@ -119,7 +119,7 @@ class PooledTail:
             self._new[:, 2] += np.clip(beyond, 0.0, 8 * self._excess)
 
     def refresh(self) -> None:
-        """Fit anew to the pool, and let what the series have shown since then count."""
+        """Refit to the pool, and count what the series have shown since then."""
         self._base = (self._base + self._new) * np.float32(KEPT)
         self._new[:] = 0
         kept = self._ring[: min(self._added, POOL_ROWS)].astype(np.float64)
@@ -237,7 +237,7 @@ class IncidentRate:
         self._correction = float(np.clip(moved, -CORRECTION_MAX, CORRECTION_MAX))
 
     def refresh(self, memory: float = MEMORY) -> None:
-        """Fit anew, and let what was counted fade over so many refreshes."""
+        """Refit, and let what was counted fade over this many refreshes."""
         self._table = self._fitted()
         self._counts *= 1 - 1 / memory
 

@@ -3,7 +3,7 @@
 The largest of many normal scores follows a Gumbel distribution, whatever their own distribution is, if its
 tail falls about exponentially. That of distances falls more slowly, that of their power `POWER` hardly does.
 Two quartiles of the blocks' largest fix the distribution. So up to a quarter of the blocks may hold
-anomalies, as history that nobody has labelled does, and the tail is that of the others.
+anomalies, as unlabelled history does, and the tail is that of the others.
 
 Measured on servers' metrics (`benchmarks/multivariate.py`): for configured rates of 0.05 to 0.5 a week and
 series, real rates are at most twice those; far lower rates need heavier tails than two quartiles can tell.

@@ -1,4 +1,4 @@
-"""Corrects tail probabilities by what tails have been seen: the surprise beyond a threshold, fitted anew.
+"""Corrects tail probabilities by the tails that were seen: the surprise beyond a threshold, refitted.
 
 A model's tails are right in the middle and wrong far out. With x = -ln tail, the excess of x over a
 threshold is exponential with mean 1 if the model is right; here its share and mean are learnt from all that

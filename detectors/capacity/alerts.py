@@ -5,11 +5,11 @@ Guarantees:
   `restore(state())` goes on exactly as the original would, also through JSON.
 - Hysteresis: an alert begins at one bound and ends below a lower one, after it stayed there for a while, so
   that a forecast which wavers does not notify at each turn.
-- A quota's alerts end with its period at the latest: what is used begins anew.
+- A quota's alerts end with its period at the latest: usage then starts from zero.
 - What is not known changes nothing: without a forecast, alerts about the future stay as they are; a resource
   that has no reading in a step keeps its alerts.
 
-Resources are few beside series, since each costs a forecast, so a step goes through them one by one.
+Resources are few compared with series, since each costs a forecast, so a step goes through them one by one.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is known of one limited resource at an instant, as its alerts read it.
 
-A reading is made by whoever has the forecast (the worker's planner, a replay, a notebook). NaN stands for
+A reading is made wherever the forecast is (the worker's planner, a replay, a notebook). NaN stands for
 what is not known: a resource without a forecast yet still warns of the share that is used.
 """
 

@@ -13,7 +13,7 @@ from detectors.capacity.reading import CapacityReading
 def warning_words(reading: CapacityReading, warn: float) -> dict[str, str]:
     """Annotations of QuotaWarning."""
     text = f"{_percent(reading.used_ratio)} of the quota {_name(reading)} is used"
-    end = "" if reading.period is None else f" It begins anew at {_clock(reading.period[1])}."
+    end = "" if reading.period is None else f" It resets at {_clock(reading.period[1])}."
     ahead = ""
     if math.isfinite(reading.forecast_ratio):
         ahead = (
@@ -47,7 +47,7 @@ def exhaustion_words(reading: CapacityReading, at_ms: int) -> dict[str, str]:
     if reading.period is not None:
         period = (
             f"{_percent(reading.used_ratio)} is used so far, {_percent(reading.forecast_ratio)} by "
-            f"{_clock(reading.period[1])} in the median, when it begins anew. "
+            f"{_clock(reading.period[1])} in the median, when it resets. "
         )
     return {"summary": summary, "description": f"{when}{period}{_accuracy(reading)}"}
 
@@ -84,13 +84,13 @@ def _accuracy(reading: CapacityReading) -> str:
     """How good the model was: what a person needs to believe it."""
     if not reading.model:
         return ""
-    told = f"MASE {reading.mase:.2f}" if math.isfinite(reading.mase) else "no backtest yet"
+    told = f"backtest MASE {reading.mase:.2f}" if math.isfinite(reading.mase) else "no backtest yet"
     held = "".join(
-        f", its {level:.0%} interval held {share:.0%} of what came"
+        f", its {level:.0%} interval covered {share:.0%} of the actual values"
         for level, share in _first(reading.coverage).items()
         if math.isfinite(share)
     )
-    return f"Forecast by {reading.model}; on the past: {told}{held}."
+    return f"Forecast by {reading.model}; {told}{held}."
 
 
 def _first(coverage: Mapping[float, float]) -> Mapping[float, float]:

@@ -57,7 +57,7 @@ def restored(
 ) -> Detector:
     """A detector as it was stored.
 
-    trusted : names of detectors beside those that are installed
+    trusted : names of detectors in addition to those that are installed
     Raises ValueError if there is none, or it does not know the state.
     """
     # Making `module:Class` imports and calls what it names, and here a file of the registry names it.

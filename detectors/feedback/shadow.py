@@ -1,4 +1,4 @@
-"""A second model beside the champion: it judges the same panels, and nobody is alerted by what it says."""
+"""A second model that judges the same panels as the champion, without alerting anyone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Shadow"]
 class Shadow:
     """Champion and shadow as one: `update` judges with both and gives the champion's verdicts.
 
-    A shadow that fails is left out from then on, and `failure` tells why; the champion goes on.
+    A shadow that fails is left out from then on, and `failure` says why; the champion is not affected.
     """
 
     def __init__(

@@ -163,7 +163,7 @@ class LogTemplateDetector:
         if state.get("detector") != self.name or state.get("version") != STATE_VERSION:
             raise ValueError(
                 f"a state of {self.name} {STATE_VERSION} expected, "
-                f"got {state.get('detector')!r} {state.get('version')!r}; learn anew with `fit`"
+                f"got {state.get('detector')!r} {state.get('version')!r}; train again with `fit`"
             )
         self._memory = LogMemory.restored(self.signature_label, state["memory"])
 

@@ -85,7 +85,7 @@ class LogMemory:
     def adopt(self, other: LogMemory) -> None:
         """Take over the catalogue and the tails of another, and what it knows of series that are not known
         here; what is going on there is not."""
-        self.catalog.take_over(other.catalog)
+        self.catalog.adopt(other.catalog)
         self.tails = TailExcess(*other.tails.state())
         if not self._stepped:
             self.step_ms, self._stepped = other.step_ms, other._stepped

@@ -16,7 +16,7 @@ Guarantees:
   `detectors.multivariate.online`.
 - A step is an alarm if its tail is below `alarm_tail`. An anomaly lasts on through steps that are odd, but
   not so odd; their tails are set just below it, in their order.
-- Services that have not been seen for `FORGET_MS` are forgotten at the end of an `update`.
+- Services that have not been seen for `EXPIRY_MS` are forgotten at the end of an `update`.
 
 Each signal counts as a series where the rate of false alarms is concerned: a service of F signals may alarm
 F times as often as one, that is as often as F detectors of one signal each.
@@ -46,7 +46,7 @@ from models.arrays import Mask, Rows
 __all__ = ["MultivariateDetector"]
 
 WEEK_MS = 7 * DAY_MS
-FORGET_MS = 2 * WEEK_MS
+EXPIRY_MS = 2 * WEEK_MS
 STEP_MS = 60_000
 """Length of a step where a panel of one step is all that was ever seen."""
 
@@ -137,7 +137,7 @@ class MultivariateDetector:
                 self._young[name] = found
         self._learn(whole, learn_services)
         self._learn(short, begin)
-        self._forget(panel)
+        self._expire(panel)
         return self
 
     def score(self, panel: Panel) -> Verdicts:
@@ -163,7 +163,7 @@ class MultivariateDetector:
             self._remember(part)
             self._learn_due(part)
             start = stop
-        self._forget(panel)
+        self._expire(panel)
         return Verdicts.joined(parts) if parts else Verdicts.empty(0, len(panel.series), len(panel.features))
 
     def state(self) -> State:
@@ -193,7 +193,7 @@ class MultivariateDetector:
         if state.get("detector") != self.name or state.get("version") != STATE_VERSION:
             raise ValueError(
                 f"state of detector {self.name!r}, version {STATE_VERSION} expected, got "
-                f"{state.get('detector')!r}, version {state.get('version')!r}; fit the detector anew"
+                f"{state.get('detector')!r}, version {state.get('version')!r}; fit the detector again"
             )
         self._clear()
         self._features = tuple(state["features"])
@@ -252,7 +252,7 @@ class MultivariateDetector:
         if panel.features != self._features:
             raise ValueError(
                 f"signals {', '.join(self._features)} expected, got {', '.join(panel.features)}; "
-                "use one detector for each set of signals, or fit it anew"
+                "use one detector for each set of signals, or fit it again"
             )
         times = panel.times if self._last_ms is None else np.append(self._last_ms, panel.times)
         if not self._step_ms and len(times) > 1:
@@ -290,7 +290,7 @@ class MultivariateDetector:
         return verdicts
 
     def _next_training(self, panel: Panel, start: int) -> int:
-        """The step behind which something is to be learnt anew, at the latest the last."""
+        """The next step after which something is relearnt, at the latest the last."""
         missing = np.array([self._missing(name) for name in panel.series], np.int64)
         if not missing.any():
             return len(panel)
@@ -342,14 +342,14 @@ class MultivariateDetector:
         learnt, self._forest = training(list(histories.values()), self._forest, seed=self._seed)
         self._bank = self._bank.with_rows(places, learnt)
 
-    def _forget(self, panel: Panel) -> None:
-        """Note when services were seen, and drop those that have not been for `FORGET_MS`."""
+    def _expire(self, panel: Panel) -> None:
+        """Note when services were seen, and drop those that have not been for `EXPIRY_MS`."""
         seen: Mask = np.asarray(np.isfinite(panel.values).any(axis=2))
         for column in np.flatnonzero(seen.any(axis=0)).tolist():
             self._seen_ms[panel.series[column]] = int(panel.times[seen[:, column]][-1])
         if self._last_ms is None:
             return
-        gone = {name for name, at_ms in self._seen_ms.items() if at_ms < self._last_ms - FORGET_MS}
+        gone = {name for name, at_ms in self._seen_ms.items() if at_ms < self._last_ms - EXPIRY_MS}
         if not gone:
             return
         kept = [name for name in self._place if name not in gone]

@@ -4,7 +4,7 @@ A service's first steps give its scale; from then on all is followed in bounded 
 
 - what is usual : see `models.anomaly.day_level`
 - how signals vary together : moments of what was left, of steps without anomaly, counted after what was usual
-  had been told; directions are made of them anew at `LESSON_BLOCKS`, then once a day.
+  had been told; directions are recomputed from them at `LESSON_BLOCKS`, then once a day.
 - the tail of the score : the largest of each hour, after learning. A history tells of its own rows that they
   are less odd than the next ones will be; these are the next ones. Few hours tell little of the tail: its
   scale is raised by `DOUBT_BLOCKS` / hours, so that at first only what is overwhelming alarms. Hours of other
@@ -30,7 +30,7 @@ from models.anomaly.joint_scale import in_spreads
 from models.arrays import Mask, Numbers, Rows
 
 LESSON_BLOCKS = (4, 12)
-"""Hours after which directions are learnt anew, before the first day is over."""
+"""Hours after which directions are relearnt, before the first day is over."""
 
 KEPT_OF_DAY = 0.5
 """What is left of the moments of the days before, at each day's training."""
@@ -135,7 +135,7 @@ def end_blocks(bank: Bank, rows: Rows, day_blocks: int) -> Bank:
 
 
 def _with_tails(bank: Bank, rows: Rows, doubt_blocks: float) -> Bank:
-    """The bank with the tails of some services fitted anew; so many blocks leave a scale raised twofold."""
+    """The bank with the tails of some services refitted; so many blocks leave a scale raised twofold."""
     some = bank.rows(rows)
     location, scale, counts = _own_tails(bank)
     weights = np.where(counts >= OWN_BLOCKS_MIN, counts, 0.0)

@@ -42,7 +42,7 @@ class History(NamedTuple):
         return cls(panel.times[seen], usable(values[seen]))
 
     def then(self, later: History) -> History:
-        """This history and what came after it."""
+        """This history followed by later values."""
         return History(np.concatenate([self.times, later.times]), np.concatenate([self.values, later.values]))
 
 
@@ -58,7 +58,7 @@ class Trainer(Protocol):
 def learn_services(histories: Sequence[History], forest: Forest | None, *, seed: int) -> tuple[Bank, Forest]:
     """A bank with a row for each history, as it is after the last step, and the forest.
 
-    forest : that is in use; grown anew from these histories if None
+    forest : the one in use; regrown from these histories if None
     Raises ValueError where a history is shorter than a tail needs.
     """
     lengths = np.array([len(history.times) for history in histories])

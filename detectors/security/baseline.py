@@ -28,7 +28,7 @@ MEMORY_ROWS = 20 * SAMPLE_ROWS
 """A row that has been sampled stays for about as many further ones."""
 
 GROWTH = 2.0
-"""The forest is grown anew when there are so many times the rows, and by time once the sample is full."""
+"""The forest is regrown when there are this many times the rows, and by time once the sample is full."""
 
 REGROW_MS = 6 * 3_600_000
 
@@ -96,7 +96,7 @@ class Baseline:
         self._scale = float(beyond.mean()) if len(beyond) else 0.0
 
     def _marred(self) -> Numbers:
-        """Numbers [M, K], rows of the sample with some features drawn anew; missing ones stay missing."""
+        """Numbers [M, K], rows of the sample with some features redrawn; missing ones stay missing."""
         random = np.random.default_rng([self.seed, self.seen])
         count = -(-len(self.rows) // round(1 / MARRED_SHARE))
         rows = self.rows[random.integers(0, len(self.rows), count)]

@@ -1,4 +1,4 @@
-"""The security detector: addresses, networks, users, keys, sessions that attack, or behave as nobody does.
+"""The security detector: addresses, networks, users, keys, sessions that attack, or behave unlike all others.
 
 Each step is judged twice, over the minute and the ten minutes that end with it: by rules for sequences that
 mean something by themselves, which work from the first step on, and at whole minutes by an isolation forest
@@ -6,8 +6,8 @@ over all entities, which learns what is ordinary from those that were not flagge
 rule's name, or `unusual`; `reasons` says why in words with numbers.
 
 Cold start: rules at once; the forest once `baseline.ROWS_MIN` entity-minutes of some traffic were seen, and
-until then whoever no rule finds has a tail of 1. One panel holds entities of one kind, since what is ordinary
-differs between kinds.
+until then entities that no rule flags have a tail of 1. One panel holds entities of one kind, since what is
+normal differs between kinds.
 
 Axes: T steps, S series, F features of the panel, N entities seen in a step, C counts, K features of the
       forest.
@@ -45,7 +45,7 @@ WEEK_STEPS = 7 * 24 * 60
 """Minutes of a week, in each of which an entity is judged once by the forest."""
 
 FLAGGED_MS = 3_600_000
-"""Whoever was flagged is no example of what is ordinary for so long."""
+"""Flagged entities are left out of the baseline for this long."""
 
 LEARN_REQUESTS = 5
 """Entity-minutes of fewer requests have no shape to learn."""
@@ -195,7 +195,7 @@ class SecurityDetector:
             )
         elif sorted(names) != sorted(self._counts):
             before = ", ".join(self._counts)
-            raise ValueError(f"features {', '.join(names)} after {before}; fit anew, or make a new detector")
+            raise ValueError(f"features {', '.join(names)} after {before}; fit again, or make a new detector")
         self._columns = [names.index(name) for name in self._counts]
         self._names = names
 
@@ -358,7 +358,9 @@ class SecurityDetector:
         Raises ValueError if it is not a state of this detector and version.
         """
         if state.get("detector") != self.name or state.get("version") != VERSION:
-            raise ValueError(f"not a state of {self.name}, version {VERSION}; it learns anew without one")
+            raise ValueError(
+                f"not a state of {self.name}, version {VERSION}; without one it learns from scratch"
+            )
         self._clear()
         counts = state["counts"]
         if counts is None:

@@ -136,7 +136,7 @@ class EntityMemory:
         unknown = [name for name in names if name not in self._slots]
         if unknown:
             if len(self._slots) + len(unknown) > self.entity_count_max or len(unknown) > len(self._free):
-                self._forget()
+                self._drop_silent()
             room = self.entity_count_max - len(self._slots)
             self.refused += max(len(unknown) - room, 0)
             self._make_room(min(len(unknown), room))
@@ -144,7 +144,7 @@ class EntityMemory:
                 self._slots[name] = self._free.pop()
         return np.fromiter((self._slots.get(name, -1) for name in names), np.int64, len(names))
 
-    def _forget(self) -> None:
+    def _drop_silent(self) -> None:
         """Let go of who has been silent too long; a step in memory holds on to its entities."""
         silent = max(self.forget_ms, self.span_ms)
         gone = [name for name, slot in self._slots.items() if self.last_ms[slot] <= self.now_ms - silent]

@@ -1,8 +1,8 @@
 """Sequences of requests that mean something by themselves, from counts of one minute and of ten.
 
 Each rule compares an entity with fixed bounds, which a person can check, and with what entities that were not
-flagged do at the same time: where everybody fails to log in, or misses pages, nobody is an attacker for it.
-A rule tells why in words with numbers. Nothing is learnt, so rules work from the first step on.
+flagged do at the same time: where everyone fails to log in, or misses pages, no one is flagged for it.
+A rule gives its reasons in words with numbers. Nothing is learnt, so rules work from the first step on.
 
 Axes: N entities, C counts.
 """
@@ -291,7 +291,7 @@ def _exfiltration(read: _Reader, usual: Surroundings, bounds: Bounds) -> Finding
 
 
 def _rate_limit(read: _Reader, usual: Surroundings, bounds: Bounds) -> Finding:
-    """Whoever is told to slow down (429) and goes on."""
+    """Entities that are told to slow down (429) and do not."""
     requests, limited = read.span("requests"), read.span("429")
     hit = (limited >= bounds.limited) & (limited >= bounds.limited_share * requests)
     hit = usual.alone(hit & (limited > usual.expected("429", requests)), read.counts)

@@ -156,7 +156,7 @@ class SigmaDetector:
             self._features = features
         elif features != self._features:
             raise ValueError(
-                f"features {', '.join(features)} after {', '.join(self._features or ())}; fit anew"
+                f"features {', '.join(features)} after {', '.join(self._features or ())}; fit again"
             )
         return self._memory
 
@@ -216,7 +216,9 @@ class SigmaDetector:
         Raises ValueError if it is not a state of this detector and version.
         """
         if state.get("detector") != self.name or state.get("version") != VERSION:
-            raise ValueError(f"not a state of {self.name}, version {VERSION}; it counts anew without one")
+            raise ValueError(
+                f"not a state of {self.name}, version {VERSION}; without one it counts from zero"
+            )
         self._memory, self._features, self._met = None, None, {}
         try:
             if state["features"] is not None:

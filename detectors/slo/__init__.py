@@ -1,0 +1,4 @@
+"""Counts of good and all events in; error ratios, burn rates and budgets out.
+
+May import `models`.
+"""

@@ -15,7 +15,7 @@ with Wilson's and two failures, 5 times with Clopper-Pearson's and two
 
 The short window needs no bound. It only asks whether the burn that the long window has proved goes on;
 at low traffic it holds a handful of events, is never sure, and with a bound of its own a total outage
-of a quiet service would page nobody.
+of a quiet service would page no one.
 
 Without traffic in either of its windows a tier is `absent`: it neither fires nor lets go.
 

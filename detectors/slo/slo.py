@@ -16,7 +16,7 @@ Budgeting: TypeAlias = Literal["Occurrences", "Timeslices", "RatioTimeslices"]
 
 @dataclass(frozen=True, slots=True)
 class Calendar:
-    """A calendar period; it begins anew at local midnight of its first day (ISO weeks: Monday).
+    """A calendar period; it starts at local midnight of its first day (ISO weeks: Monday).
 
     count : how many units make the period (`1` quarter, `2` weeks)
     start_ms : an instant at which a period began; None aligns to the calendar itself

@@ -48,7 +48,7 @@ VERSION = 1
 STEP_MS = 60_000
 """Taken for the step until two times were seen."""
 
-FORGET_MS = 14 * DAY_MS
+EXPIRY_MS = 14 * DAY_MS
 """A series that was not seen for so long is forgotten."""
 
 ODD_MIN = 1.0
@@ -104,9 +104,9 @@ class TrafficDetector:
         self.seed = seed
         self._calendar = CalendarEffects(time_zone, holidays)
         self._quiet = QuietTimes(quiet)
-        self._forget_all()
+        self._reset()
 
-    def _forget_all(self) -> None:
+    def _reset(self) -> None:
         self._names: dict[SeriesName, int] = {}
         self._features: tuple[str, ...] = ()
         self._oddness: Oddness | None = None
@@ -124,7 +124,7 @@ class TrafficDetector:
 
     def fit(self, panel: Panel) -> Self:
         """Forget everything and learn from history, which may hold anomalies."""
-        self._forget_all()
+        self._reset()
         self.update(panel)
         return self
 
@@ -149,7 +149,7 @@ class TrafficDetector:
             self._last_ms = int(panel.times[stop - 1])
             start = stop
             if self._oddness.steps % BLOCK_STEPS == 0:
-                self._forget(panel.series)
+                self._expire(panel.series)
         if not verdicts:
             return Verdicts.empty(0, len(panel.series), len(panel.features))
         return Verdicts.joined(verdicts)
@@ -186,7 +186,7 @@ class TrafficDetector:
         return start + 1
 
     def _judge(self, panel: Panel) -> Verdicts:
-        """Verdicts of rows between two of which nothing is fitted anew."""
+        """Verdicts of rows between which nothing is refitted."""
         oddness = self._oddness
         assert oddness is not None
         place = np.array([self._names[name] for name in panel.series], np.int64)
@@ -279,17 +279,17 @@ class TrafficDetector:
         )
         self._rate.refresh(run_memory(count, (self._step_ms or STEP_MS) * BLOCK_STEPS))
 
-    def _forget(self, current: Sequence[SeriesName]) -> None:
+    def _expire(self, current: Sequence[SeriesName]) -> None:
         assert self._oddness is not None
         assert self._last_ms is not None
-        old = self._last_ms - self._seen_ms > FORGET_MS
+        old = self._last_ms - self._seen_ms > EXPIRY_MS
         if not old.any():
             return
         old[[self._names[name] for name in current]] = False
         rows = np.flatnonzero(~old)
         names = list(self._names)
-        self._oddness.take(rows)
-        self._incidents.take(rows)
+        self._oddness.keep(rows)
+        self._incidents.keep(rows)
         self._seen_ms = self._seen_ms[rows]
         self._names = {names[row]: number for number, row in enumerate(rows.tolist())}
 
@@ -316,12 +316,12 @@ class TrafficDetector:
         if state.get("detector") != self.name or state.get("version") != VERSION:
             raise ValueError(
                 f"a state of {self.name} version {VERSION} expected, got {state.get('detector')!r} "
-                f"version {state.get('version')!r}; fit anew"
+                f"version {state.get('version')!r}; fit again"
             )
         try:
             self._load(state)
         except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"the state of {self.name} is incomplete: {error}; fit anew") from error
+            raise ValueError(f"the state of {self.name} is incomplete: {error}; fit again") from error
 
     def adopt(self, state: State) -> None:
         """Take over another detector's pools, tails, forest and rate of incidents, and what it knows of

@@ -53,7 +53,7 @@ class Incidents:
         self.worst = np.concatenate([self.worst, fresh.worst])
         self.begun = np.concatenate([self.begun, fresh.begun])
 
-    def take(self, rows: Rows) -> None:
+    def keep(self, rows: Rows) -> None:
         """Keep only these series, in this order."""
         self.last, self.peak = self.last[rows], self.peak[rows]
         self.worst, self.begun = self.worst[rows], self.begun[rows]

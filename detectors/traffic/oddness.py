@@ -125,13 +125,13 @@ class Oddness:
         found: Rows = (rows[:, None] * self.features + np.arange(self.features)).ravel()
         return found
 
-    def take(self, rows: Rows) -> None:
+    def keep(self, rows: Rows) -> None:
         """Keep only these series, in this order."""
         signals = self._signals(rows)
-        self.baseline.take(signals)
+        self.baseline.keep(signals)
         self.ring = self.ring[signals]
         for tail in self._all_tails():
-            tail.take(rows)
+            tail.keep(rows)
 
     def _all_tails(self) -> list[PooledTail]:
         return [*(tail for row in self.tails for tail in row), self.forest_tail]

@@ -6,7 +6,7 @@ pointer, and no file, however it was made, can send one in circles or out of bou
 
 Guarantees: `score` equals `-score_samples` of the forest that was grown to 1e-9; `contributions` add up to
 `log2(score / expected_score)`; both depend on the row alone, to rounding, whatever the batch.
-`benchmarks/forest.py` shows the cost beside scikit-learn's.
+`benchmarks/forest.py` compares its cost with scikit-learn's.
 
 Axes: N rows, F features, T trees, I = 2**D - 1 splits of a tree of D levels.
 """
@@ -160,7 +160,7 @@ class Forest:
         for name, kind in kinds.items():
             if not isinstance(arrays[name], np.ndarray) or arrays[name].dtype.kind != kind:
                 raise ValueError(
-                    f"{name!r} of a forest is no array of {'whole ' if kind == 'i' else ''}numbers"
+                    f"{name!r} of a forest is not an array of {'whole ' if kind == 'i' else ''}numbers"
                 )
         feature, threshold, depth, median, samples = (arrays[name] for name in kinds)
         if feature.ndim != 2 or not 1 <= len(feature) <= TREES_MAX:
@@ -179,7 +179,7 @@ class Forest:
         if ((feature < 0) | (feature >= len(median))).any():
             raise ValueError(f"a split by a feature that is none of the {len(median)} the forest has")
         if np.isnan(threshold).any() or not (np.isfinite(median).all() and (depth >= 0).all()):
-            raise ValueError("a threshold or median of a forest that is no number, or a depth below 0")
+            raise ValueError("a threshold or median of a forest that is not a number, or a depth below 0")
         if not 1 <= int(samples) <= 1 << LEVELS_MAX or (depth > int(samples)).any():
             raise ValueError(
                 f"samples={samples}: expected 1 to {1 << LEVELS_MAX}, and no path longer than that"

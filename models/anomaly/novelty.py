@@ -113,7 +113,7 @@ class Novelty:
         for name, (kind, axes) in kinds.items():
             array = arrays[name]
             if not isinstance(array, np.ndarray) or array.dtype.kind != kind or array.ndim != axes:
-                raise ValueError(f"{name!r} of novelty is no array of {axes} axes and kind {kind!r}")
+                raise ValueError(f"{name!r} of novelty is not an array of {axes} axes and kind {kind!r}")
         tokens, counts, contexts, surprise = (arrays[name] for name in kinds)
         if tokens.shape != counts.shape or surprise.shape != (len(contexts), LEVELS):
             raise ValueError("arrays of novelty whose lengths do not belong together")

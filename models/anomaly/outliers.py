@@ -185,13 +185,13 @@ class OutlierEnsemble:
         ):
             found = parts[""][name]
             if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
-                raise ValueError(f"{name!r} of an ensemble is no array of numbers")
+                raise ValueError(f"{name!r} of an ensemble is not an array of numbers")
             if len(shape) != found.ndim or found.shape[-1] != features or len(found) == 0:
                 raise ValueError(
                     f"{name!r} of an ensemble of {features} features has the shape {found.shape}"
                 )
             if not np.isfinite(found).all():
-                raise ValueError(f"{name!r} of an ensemble holds what is no number")
+                raise ValueError(f"{name!r} of an ensemble holds something that is not a number")
         if (parts[""]["spread"] <= 0).any():
             raise ValueError("a spread of an ensemble that is not above 0")
         return cls(

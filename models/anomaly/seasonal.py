@@ -98,7 +98,7 @@ class SeasonalBaseline:
             column = np.concatenate([getattr(self, field.name), getattr(other, field.name)[rows]])
             setattr(self, field.name, column)
 
-    def take(self, rows: NDArray[np.int64]) -> None:
+    def keep(self, rows: NDArray[np.int64]) -> None:
         """Keep only these signals, in this order."""
         for field in fields(self):
             setattr(self, field.name, getattr(self, field.name)[rows])

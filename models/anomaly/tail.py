@@ -76,9 +76,9 @@ class Tail:
         known, excess = arrays["known"], arrays["excess"]
         for name, array, axes in (("known", known, 1), ("excess", excess, 0)):
             if not isinstance(array, np.ndarray) or array.dtype.kind != "f" or array.ndim != axes:
-                raise ValueError(f"{name!r} of a tail is no array of numbers with {axes} axes")
+                raise ValueError(f"{name!r} of a tail is not an array of numbers with {axes} axes")
             if not np.isfinite(array).all():
-                raise ValueError(f"{name!r} of a tail holds what is no number")
+                raise ValueError(f"{name!r} of a tail holds something that is not a number")
         if not 1 <= len(known) <= KNOWN_MAX or (np.diff(known) < 0).any() or float(excess) < 0:
             raise ValueError(
                 f"1 to {KNOWN_MAX} ascending scores and an excess of at least 0 expected of a tail"

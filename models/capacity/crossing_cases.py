@@ -15,7 +15,7 @@ from models.forecast.reliability import climatology
 
 @dataclass(frozen=True, slots=True)
 class CrossingCase:
-    """What was said about a limit at one origin, and what came of it."""
+    """What was forecast about a limit at one origin, and what happened."""
 
     origin: int
     limit: float

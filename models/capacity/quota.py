@@ -1,4 +1,4 @@
-"""Quotas that begin anew each day, week or month of a time zone: how much is used, and whether it lasts.
+"""Quotas that reset each day, week or month of a time zone: how much is used, and whether it lasts.
 
 What a period will have used at its end is what was used so far plus the forecast of the rest, path by path,
 so that the spread of the sum is that of whole futures. Times are starts of steps: a value stamped 10:00 of
@@ -30,7 +30,7 @@ _ROUNDING = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class QuotaPeriod:
-    """How often a quota begins anew: at local midnight, of Monday for weeks, of the first for months.
+    """How often a quota resets: at local midnight, of Monday for weeks, of the first for months.
 
     Raises ValueError for an unknown unit or time zone.
     """

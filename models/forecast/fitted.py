@@ -1,4 +1,4 @@
-"""A fitted forecast model: members with weights, errors measured, and a history that goes on.
+"""A fitted forecast model: members with weights, measured errors, and a history that is extended.
 
 Members see steps of `factor` fine steps (`forecast_history`); the forecast is drawn through their averages,
 and errors are measured against the fine values, so that intervals hold for those.

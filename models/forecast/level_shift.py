@@ -1,7 +1,7 @@
-"""When what came is beyond all that was forecast: a load that has doubled will mostly stay so for hours.
+"""Level shifts, when values leave the whole range that was forecast: a doubled load mostly stays for hours.
 
 A model that learns from weeks takes hours to believe that today is another day, and is sure of itself
-meanwhile. So each new forecast is compared with one of a few steps ago: if what came since lies outside
+meanwhile. So each new forecast is compared with one of a few steps ago: if the values since then lie outside
 nearly all of its paths, the part of the departure that the new one has not taken up goes on for a while.
 
 Axes: n paths, H steps ahead, K steps that have passed since the earlier forecast.
@@ -18,7 +18,7 @@ STEPS_MIN = 3
 """Fewer steps are a spike."""
 
 OUTSIDE = 0.01
-"""Share of the earlier paths at either end beyond which what came is no chance."""
+"""Share of the earlier paths at either end beyond which the values are not due to chance."""
 
 RATIO_MIN = 1.1
 """Smaller departures are not worth more than the model's own adaptation."""
@@ -29,11 +29,11 @@ PERSISTENCE = (0.4, 1.0)
 """How much of a departure goes on (as a power of its ratio), evenly spread over the paths."""
 
 LIFETIME_MS = 86_400_000
-"""Mean time until it is over, which it is at any time with the same chance. So of tomorrow nobody is sure."""
+"""Mean time until it is over, with the same chance at any time; so tomorrow is uncertain."""
 
 
 def shift_ratio(earlier: Numbers, seen: Numbers, *, adapted: float = 1.0) -> float:
-    """The ratio to what was forecast that is not taken up yet; 1 where what came was no surprise.
+    """The ratio to what was forecast that is not taken up yet; 1 where the values were no surprise.
 
     earlier : Numbers [n, K], paths of the steps that have passed, not below zero
     seen    : Numbers [K], what came in them; NaN is left out

@@ -89,7 +89,7 @@ class RegressionMember:
     scale: Scale
 
     def advance(self, new: Numbers) -> None:
-        """A regression keeps no state beside the history."""
+        """A regression keeps no state besides the history."""
 
     def ahead(self, history: Numbers, horizon: int) -> Numbers:
         """Return the forecast [H]."""

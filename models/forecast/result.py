@@ -26,7 +26,7 @@ PATH_STEPS_MAX = 512
 
 
 class ForecastError(ValueError):
-    """A forecast was refused; the message names what was wrong and the way out."""
+    """A forecast was refused; the message says what was wrong and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Forecast:
 
     @property
     def model_name(self) -> str:
-        """The model with the largest weight, and how many others stand beside it: `smoothing + 3`."""
+        """The model with the largest weight, and how many others are averaged with it: `smoothing + 3`."""
         ranked = sorted(self.model, key=lambda name: (-self.model[name], name))
         return ranked[0] if len(ranked) == 1 else f"{ranked[0]} + {len(ranked) - 1}"
 

@@ -1,4 +1,4 @@
-"""How good forecasts were on the past: from many origins, each knowing nothing of what came after it.
+"""How good forecasts were on the past: from many origins, each knowing only the values before it.
 
 Errors are scaled as in the M4 competition: by the mean absolute difference between a value and the one a
 season before it, within the history of the origin. So a MASE of 1 is as good as seasonal naive was there.
@@ -93,7 +93,7 @@ def backtest(
     season: int,
     seen: Callable[[int, PathForecast], None] = lambda _origin, _made: None,
 ) -> RollingOrigin:
-    """Forecast from each origin and compare with what came.
+    """Forecast from each origin and compare with the actual values.
 
     values : Numbers [T], NaN where missing
     seen   : called with each origin and its forecast, for questions of one's own and for progress

@@ -46,7 +46,7 @@ class Grid:
     seasonal: list[Numbers] = field(default_factory=list)
     """1 where the column has this season at all."""
 
-    def take(self, columns: Rows) -> Grid:
+    def select(self, columns: Rows) -> Grid:
         """Return the grid of some columns."""
         return Grid(
             self.level[columns],
@@ -105,7 +105,7 @@ def make_grid(season_count: int) -> Grid:
     gains: Numbers = grid.level * (1 + grid.memory)
     for season in grid.seasons:
         gains = gains + season
-    return grid.take(np.flatnonzero(gains <= GAINS_MAX))
+    return grid.select(np.flatnonzero(gains <= GAINS_MAX))
 
 
 class Smoothing:
@@ -178,7 +178,7 @@ class Smoothing:
     def keep(self, weights: Numbers) -> None:
         """Go on with the columns that matter by weights [G]."""
         kept = np.flatnonzero(weights >= KEPT_SHARE * weights.max())
-        self.grid = self.grid.take(kept)
+        self.grid = self.grid.select(kept)
         self.level, self.slope, self.error = self.level[kept], self.slope[kept], self.error[kept]
         self.profiles = [profile[:, kept] for profile in self.profiles]
         self.weights = weights[kept] / weights[kept].sum()

@@ -118,7 +118,7 @@ class TemplateCatalog:
         if new and self._reviews:
             self._merge_reviewed()
 
-    def take_over(self, other: TemplateCatalog) -> None:
+    def adopt(self, other: TemplateCatalog) -> None:
         """Add what another catalogue knows of signatures that this one does not, and its reviews of those."""
         new = [signature for signature in other._rows if signature not in self._rows]
         rows = np.array([other._rows[signature] for signature in new], np.int64)

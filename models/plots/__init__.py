@@ -1,0 +1,4 @@
+"""Forecasts in, matplotlib figures out.
+
+May import `capacity` and below.
+"""

@@ -36,7 +36,7 @@ _LACKING = "plots need matplotlib: pip install 'streamgauge[notebooks]'"
 
 
 class PlotError(RuntimeError):
-    """A plot that cannot be made; the text says why and the way out."""
+    """A plot that cannot be made; the text says why and how to fix it."""
 
 
 def fan_figure(
@@ -76,7 +76,7 @@ def fan_figure(
     axes.plot(dates(times[-shown:]), values[-shown:], color=INK, linewidth=0.9, label="observed")
     axes.plot(ahead, quantile[0.5], color=MEDIAN, linewidth=1.4, label="median")
     if truth is not None:
-        axes.plot(ahead, truth, color=INK, linewidth=0.9, linestyle=":", label="what came")
+        axes.plot(ahead, truth, color=INK, linewidth=0.9, linestyle=":", label="actual")
     if limit is not None:
         bound = np.broadcast_to(np.asarray(limit, np.float64), (steps,))
         axes.plot(ahead, bound, color=LIMIT, linewidth=1.2, linestyle="--", label="limit")

@@ -33,7 +33,7 @@ def quota_figure(
 
     starts, values : [T], the history
     paths          : Numbers [n, H], amounts of the steps to come
-    truth          : Numbers [H], what came, to be drawn over the fan
+    truth          : Numbers [H], actual values, to be drawn over the fan
 
     Raises PlotError without matplotlib.
     """
@@ -62,7 +62,7 @@ def quota_figure(
         axes.fill_between(times, lower, upper, color=shade, linewidth=0, label=f"{high - low:.0%}")
     axes.plot(times, np.median(sums, axis=0), color=MEDIAN, linewidth=1.4, label="median")
     if truth is not None:
-        axes.plot(times, summed(truth), color=INK, linewidth=0.9, linestyle=":", label="what came")
+        axes.plot(times, summed(truth), color=INK, linewidth=0.9, linestyle=":", label="actual")
     axes.axhline(outlook.quota, color=LIMIT, linewidth=1.2, linestyle="--", label="quota")
     axes.axvline(dates(np.array([now_ms]))[0], color=INK, linewidth=0.6, alpha=0.5)
     passed: Any = np.append(float(outlook.used > outlook.quota), outlook.exhaustion.by_step[:steps])

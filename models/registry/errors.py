@@ -1,5 +1,5 @@
-"""What can be wrong with a stored model. Whoever loads one catches `ModelError`, goes on without, and counts
-`reason`.
+"""What can be wrong with a stored model. Code that loads one catches `ModelError`, goes on without it, and
+counts `reason`.
 
 ModelError
 ├── ModelMissingError    there is none

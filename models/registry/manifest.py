@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Role: TypeAlias = Literal["champion", "shadow"]
-"""The champion judges; the shadow judges the same and nobody is alerted."""
+"""The champion judges; the shadow judges the same panels and alerts no one."""
 
 ROLES: tuple[Role, ...] = ("champion", "shadow")
 
@@ -48,7 +48,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One stored model.
 
     version      : six digits that count up, and the start of a hash of content and manifest
-    sha256, size : of the file beside it, in bytes
+    sha256, size : of the model file, in bytes
     from_ms, to_ms : times of the first and last row it was trained on, milliseconds since 1970
     rows         : steps times series that it was trained on
     features     : names, in the order of the panel
@@ -117,7 +117,7 @@ class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self._with(Appointment(version, self.version, at_ms, by, reason))
 
     def rolled_back(self, *, at_ms: int, by: str = "", reason: str = "") -> Pointer:
-        """The version before this one; once more, the one before that.
+        """The version before this one; called again, the one before that.
 
         Raises ManifestError where there is none before.
         """

@@ -55,7 +55,7 @@ def pack_state(state: Mapping[str, Any], *, bytes_max: int = MODEL_BYTES_MAX) ->
 
     Raises ModelTypeError that names the place of anything else, ModelTooLargeError beyond `bytes_max`.
     """
-    import skops.io  # brings scikit-learn with it: a second that whoever stores nothing need not wait
+    import skops.io  # brings scikit-learn with it: which takes a second, so only where it is needed
 
     stored = skops.io.dumps(_plain(state, _ROOT))
     with zipfile.ZipFile(io.BytesIO(stored)) as archive:
@@ -185,7 +185,7 @@ def _checked(members: Mapping[str, bytes], unpacked_max: int) -> None:
     """Refuse whatever is not on the list, and arrays that would be larger than their files."""
     text = members.get(_SCHEMA)
     if text is None:
-        raise ModelFormatError("the model's file has no schema.json; it is no skops file")
+        raise ModelFormatError("the model's file has no schema.json; it is not a skops file")
     if len(text) > SCHEMA_BYTES_MAX:
         raise ModelTooLargeError(_too_large("the model's text part", SCHEMA_BYTES_MAX, len(text)))
     try:

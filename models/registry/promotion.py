@@ -84,7 +84,7 @@ def _volume(candidate: Backtest, champion: Backtest | None, target: float, gate:
     if too_many:
         text += f", at most {gate.volume_factor:g} times as many are allowed"
     if too_few:
-        text += ", it hardly ever says anything"
+        text += ", with far fewer alarms in all than asked for"
     return Check("alarm volume", not (too_many or too_few), text)
 
 
@@ -101,7 +101,7 @@ def _labelled(name: str, candidate: Backtest, champion: Backtest | None, gate: G
     own: float | None = getattr(candidate, name)
     other: float | None = getattr(champion, name) if champion else None
     if other is None:
-        known = "no labels tell" if own is None else f"{own:.2f}"
+        known = "there are no labels" if own is None else f"{own:.2f}"
         against = "the champion's is unknown" if champion else "there is no champion to compare with"
         return Check(name, True, f"{known}; {against}")
     if own is None and name == "precision":

@@ -10,8 +10,8 @@ version, different content different ones, even under one number. A pointer is r
 the storage renames in one step, as file systems do); of two writers at once the later one holds, and what it
 saw is its history. What is read is bounded and its hash checked before it is parsed.
 
-Every failure is a ModelError with a `reason`, also those that only the storage knows: whoever loads a
-champion goes on without it.
+Every failure is a ModelError with a `reason`, including those of the storage, so that a caller that loads
+a champion can go on without it.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Registry:
         return StoredModel(manifest, unpack_state(data, bytes_max=self._bytes_max))
 
     def pointer(self, name: str, role: Role) -> Pointer:
-        """Who has a role, and had it; an empty pointer if nobody ever had."""
+        """Which version has a role, and which had it; an empty pointer if none ever had."""
         place = f"{name}/{role}.json"
         try:
             data = self._read(f"{self._folder(name)}/{role}.json", MANIFEST_BYTES_MAX, place)
@@ -194,7 +194,7 @@ class Registry:
         if pointer.role != role or not all(
             one is None or is_version(one) for a in pointer.history for one in (a.version, a.previous)
         ):
-            raise ManifestError(f"{place}: this is no pointer to a {role}")
+            raise ManifestError(f"{place}: this is not a pointer to a {role}")
         return pointer
 
     def appoint(
@@ -202,7 +202,7 @@ class Registry:
     ) -> Announcement:
         """Give a version a role, or leave it empty; the announcement is to be published.
 
-        Raises ModelError for a version that nobody could load: it gets no role.
+        Raises ModelError for a version that cannot be loaded: it gets no role.
         """
         if version is not None:
             self.load(name, version)

@@ -1,1 +1,4 @@
-"""`EventBatch` → partials: cumulative counts, sketches and distincts per series and bucket."""
+"""An `EventBatch` of one source partition in, frames of cumulative partials per series and bucket out.
+
+May import `compile`, `kafka` and below.
+"""

@@ -1,4 +1,4 @@
-"""Events that stand for many: per series the worst recent one that carries a trace id.
+"""Exemplars: for each series the worst recent event that carries a trace id.
 
 Not part of the exact state: an exemplar may be lost in a restart, and a repeat replaces an equal one.
 Cost: one sort of a batch's traced rows; at most `SERIES_MAX` series are kept between two flushes.
@@ -51,18 +51,18 @@ class Exemplars:
             at = int(traced[row])
             trace = traces.values[int(traces.codes[at])]
             if trace:
-                self._keep(
+                self._remember(
                     int(series[at]), trace, float(values[row]), int(time_ms[at]), error=bool(errors[at])
                 )
 
-    def _keep(self, series: int, trace: str, value: float, time_ms: int, *, error: bool) -> None:
+    def _remember(self, series: int, trace: str, value: float, time_ms: int, *, error: bool) -> None:
         key = int(self._index.hashes[series])
         known = self._kept.get(key)
         if known is None or (error, value) >= (known.error, known.value):
             self._kept[key] = ExemplarRow(self._index.rollup, key, trace, value, time_ms, error)
 
-    def take(self) -> list[ExemplarRow]:
-        """What was kept since the last call."""
+    def drain(self) -> list[ExemplarRow]:
+        """The exemplars since the last call, which are then gone from here."""
         rows = list(self._kept.values())
         self._kept.clear()
         return rows

@@ -1,10 +1,10 @@
 """One source partition: from records to cumulative partials, exactly, whatever is killed.
 
-The rules that make totals exact (docs/architecture.md tells why each is needed):
+The rules that make totals exact (docs/architecture.md explains why each is needed):
 
 1. Every event contributes to one bucket: its own, or, if that had closed in the log before it, as `late`
    to the newest bucket; a record that cannot be decoded contributes as `dead` to the newest bucket. All of
-   this is a function of the log's prefix: no batch border, clock or restart shows in it.
+   this is a function of the log's prefix: batch boundaries, clocks and restarts do not affect it.
 2. A flush sends all cells changed since the last acknowledged one, cumulative, with the offset they
    include. The last frame to each destination carries the watermark below which buckets are final. One
    flush is in flight at a time; what was not acknowledged stays dirty.
@@ -12,7 +12,7 @@ The rules that make totals exact (docs/architecture.md tells why each is needed)
    committed. Reading from there rebuilds the state with nothing else kept.
 
 Nothing here knows Kafka, a clock or a task: `read`, `flush`, `acknowledge` and `abandon` are the steps of
-the model, and the runtime, the replay and the simulation drive the same ones.
+the protocol, and the worker, the replay and the simulation drive the same ones.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record of which something could not be counted where it belongs, for the dead-letter topic."""
+    """A record with an event that could not be counted in its own bucket, for the dead-letter topic."""
 
     offset: int
     value: bytes | None
@@ -47,7 +47,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """A flush on its way.
+    """A flush in flight.
 
     frames : (destination partition, value), to be sent in this order
     commit : source offset to commit once all frames are durable
@@ -61,7 +61,7 @@ class Flush:
 
 @dataclass(slots=True)
 class _Deferred:
-    """Dead records from before the first event: they wait for a bucket to belong to."""
+    """Dead records before the first event, which have no bucket yet."""
 
     offsets: list[int] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -70,7 +70,7 @@ class _Deferred:
 class PartitionAggregate:
     """State of one source partition, from `start` on.
 
-    indexes : names of series that stay, which the partitions of a process share
+    indexes : series names that never expire, shared by the partitions of a process
     """
 
     def __init__(
@@ -253,7 +253,7 @@ class PartitionAggregate:
 
         destinations : partitions of the partials topic
         idle         : say that nothing needs to wait for this partition
-        announce     : send the watermark even if it has not moved, for readers that start afresh
+        announce     : send the watermark even if it has not moved, for readers that have just started
         """
         assert self.in_flight is None, "one flush in flight at a time"
         watermark = self.watermark
@@ -271,7 +271,7 @@ class PartitionAggregate:
                 points_to.append(points_by_destination(points, destination, destinations))
         if not (by_destination or points_to) and watermark == self._sent_watermark and not (idle or announce):
             return None
-        exemplars = [row for state in self._rollups if state.exemplars for row in state.exemplars.take()]
+        exemplars = [row for state in self._rollups if state.exemplars for row in state.exemplars.drain()]
         frames = [
             (destination, value)
             for destination in range(destinations)
@@ -336,7 +336,7 @@ class PartitionAggregate:
         return flushed.commit
 
     def abandon(self) -> None:
-        """The flush failed; what it carried stays dirty and goes with the next."""
+        """The flush failed; its cells stay dirty and are sent with the next."""
         self.in_flight = None
 
 

@@ -21,7 +21,7 @@ it saw a pool fill up an hour before it was full, and half a day before when fit
 thousand series take a minute an hour for it."""
 
 MODELS_MAX = 2_000
-"""Models kept warm in a process; beyond, the one that was used longest ago is fitted anew next time."""
+"""Models kept warm in a process; beyond, the least recently used one is refitted next time."""
 
 
 class ModelCache:

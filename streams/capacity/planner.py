@@ -7,7 +7,7 @@ Guarantees:
   fall due at the hour. A series without a forecast is due at once.
 - A series whose full forecast is refused, overdue or crashed gets the simple one in its place, and a counter
   says so. So there is always an answer, and it says what made it.
-- For one seed and the same histories the forecasts are the same, whatever runs beside them, as long as no
+- For one seed and the same histories the forecasts are the same, whatever else runs, as long as no
   deadline strikes.
 
 It knows no Kafka and no clock: instants are arguments. A series takes `PATHS` · steps · 4 bytes, 0.2 MB for a
@@ -31,7 +31,7 @@ from streams.plan.resource import History, Present, Resource, SeriesKey
 SERIES_MAX = 1_000
 """Limited resources with more series than that are better added up first; they take 0.2 GB."""
 
-FORGET_REFRESHES = 24
+EXPIRY_REFRESHES = 24
 """A series that was not seen for so many refreshes is forgotten."""
 
 
@@ -198,12 +198,12 @@ class CapacityPlanner:
         """The newest forecasts of all series."""
         return {key: entry.made for key, entry in self._entries.items() if entry.made is not None}
 
-    def forget(self, at_ms: int) -> list[SeriesKey]:
+    def expire(self, at_ms: int) -> list[SeriesKey]:
         """Drop series that `due` was not asked about for a day of refreshes, and return them."""
         gone = [
             key
             for key, entry in self._entries.items()
-            if at_ms - entry.seen_ms > FORGET_REFRESHES * self.resources[key.resource].refresh_ms
+            if at_ms - entry.seen_ms > EXPIRY_REFRESHES * self.resources[key.resource].refresh_ms
         ]
         for key in gone:
             del self._entries[key]

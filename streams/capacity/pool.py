@@ -2,7 +2,7 @@
 
 Guarantees:
 - Nothing here waits: `submit` and `collect` return at once, so that a stream is never delayed.
-- A task ends: as made, refused, overdue (its process is killed and started anew) or crashed.
+- A task ends: as made, refused, overdue (its process is killed and restarted) or crashed.
 - A series always goes to the same process, whose model of it is warm; what else runs changes no result.
 """
 

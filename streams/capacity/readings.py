@@ -163,7 +163,7 @@ def _budget(resource: Resource, made: ForecastMade | None, present: Present, at_
 
 
 def _lag(resource: Resource, present: Present, at_ms: int) -> CapacityReading:
-    """A lag's futures are those of a queue, cheap enough to be made anew for each reading."""
+    """A lag's futures are those of a queue, cheap enough to be recomputed for each reading."""
     window: History | None = present.window
     if window is None or not np.isfinite(window.values).any():
         return _unknown(resource, present)

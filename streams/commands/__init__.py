@@ -1,1 +1,5 @@
-"""One module for each command of the command line; each reads its arguments and calls the code that works."""
+"""One module per command of the command line: it parses arguments, calls the code that does the work, and
+prints.
+
+May import `demo` and below.
+"""

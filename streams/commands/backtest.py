@@ -51,12 +51,12 @@ def backtest(
     seed: Seed = 0,
     as_json: JsonOutput = False,
 ) -> None:
-    """Forecast from many times in the past, and compare with what came.
+    """Forecast from many times in the past, and compare with what happened.
 
-    It tells the error against repeating the last season (MASE; below the seasonal naive one is better), how
-    often intervals held what came, and with --limit how often the limit was reached where that was given 70
-    to 90 %, with the Brier score against what the past alone would have said. Origins lie in the file's last
-    half; none sees what came after it.
+    It prints the error relative to repeating the last season (MASE; lower than seasonal naive is better), how
+    often intervals covered the actual values, and with --limit how often the limit was reached when forecast
+    with 70 to 90 %, and the Brier score compared with past frequencies alone. Origins lie in the last half of
+    the file; no forecast sees values after its origin.
 
     **Example**
 

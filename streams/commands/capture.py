@@ -34,8 +34,8 @@ def capture(
 ) -> None:
     """Write the records of a topic to a file, so that any topic becomes a test case.
 
-    It stops at the ends the topic has at the start. It joins no consumer group and commits nothing. Header
-    values whose name tells a secret are left out; keys and values are written as they are.
+    It stops at the end offsets as of its start. It joins no consumer group and commits nothing. Values of
+    headers whose names suggest a secret are left out; keys and values are written as they are.
 
     **Example**
 

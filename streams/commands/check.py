@@ -1,4 +1,4 @@
-"""`streamgauge check`: every mistake of configurations and SLO files at once."""
+"""`streamgauge check`: all errors in configurations and SLO files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def check(
     ],
     as_json: JsonOutput = False,
 ) -> None:
-    """Check configurations and SLO files; name every mistake with its line and the way out.
+    """Check configurations and SLO files; list every error with its line and how to fix it.
 
-    SLO files that a configuration names are checked against its sources. The exit code is 0 only if all
-    holds. Notes tell what holds, but is worth knowing.
+    SLO files that a configuration names are checked against its sources. The exit code is 0 only if there
+    are no errors. Notes point out what is valid but worth knowing.
 
     **Example**
 

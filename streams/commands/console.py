@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["USAGE", "ConfigFile", "JsonOutput", "duration_seconds", "fail", "load", "progress_bar", "tell"]
 
 USAGE = 2
-"""Exit code for arguments that cannot be meant so."""
+"""Exit code for invalid arguments."""
 
 ConfigFile = Annotated[
     Path,

@@ -47,7 +47,7 @@ def detect(
     ] = None,
     as_json: JsonOutput = False,
 ) -> None:
-    """Find anomalies in a table, step by step as the worker would: no step is judged by what came later.
+    """Find anomalies in a table, step by step as the worker would: no step is judged by later data.
 
     **Example**
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Period(StrEnum):
-    """How often a quota begins anew."""
+    """How often a quota resets."""
 
     DAY = "day"
     WEEK = "week"
@@ -65,7 +65,7 @@ Below = Annotated[bool, typer.Option("--below", help="The limit is a floor, reac
 Quota = Annotated[
     float | None, typer.Option(metavar="NUMBER", help="Amount that a period may use: will it last?")
 ]
-PeriodOption = Annotated[Period, typer.Option(help="How often the quota begins anew.")]
+PeriodOption = Annotated[Period, typer.Option(help="How often the quota resets.")]
 TimeZone = Annotated[str, typer.Option(metavar="ZONE", help="Where the period's days begin at midnight.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="The same seed gives the same forecast.")]
 
@@ -184,7 +184,7 @@ def question_of(
     time_zone: str,
     seed: int,
 ) -> Question:
-    """The options as a question; ends the command where they cannot be meant so."""
+    """The options as a question; ends the command if they contradict each other."""
     from models.capacity.quota import QuotaPeriod
     from streams.offline.forecast_report import Question
 

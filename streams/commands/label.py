@@ -66,9 +66,9 @@ def label(
 ) -> None:
     """Tell a detector what an anomaly was: real, noise or expected.
 
-    Noise makes alarms of that series and kind rarer: each label asks for three times the evidence, a hundred
-    times at most, and half as much after 90 days. --remove undoes it. Real and noise give the detector's
-    precision, a metric.
+    Noise makes alarms of that series and kind rarer: each label asks for three times the evidence, at most a
+    hundred times, and counts half after 90 days. --remove undoes it. Real and noise labels give the metric of
+    the detector's precision.
 
     **Example**
 
@@ -184,7 +184,7 @@ def _fetched(config: Path | None, file: Path | None) -> tuple[Label, ...]:
     except TopicError as error:
         fail(str(error))
     if unreadable:
-        tell(f"{unreadable:,} records of the topic are no labels and were left out")
+        tell(f"{unreadable:,} records of the topic are not labels and were left out")
     return labels
 
 

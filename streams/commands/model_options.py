@@ -111,7 +111,7 @@ def failures() -> Iterator[None]:
 class Place:
     """Where a command works.
 
-    config : None where none was given, and nobody is told of changes
+    config : None where none was given; changes are then not announced
     """
 
     registry: Registry

@@ -91,7 +91,7 @@ def history_json(pointers: Iterable[Pointer]) -> dict[str, Any]:
 def show_history(pointers: Iterable[Pointer]) -> None:
     for pointer in pointers:
         for one in pointer.history[-HISTORY_SHOWN:]:
-            words = [f"{_time(one.at_ms)}  {pointer.role}: {one.version or 'nobody'}"]
+            words = [f"{_time(one.at_ms)}  {pointer.role}: {one.version or 'no version'}"]
             words += [f"by {one.by}"] * bool(one.by) + [f"({one.reason})"] * bool(one.reason)
             Console().print(" ".join(words), highlight=False, markup=False)
 

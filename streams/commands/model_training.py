@@ -70,9 +70,9 @@ def train(
 ) -> None:
     """Train a detector on a table, in a process of its own, and store it with its backtest.
 
-    The backtest learns from the first steps and judges the last ones as they come; the model that is stored
-    has learnt from all. It judges nothing until it is promoted. The SLIs of a replay are such a table. With
-    --if-drifted a schedule may run it each night: it trains only once the features have shifted.
+    The backtest learns from the first steps and judges the last ones step by step; the stored model has
+    learnt from all of them. It judges nothing until it is promoted. The SLIs of a replay are such a table.
+    With --if-drifted it trains only if the features have shifted, so it can be scheduled nightly.
 
     **Example**
 
@@ -105,7 +105,7 @@ def train(
         tell(f"Not trained: the features are those that the champion of {model} learnt from")
         return
     for reason in drift.reasons if drift else ():
-        tell(f"Training anew: {reason}")
+        tell(f"Training again: {reason}")
     with failures(), progress_bar("steps") as bars:
         bar = bars.add_task("Testing and training", total=3)
         with Trainer(timeout_s=timeout, memory_bytes_max=int(memory * 2**30)) as trainer:

@@ -44,7 +44,7 @@ models = typer.Typer(
     help=(
         "Train models of detectors, look at them, and decide which one judges.\n\n"
         "A model is stored in a registry, a folder or any address that fsspec knows, with a manifest. The "
-        "**champion** judges; a **shadow** judges the same and alerts nobody.\n\n"
+        "**champion** judges; a **shadow** judges the same data and alerts no one.\n\n"
         "First:  `streamgauge models train requests.csv --detector traffic`\n\n"
         "Then:   `streamgauge models promote traffic latest`\n\n"
         "Regret: `streamgauge models rollback traffic`"
@@ -168,7 +168,7 @@ def shadow(
     config: Configuration = None,
     as_json: JsonOutput = False,
 ) -> None:
-    """Let a version judge beside the champion; with data, report at once how the two differ on it.
+    """Let a version judge alongside the champion; with data, report how the two differ on it.
 
     **Example**
 
@@ -187,7 +187,7 @@ def shadow(
             compare_and_show(store, name, "champion", chosen, panel, detector or [], as_json)
         announced = store.appoint(name, "shadow", chosen, by=author or user(), reason=reason)
     place.announce(announced)
-    tell(f"Shadow of {name} is now {announced.version or 'nobody'}")
+    tell(f"Shadow of {name} is now {announced.version or 'no version'}")
     if as_json and panel is None:
         typer.echo(announced.to_bytes().decode())
 
@@ -266,7 +266,7 @@ def rollback(
     config: Configuration = None,
     as_json: JsonOutput = False,
 ) -> None:
-    """Give the role back to the version that had it before; once more, to the one before that.
+    """Give the role back to the version that had it before; run it again to go further back.
 
     **Example**
 

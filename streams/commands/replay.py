@@ -41,9 +41,9 @@ def replay(
     output_format: Annotated[OutputFormat, typer.Option(help="Format of the SLIs.")] = OutputFormat.PARQUET,
     as_json: JsonOutput = False,
 ) -> None:
-    """Count files as the worker would have counted them: SLIs, alerts, anomalies and totals, always the same.
+    """Count files as the worker would: SLIs, alerts, anomalies and totals, with the same result each time.
 
-    A file of lines is one partition; a capture keeps its partitions, and its topic tells the source. DIR gets
+    A file of lines is one partition; a capture keeps its partitions, and its topic names the source. DIR gets
     slis.parquet, alerts.jsonl, anomalies.jsonl, incidents.jsonl, dead-letters.jsonl and summary.json.
 
     **Example**
@@ -113,7 +113,7 @@ def _show(summary: dict[str, Any], output: Path, output_format: OutputFormat) ->
 
 
 def _warn(summary: dict[str, Any]) -> None:
-    """Say why, where hardly anything could be read: most likely the format is another."""
+    """Say why almost nothing could be read: most likely the format is wrong."""
     if summary["dead"] <= summary["events"]:
         return
     for name, source in summary["sources"].items():

@@ -49,7 +49,7 @@ def templates(
 ) -> None:
     """Group log lines to templates, as the detector `logs` does, and write the table that you review.
 
-    Each template has an id, a hash of the first sort of line that it had; what joined it later is among its
+    Each template has an id, a hash of the first kind of line that it had; later ones are listed as its
     aliases. Edit the table: a `name`, `true` under `ignored` for what is not to be judged, or the id of
     another template under `merge_into`. Apply it here with --review, and in a worker by naming the file
     under `detectors.logs[].review`.

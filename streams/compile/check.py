@@ -1,4 +1,4 @@
-"""`streamgauge check`: all mistakes of configurations and SLO files at once, and what is worth knowing.
+"""`streamgauge check`: all errors in configurations and SLO files, and notes on what is worth knowing.
 
 A file with `apiVersion` and `kind` holds OpenSLO objects, any other is a configuration. SLO files that a
 configuration names are checked against its sources; all others by themselves. In a folder, files that

@@ -42,7 +42,7 @@ NETWORK_SCALE = 3.0
 """A network of many clients may do so many times what one may."""
 
 _MISSED = "{status} >= 400 and {status} < 500 and {status} not in [401, 407, 429]"
-"""The answer to whoever asks for what is not there or not theirs; 5xx are the server's own fault."""
+"""The response to requests for what does not exist or is not allowed; 5xx are the server's own fault."""
 
 _REFUSED_LOGIN = "[400, 403, 422]"
 """How applications refuse credentials, apart from 401."""

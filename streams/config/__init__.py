@@ -1,1 +1,4 @@
-"""Configuration: its shape (`models`), loading (`load`), compilation to a plan (`compile`), and `check`."""
+"""Configuration files and environment in, a checked `Config` out; `compile` makes the plan of it.
+
+May import `partials` and below.
+"""

@@ -41,21 +41,21 @@ class CapacityEntry(Model):
     """A limited resource.
 
     resource    : its name, the label `resource` of metrics and alerts
-    kind        : gauge (a level below a limit), quota (a sum that begins anew), lag (a queue), error_budget;
+    kind        : gauge (a level below a limit), quota (a sum that resets), lag (a queue), error_budget;
                   without it a `period` makes a quota, an `slo` an error budget, anything else a gauge
     source      : the source of the configuration that holds the column
     value       : the number column
     where       : which events count
     labels      : columns that must have these values
-    by          : columns that tell series apart, each of which has the limit for itself
+    by          : columns that tell series apart, each of which has the limit to itself
     limit       : a number, or the column that is the limit
     direction   : `above` for a ceiling, `below` for a floor; gauges only
-    period      : when a quota begins anew, at local midnight in `time_zone`
+    period      : when a quota resets, at local midnight in `time_zone`
     warn        : used share of a quota at which QuotaWarning begins
     probability : of exhaustion at which the other alerts begin
     horizon     : how far ahead; quotas look to the end of their period
     step        : of the history and the forecast
-    refresh     : how often it is forecast anew
+    refresh     : how often the forecast is refreshed
     slo         : name of the SLO whose error budget this is; `objective` where it has several
     caught_up   : a lag at most this large is none
     """
@@ -108,7 +108,7 @@ class CapacityEntry(Model):
             if not isinstance(self.limit, float) or self.limit <= 0:
                 reject_key("limit", "a number above zero, what one period may use")
             if self.period is None:
-                reject_key("period", "day, week or month: when the quota begins anew")
+                reject_key("period", "day, week or month: when the quota resets")
         elif self.period is not None:
             reject_key("period", f"no period for a {self.kind}", "a quota has one: kind: quota")
         if self.kind == "gauge" and self.limit is None:

@@ -1,4 +1,4 @@
-"""`detectors` of a configuration: what is judged beside SLOs, and how often it may be wrong."""
+"""`detectors` of a configuration: what is judged besides SLOs, and the accepted rate of false alarms."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class MultivariateEntry(Judged):
 
 
 class Detectors(Model):
-    """What is judged beside SLOs, by the name of the detector."""
+    """What is judged besides SLOs, by the name of the detector."""
 
     traffic: tuple[TrafficEntry, ...] = ()
     security: tuple[SecurityEntry, ...] = ()

@@ -59,7 +59,7 @@ UNITS: Mapping[str, float] = {
 """Factors to the base unit: seconds, bytes, ratio."""
 
 TIME_FORMATS = ("auto", "iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "record")
-"""Formats of event times, beside strftime patterns."""
+"""Formats of event times, besides strftime patterns."""
 
 
 def _name(value: str) -> str:
@@ -371,7 +371,7 @@ class Config(Model):
         return self._document
 
     def mistake(self, place: Place, expected: str, suggestion: str = "") -> Problem:
-        """A mistake at a place of the configuration: what was expected there, beside what stands there."""
+        """An error at a place of the configuration: what was expected there, and what was found."""
         return self._document.problem(place, expected, self._document.show(place), suggestion)
 
     def resolve(self, path: Path | str) -> Path:

@@ -1,4 +1,4 @@
-"""`detectors.security` of a configuration: which columns name entities, and what their requests tell."""
+"""`detectors.security` of a configuration: which columns name entities and describe their requests."""
 
 from __future__ import annotations
 

@@ -1,1 +1,5 @@
-"""bytes → `EventBatch`: one module a family of formats, one line of registration each."""
+"""Raw `Records` in, an `EventBatch` out: one folder per family of formats, one line in `registry` per
+format.
+
+May import `language` and below.
+"""

@@ -1,1 +1,4 @@
-"""The demo: a broker, a small product with an incident, a real worker, and a table of what it sees."""
+"""The demo: an embedded broker, generated traffic with an incident and a real worker in; a live table out.
+
+May import `offline`, `worker` and below.
+"""

@@ -45,11 +45,11 @@ def parse_metrics(text: str) -> Snapshot:
     snapshot = Snapshot()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            _take(snapshot, sample.name, sample.labels, sample.value)
+            _read(snapshot, sample.name, sample.labels, sample.value)
     return snapshot
 
 
-def _take(snapshot: Snapshot, name: str, labels: Mapping[str, str], value: float) -> None:
+def _read(snapshot: Snapshot, name: str, labels: Mapping[str, str], value: float) -> None:
     match name:
         case "streamgauge_sli_ratio":
             snapshot.ratio[labels["slo"]][labels["window"]] = value

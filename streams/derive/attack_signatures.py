@@ -33,7 +33,7 @@ _INJECTION = (
 )
 
 ATTACKS = "|".join(f"(?:{part})" for part in (*_TRAVERSAL, *_INJECTION))
-"""What nobody sends by mistake, whatever the answer."""
+"""Requests that no one sends by mistake, whatever the response."""
 
 HIDDEN = "|".join(
     f"(?:{part})"

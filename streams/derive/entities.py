@@ -36,7 +36,7 @@ _SECONDS = [f"{second:02d}" for second in range(60)]
 
 @dataclass(frozen=True, slots=True)
 class Alias:
-    """A column under another name, so that whoever reads it need not know what the source calls it."""
+    """A column under another name, so that readers need not know the source's name for it."""
 
     name: str
     column: str

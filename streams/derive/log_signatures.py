@@ -1,4 +1,4 @@
-"""A column of messages becomes a column of signatures, each distinct message being looked at once.
+"""Turns a column of messages into a column of signatures; each distinct message is processed once.
 
 Guarantee: a signature depends on its message alone, so that counts by signature are the same however the
 log is cut into batches, and after a restart.

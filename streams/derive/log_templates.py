@@ -1,4 +1,4 @@
-"""Columns made of log messages: what sort of line it is, and what it says beside that."""
+"""Columns derived from log messages: the kind of line, and its parameters."""
 
 from __future__ import annotations
 

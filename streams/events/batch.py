@@ -151,7 +151,7 @@ class Decoder(Protocol):
     """
 
     def decode(self, records: Records) -> EventBatch:
-        """Decode all `records`; good events beside a bad one are kept."""
+        """Decode all `records`; good events next to a bad one are kept."""
         ...
 
 

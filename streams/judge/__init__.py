@@ -1,1 +1,4 @@
-"""Judging: sealed buckets as panels, detectors over them, and the alerts that they raise."""
+"""Sealed buckets in; panels for detectors, their verdicts, and transitions of anomalies out.
+
+May import `window` and below.
+"""

@@ -1,10 +1,10 @@
-"""All detectors of one source in one partition of the partials: shown each step once it is sealed.
+"""All detectors of one source in one partition of the partials; they judge each step once it is sealed.
 
-What a restart needs lies beside the sealed buckets: every half hour all that detectors have learnt, and
-between these the panels that they were shown. It loads the one and shows them the others again, which gives
-the same state, live anomalies included, and announces nothing twice.
+What a restart needs is stored with the sealed buckets: the learnt state of all detectors every half hour,
+and the panels that they were shown since. A restart loads the state and shows them those panels again, which
+gives the same state, live anomalies included, and announces nothing twice.
 
-A detector that fails is left out from then on and counted; SLIs, SLOs and the other detectors go on.
+A detector that fails is left out from then on and counted; SLIs, SLOs and the other detectors continue.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEEP_MS = 180_000
-"""An anomaly ends after so long without it, at least; steps may be as short as a bucket."""
+"""An anomaly ends after at least this long without it; steps may be as short as a bucket."""
 
 WEEK_MS = 7 * 86_400_000
 
@@ -56,11 +56,11 @@ _NO_SERIES: Rows = np.zeros(0, dtype=np.int64)
 
 @dataclass(slots=True)
 class Monitor:
-    """One detector, what it has said last, and its live anomalies.
+    """One detector, its latest verdicts, and its live anomalies.
 
     seen      : series to the end of the last step with events, for those whose silence is judged
     anomalies : (kind, severity) to anomalies that have begun
-    model     : version of the trained model that it goes on with; empty for none
+    model     : version of the trained model in use; empty for none
     shadow    : another model on trial
     seconds   : time taken
     """
@@ -79,7 +79,7 @@ class Monitor:
     seconds: float = 0.0
 
     def on_trial(self) -> tuple[int, int, int] | None:
-        """Steps flagged since the trial began: by what is in charge, by what is on trial, by both."""
+        """Steps flagged since the trial began: by the champion, by the shadow, by both."""
         if self.shadow is None:
             return None
         found = self.shadow.comparison
@@ -109,7 +109,7 @@ class Monitors:
             window.keep(plan.step_ms // BUCKET_MS)
             window.keep_silent((plan.kept_ms + plan.step_ms) // BUCKET_MS)
         self.labels: Sequence[Label] = ()
-        """What people have said of anomalies, which makes thresholds stricter."""
+        """Labels that people have given to anomalies; noise makes thresholds stricter."""
         self.on_panel: Callable[[MonitorPlan, Panel], None] | None = None
         """Told each step that a detector is shown, but not again after a restart."""
         self._reviewed = False
@@ -153,7 +153,7 @@ class Monitors:
         return moved, blocks
 
     def load(self, blocks: Sequence[Block], latest: int) -> None:
-        """Come back to the state after the bucket `latest` from what was stored."""
+        """Restore the state after the bucket `latest` from the stored blocks."""
         learnt = [block for block in blocks if block.level == LEARNT_LEVEL]
         self._learnt_count = max((block.slot + 1 for block in learnt), default=0)
         after = self._load_learnt(learnt, latest)
@@ -166,7 +166,7 @@ class Monitors:
             monitor.anomalies.clear()  # counted by who announced them
 
     def adopt(self, name: str, role: Role, model: StoredModel | None) -> None:
-        """Go on with a trained model, or try it beside what is in charge; None leaves the place empty.
+        """Use a trained model, or try it as a shadow; None leaves the role empty.
 
         Raises ValueError if a detector cannot use it.
         """
@@ -292,7 +292,7 @@ class Monitors:
                 try:
                     monitor.detector.restore(stored["detector"])
                 except ValueError as error:
-                    logger.warning("Detector %s begins anew: %s", name, error)
+                    logger.warning("Detector %s learns from scratch: %s", name, error)
                     monitor.detector = make(monitor.plan.detector, **monitor.plan.settings)
                 monitor.book.load(msgspec.json.decode(stored["book"]))
                 monitor.seen = {tuple(series): at_ms for series, at_ms in stored["seen"]}

@@ -17,8 +17,8 @@ from streams.window.sketches import merged_sketch
 
 RATE, ERROR_RATIO = "rate", "error_ratio"
 GOOD_BEFORE = 20
-"""Events without error that the error ratio counts beside those of the step: one failure of three is no news,
-and where there are hundreds of events it makes no difference."""
+"""Events without error that the error ratio counts in addition to those of the step: one failure of three is
+not significant, and among hundreds of events the addition makes no difference."""
 
 QUANTILES = {"p50": 0.5, "p99": 0.99}
 

@@ -1,7 +1,7 @@
 """Topics that every worker reads whole: labels, announcements of models, alerts for incidents.
 
 They are small and compacted, or bounded by time. A worker reads them without a group, from the beginning or
-from an instant on, and goes on reading for ever; an interruption is healed by trying again.
+from an instant on, and keeps reading; after an interruption it tries again.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def follow(
     since_ms: int | None = None,
     caught_up: Callable[[], None] = lambda: None,
 ) -> None:
-    """Read a topic for ever; cancel it to stop.
+    """Read a topic forever; cancel it to stop.
 
     client    : arguments of an aiokafka client
     since_ms  : where to begin, by the records' timestamps; the beginning if None

@@ -1,7 +1,7 @@
 """The log as the stages see it: sends that are acknowledged, commits, seeks, ends.
 
-The stages take it as an argument, as they take the clock, so that a simulation can put another in its
-place that loses, doubles and delays.
+The stages take it as an argument, as they take the clock, so that a simulation can substitute one
+that loses, duplicates and delays.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ class Topics:
 
     @property
     def labels(self) -> str:
-        """What people say of anomalies, JSON, compacted by what a label is about; read by every worker."""
+        """Labels that people give to anomalies, JSON, compacted by their subject; read by every worker."""
         return f"{self.app}-labels"
 
     @property
@@ -73,7 +73,7 @@ class Topics:
 
     @property
     def dead_letters(self) -> str:
-        """Records that could not be counted where they belong, as they came."""
+        """Records with events that could not be counted in their own bucket, unchanged."""
         return f"{self.app}-dead-letters"
 
     def wanted(self, partitions: int, replication: int) -> list[NewTopic]:

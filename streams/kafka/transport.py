@@ -1,7 +1,7 @@
-"""Faust's transport at the speed of batches: one message is what one fetch brought of a partition.
+"""A transport for Faust that works in batches: one message holds what one fetch returned of a partition.
 
 A plain consumer makes one object per record, and Faust a task switch for each; here the records of all
-broker batches of a fetch travel as one `Batch`. Faust keeps what it is good at: group membership,
+broker batches of a fetch travel as one `Batch`. Faust still does group membership,
 assignment, agents and their buffers.
 
 Delivery is never trusted. Between an assignment and the first seek, and for a while after a rebalance,
@@ -9,7 +9,7 @@ the driver may drop, repeat or deliver old batches, so each says where it starts
 counts a batch only if it continues what it has (`Position.admit`). Every seek and commit runs in the
 consumer's own thread.
 
-What this rests on in aiokafka and Faust is pinned by tests/contracts/test_transport.py.
+The internals of aiokafka and Faust that this relies on are pinned by tests/contracts/test_transport.py.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ partitions of the node too, since aiokafka keeps one fetch per node in flight.""
 
 
 WATCH_EVERY_S = 1.0
-"""How often the consumer looks whether its group can still be joined."""
+"""How often the consumer checks whether its group can still be joined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The records of one partition that one fetch brought.
+    """The records of one partition that one fetch returned.
 
     start       : fetch position before it; the log holds nothing that counts between the end of the
                   batch before and this (compaction and control records leave no hole)
@@ -64,8 +64,8 @@ class Batch:
 
 
 STALL_S = 5.0
-"""How long fetched records may be on their way to a stage. A queue that is merely long is read again for
-nothing, and what it brings twice is dropped."""
+"""How long fetched records may take to reach a stage. If a queue is merely long, seeking back is wasted work,
+and the repeats are dropped."""
 
 
 class Admission(Enum):
@@ -78,7 +78,7 @@ class Admission(Enum):
 
 @dataclass(slots=True)
 class Position:
-    """Where a reader of a partition stands, and when it last asked to be set back.
+    """How far a reader of a partition has come, and when it last asked to seek back.
 
     Rule: a batch that ends at or before `at` is a repeat; one that starts after `at` leaves a gap, so
     nothing of it is counted and the consumer is set back to `at`, once in `patience_s`.
@@ -94,9 +94,9 @@ class Position:
         return Admission.GAP if start > self.at else Admission.COUNT
 
     def is_stalled(self, fetched_to: int | None, now_s: float, heard_s: float) -> bool:
-        """Whether the consumer has gone on past `at` and nothing has come of it for `STALL_S`.
+        """Whether the consumer has fetched beyond `at` but nothing was received for `STALL_S`.
 
-        What was dropped last before a log falls silent leaves a gap that no later batch shows.
+        If the last batch before a log falls silent is dropped, no later batch reveals the gap.
 
         fetched_to : the consumer's own fetch position, None if it has none
         heard_s    : when a batch was last counted here
@@ -239,7 +239,7 @@ class BatchConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=FETCH_WAIT_MS,
-            isolation_level="read_committed",  # what a producer has aborted are no events
+            isolation_level="read_committed",  # records of aborted transactions are not events
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
@@ -288,7 +288,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Set every assigned partition to its committed offset, or to the log's begin or end.
 
         begin_at : where a partition without committed offset begins; that offset is committed at once, so
-                   that what comes after it is read even if this worker ends before its first flush
+                   that later records are read even if this worker exits before its first flush
         Returns where each partition will be read from.
         """
         starts: dict[TopicPartition, int] = await self._thread.call_thread(self._seek_to_start, begin_at)
@@ -329,7 +329,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return beginning if beginning > at else None
 
     async def commit_offsets(self, offsets: Mapping[tuple[str, int], int]) -> bool:
-        """Commit; False if the group has moved on, which a former owner need not mind."""
+        """Commit; False if the partition has a new owner, which the former one can ignore."""
         wanted = {TopicPartition(*tp): at for tp, at in offsets.items()}
         done: bool = await self._thread.call_thread(self._commit_offsets, wanted)
         return done
@@ -362,7 +362,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         return end
 
     def failure(self) -> BaseException | None:
-        """Why the group can never be joined, if so: the driver logs such an error and waits for ever.
+        """Why the group can never be joined, if so: the driver logs such an error and waits forever.
 
         It waits for somebody to take note of the error, which Faust never does, as it reads from the fetcher.
         """
@@ -426,7 +426,7 @@ class OrderedProducer(driver.Producer):  # type: ignore[misc]
 class BatchTransport(driver.Transport):  # type: ignore[misc]
     """Set as `app.transport` before the app starts.
 
-    client_arguments : gives address and security as arguments of an aiokafka client, for each client anew
+    client_arguments : gives address and security as arguments of an aiokafka client, called for each client
                        and in its own loop
     timed_by_events  : topics whose events tell their own time, so that records' timestamps matter little
     idempotence      : off only for brokers that do not know idempotent producers; aiokafka keeps one

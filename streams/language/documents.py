@@ -23,7 +23,7 @@ VALUE_COUNT_MAX = 100_000
 """Values a document may hold once its aliases are followed; guards against files made to exhaust memory."""
 
 INTEGER_CHARS_MAX = 40
-"""Longest integer read as one; anything longer stays text, and whoever wants a number says so."""
+"""Longest integer read as one; anything longer stays text, and a key that needs a number reports it."""
 
 DEPTH_MAX = 50
 """Deepest nesting; also ends aliases that contain themselves."""

@@ -1,4 +1,4 @@
-"""What is wrong in a user's files, said so that it can be put right: where, expected, found, way out."""
+"""Errors in a user's files, each with where it is, what was expected, what was found, and how to fix it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Problem:
     key        : dotted path inside the document (`sources.requests.format`), may be empty
     expected   : what would be right
     found      : what is there, cut and without secrets; empty where something is lacking
-    suggestion : a way out (`did you mean json?`), may be empty
+    suggestion : how to fix it (`did you mean json?`), may be empty
     detail     : further lines, such as an expression with a caret
     """
 

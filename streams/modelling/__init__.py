@@ -1,1 +1,5 @@
-"""What the commands do with models: train and store them, compare and promote them."""
+"""Training and comparing models, for commands and workers: tables or panels in, stored versions and reports
+out.
+
+May import `capacity`, `publish` and below.
+"""

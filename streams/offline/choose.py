@@ -11,7 +11,7 @@ __all__ = ["ChoiceError", "choose_sources", "with_choice"]
 
 
 class ChoiceError(Exception):
-    """A source or format that cannot be meant; the text names those that can."""
+    """An unknown source or format; the text lists the known ones."""
 
 
 def with_choice(config: Config, source: str | None, format: str | None) -> Config:

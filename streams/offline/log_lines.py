@@ -70,7 +70,7 @@ class TemplateReader:
         """
         for _, _, records in read_records(source, chunk=CHUNK_LINES, progress=progress):
             for messages, time_ms in self._messages(records):
-                self._take(messages, time_ms)
+                self._count(messages, time_ms)
 
     def _messages(self, records: Records) -> Iterator[tuple[Strings, EpochMs]]:
         """Columns of messages [E] and their times; an event has its message in one of them."""
@@ -89,7 +89,7 @@ class TemplateReader:
                 yield Strings(codes, found.values), batch.time_ms
         self.silent += int(np.count_nonzero(without))
 
-    def _take(self, messages: Strings, time_ms: EpochMs) -> None:
+    def _count(self, messages: Strings, time_ms: EpochMs) -> None:
         signatures = self._signatures.derive(messages)
         there = signatures.codes >= 0
         codes, count = np.unique(signatures.codes[there], return_counts=True)

@@ -16,7 +16,7 @@ TIME_COLUMNS = ("timestamp", "time", "at", "at_ms", "date", "datetime", "ts", "d
 
 
 class TableFileError(ValueError):
-    """A file that cannot be read as a table of observations; says which, and the way out."""
+    """A file that cannot be read as a table of observations; says which, and how to fix it."""
 
 
 def read_panel(

@@ -44,7 +44,7 @@ MONTH_MS = round(365.2425 / 12 * _DAY_MS)
 
 
 class SeriesError(ValueError):
-    """A file or column that is no series; the text says what is wrong and the way out."""
+    """A file or column that is no series; the text says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +270,7 @@ def _numbers(frame: pd.DataFrame, name: str, notes: list[str]) -> Numbers:
         found = next(iter(frame[name].dropna()), None)
         raise SeriesError(f"column {name!r} holds no numbers, but such as {str(found)[:40]!r}")
     if lost:
-        notes.append(f"{lost:,} values of {name} are no finite numbers and count as missing")
+        notes.append(f"{lost:,} values of {name} are not finite numbers and count as missing")
     return values
 
 

@@ -1,1 +1,4 @@
-"""OpenSLO v1: its objects (`objects`), reading (`read`), and what they come down to (`resolve`)."""
+"""OpenSLO v1 files in, SLOs and the rollups that count for them out.
+
+May import `config`, `derive` and below.
+"""

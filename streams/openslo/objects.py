@@ -71,7 +71,7 @@ class Query(Object):
     def _one_condition(self) -> Query:
         given = [key for key in ("where", "expression", "query") if getattr(self, key) is not None]
         if len(given) > 1:
-            reject_key(given[1], f"only one of where, expression and query, beside {given[0]}")
+            reject_key(given[1], f"only one of where, expression and query; {given[0]} is already given")
         return self
 
     @property
@@ -103,14 +103,14 @@ class RatioMetric(Object):
                 if getattr(self, key) is not None:
                     reject_key(key, f"either raw or {key}, not both")
             if self.raw_type is None:
-                reject_key("rawType", "success or failure beside raw")
+                reject_key("rawType", "success or failure together with raw")
             return self
         if self.raw_type is not None:
             reject_key("raw", "a metric, since rawType is given")
         if self.total is None:
-            reject_key("total", "total beside good or bad, or raw")
+            reject_key("total", "total together with good or bad, or raw")
         if (self.good is None) == (self.bad is None):
-            reject_key("good", "either good or bad beside total")
+            reject_key("good", "either good or bad together with total")
         return self
 
 

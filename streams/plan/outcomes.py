@@ -1,15 +1,15 @@
-"""What became of a source's records, counted like everything else: in, late and dead."""
+"""Outcomes of a source's records, counted like everything else: in, late and dead."""
 
 from __future__ import annotations
 
 from streams.plan.plan import Count, Rollup
 
 OUTCOMES = "outcomes"
-"""Prefix of the rollup that counts what became of the records of a source: in, late, dead."""
+"""Prefix of the rollup that counts the outcomes of a source's records: in, late, dead."""
 
 
 def outcomes_rollup(source: str) -> Rollup:
-    """The rollup that every source feeds beside its own: events by outcome and reason."""
+    """The rollup that every source feeds besides its own: events by outcome and reason."""
     return Rollup(
         name=f"{OUTCOMES}:{source}",
         source=source,

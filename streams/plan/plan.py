@@ -1,7 +1,7 @@
-"""What a configuration comes down to: which rollups each source feeds, and what each of them counts.
+"""The plan that a configuration compiles to: which rollups each source feeds, and what each of them counts.
 
-Configuration and SLO files are compiled to these values once; aggregate, window, judge and publish
-work from them alone.
+Configuration and SLO files are compiled to these values once; aggregate, window, judge and publish read
+nothing else.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MICRO = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Occurrences (the rows' weights) for which `where` holds; all of the rollup's without it."""
+    """Occurrences (the rows' weights) for which `where` holds; all rows of the rollup without it."""
 
     name: str
     where: Expression | None = None
@@ -44,7 +44,7 @@ class Count:
 class Sum:
     """Sum of a number column, in micro-units, over the rows for which `where` holds.
 
-    value : a number calculated from several columns, which then takes the place of `column`
+    value : a number calculated from several columns, used in place of `column`
     """
 
     name: str
@@ -53,7 +53,7 @@ class Sum:
     value: Expression | None = None
 
     def numbers(self, columns: Mapping[str, Column], length: int) -> Numbers:
-        """What each row adds if it takes part : Numbers [E], NaN where missing."""
+        """What each row adds if it is counted : Numbers [E], NaN where missing."""
         if self.value is not None:
             return self.value.values(columns, length)
         column = columns.get(self.column)
@@ -68,7 +68,7 @@ class Derived(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called among the columns."""
+        """Its name as a column."""
 
     def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
         """The column [E], a function of each event alone.
@@ -84,15 +84,15 @@ class Rollup:
 
     name     : unique over the whole plan; `requests` or `slo:checkout-availability`
     by       : label columns; each distinct combination is a series
-    where    : rows that take part
+    where    : rows that are counted
     measures : what is counted, in this order along axis C
     sketch   : number column whose distribution is kept, in seconds or any unit; None for none
     distinct : string columns of which distinct values are counted
     windows_ms : rolling windows, ascending
-    calendar : the period of a calendar SLO, summed beside the rolling windows
+    calendar : the period of a calendar SLO, summed in addition to the rolling windows
     slice_ms : length of the slices that a Timeslices SLO judges; 0 where none does
     histogram: upper bounds of the classic buckets to publish of `sketch`, ascending; empty for none
-    series_count_max : takes the place of the source's; None for that one
+    series_count_max : overrides the source's; None for the source's
     forget_ms : series that have been silent this long may be forgotten; 0 keeps them
     """
 
@@ -139,19 +139,19 @@ class SourcePlan:
 
 @dataclass(frozen=True, slots=True)
 class MonitorPlan:
-    """A detector that judges the series of one rollup, each partition of the partials on its own.
+    """A detector that judges the series of one rollup, separately in each partition of the partials.
 
     name     : unique over the whole plan; `traffic:checkout`
     detector : its name in the registry of detectors
-    settings : what it is made with
+    settings : its constructor's arguments
     step_ms  : length of a step of its panels, a multiple of the bucket
     features : `signals` (rate, error ratio, quantiles, distinct values) or the `measures` as they are
     kept_ms  : how long a series that has gone silent is still judged; 0 judges only those seen in the step
     service  : label column whose value names the service, or None
     alertname : what its alerts are called
-    model    : name of the trained model that it goes on with, if there is one
-    reviews  : what people have decided about log templates; no part of `settings`, so that what was learnt
-               stays when a decision changes
+    model    : name of the trained model that it uses, if there is one
+    reviews  : decisions about log templates; not part of `settings`, so that learnt state is kept when a
+               decision changes
     """
 
     name: str

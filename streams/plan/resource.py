@@ -1,4 +1,4 @@
-"""What the planner is told: resources with limits, the histories of their series, and how things stand now.
+"""Input of the planner: resources with limits, the histories of their series, and their current values.
 
 Axes: T steps of history.
 """
@@ -48,7 +48,7 @@ class Resource:
     window_ms  : of an error budget's rolling window
     horizon_ms : how far ahead; quotas look to the end of their longest period at least
     step_ms    : of the history
-    refresh_ms : how often it is forecast anew
+    refresh_ms : how often the forecast is refreshed
     caught_up  : a lag at most this large is none
     """
 
@@ -77,7 +77,7 @@ class Resource:
 
     @property
     def steps(self) -> int:
-        """Steps of each forecast: the horizon, and what may pass until the next forecast is there."""
+        """Steps of each forecast: the horizon, and the time until the next forecast is ready."""
         ahead_ms = self.horizon_ms
         if self.kind in ("quota", "error_budget") and self.period is not None:
             ahead_ms = max(ahead_ms, PERIOD_LONGEST_MS[self.period.unit])
@@ -116,7 +116,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Present:
-    """How a series stands now, between forecasts.
+    """Current values of a series, between forecasts.
 
     current : newest level of a gauge or lag; amount used in the period, of a quota
     limit   : newest limit where that is a series

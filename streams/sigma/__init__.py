@@ -1,1 +1,4 @@
-"""Sigma rules and their correlations, as conditions and rollups of a source."""
+"""Sigma rules and correlations in, conditions and rollups of a source out.
+
+May import `config`, `derive` and below.
+"""

@@ -185,7 +185,7 @@ def _text(column: str, value: SigmaString, *, numeric: bool = False) -> str:
 
 def _contains(column: str, value: object) -> str:
     if not isinstance(value, SigmaString):
-        raise SigmaUnsupportedError("keywords that are no text")
+        raise SigmaUnsupportedError("keywords that are not text")
     many = SpecialChars.WILDCARD_MULTI
     inner = [*value.s]
     wide = SigmaString()

@@ -1,1 +1,4 @@
-"""Partials → rings: rolling windows of all series of a partition at once."""
+"""Frames in; rolling sums of all series of a partition, sealed buckets, and blocks for restarts out.
+
+May import `aggregate` and below.
+"""

@@ -1,4 +1,4 @@
-"""Stage 1 beside Kafka: owns the assigned source partitions, flushes about once a second, commits.
+"""Stage 1 of the worker: owns the assigned source partitions, flushes about once a second, commits.
 
 Order of things, which the exactness rests on: dead letters and frames are sent, all are acknowledged,
 then the offset is committed. A flush whose last frame carries the watermark sends it only after the frames
@@ -205,7 +205,7 @@ class AggregateStage:
         except Exception as error:
             # whatever became of it, its cells are still dirty and go with the next flush
             owned.aggregate.abandon()
-            logger.warning("Flush of %s failed, its content goes with the next: %r", owned.at, error)
+            logger.warning("Flush of %s failed, its content is sent with the next: %r", owned.at, error)
             return None
         return owned.aggregate.acknowledge()
 

@@ -1,4 +1,4 @@
-"""The Faust app: one agent a topic, the stages behind them, and what happens at a rebalance.
+"""The Faust app: one agent per topic, the stages behind them, and what happens at a rebalance.
 
 source topics ──▶ aggregate ──▶ <app>-partials ──▶ window, judge ──▶ <app>-slis, <app>-alerts
                                                          │
@@ -48,14 +48,14 @@ FLUSH_EVERY_S = 1.0
 FLUSH_REST_S = 0.1
 
 FORECAST_EVERY_S = 0.5
-"""How often forecasts are asked for and taken over; what there is to do is decided by event time."""
+"""How often forecasts are requested and collected; event time decides which are due."""
 
 LEADER = 0
 """Partition of the partials whose owner looks after silent sources; each partition hears of all."""
 
 RESTORE_DEADLINE_S = 60.0
 REBALANCE_DEADLINE_S = 180.0
-"""A worker that is stuck between assignments this long exits, so that its supervisor starts it anew."""
+"""A worker that is stuck between assignments this long exits, so that its supervisor restarts it."""
 
 
 class Engine:
@@ -244,7 +244,7 @@ class Engine:
             await asyncio.sleep(1.0)
             stuck_s = time.monotonic() - self._waiting_since_s
             if not self.ready and stuck_s > REBALANCE_DEADLINE_S:
-                await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; starting anew"))
+                await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; restarting"))
             await self._check_missing()
             await self._group_incidents()
 

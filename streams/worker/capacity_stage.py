@@ -1,9 +1,9 @@
-"""Forecasts of limited resources beside the stream: each worker looks after the series that it owns.
+"""Forecasts of limited resources off the stream's path: each worker forecasts the series that it owns.
 
 Event time drives everything: what is due, how things stand, when alerts begin and end. Forecasts are made in
 processes of their own and taken over when they are there; until then the last one holds.
 
-Live alerts are stored beside the sealed buckets of their partition, so that its next owner goes on with them.
+Live alerts are stored with the sealed buckets of their partition, so that its next owner continues them.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class CapacityStage:
                 try:
                     alerts.restore(msgspec.json.decode(block.state))
                 except ValueError as error:
-                    logger.error("Capacity alerts of partition %d begin anew: %s", partition, error)
+                    logger.error("Capacity alerts of partition %d start from scratch: %s", partition, error)
         self._owned[partition] = _Owned(alerts, alerts.revision)
 
     def active(self) -> list[Alert]:

@@ -47,7 +47,7 @@ class IncidentFeed:
             moved = Transition.from_dict(msgspec.json.decode(value))
         except (msgspec.DecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
             self.refused += 1
-            logger.error("A record of the alerts topic is no alert: %s", error)
+            logger.error("A record of the alerts topic is not an alert: %s", error)
             return
         if moved.alert.state in ("firing", "resolved"):
             self._waiting.append(Anomaly.of_transition(moved))

@@ -44,7 +44,7 @@ class LabelFeed:
                 label = Label.from_bytes(value)
             except LabelError as error:
                 self.refused["unreadable"] += 1
-                logger.error("A record of the labels topic is no label: %s", error)
+                logger.error("A record of the labels topic is not a label: %s", error)
                 return
             if label.key not in self._labels and len(self._labels) >= LABELS_MAX:
                 self.refused["too_many"] += 1

@@ -51,13 +51,13 @@ class ModelFeed:
             told = Announcement.from_bytes(value)
         except ModelError as error:
             self.failures["", error.reason] += 1
-            logger.error("A record of the models topic is no announcement: %s", error)
+            logger.error("A record of the models topic is not an announcement: %s", error)
             return
         if told.name in self._names:
             self._wanted.put_nowait((told.name, told.role, told.version))
 
     async def run(self) -> None:
-        """Load what is announced, for ever; first of all what the registry itself says."""
+        """Load announced models forever, after those that the registry itself names."""
         for name in sorted(self._names):
             for role in ROLES:
                 await self._follow_pointer(name, role)
@@ -98,4 +98,4 @@ class ModelFeed:
 
     def _failed(self, name: str, role: Role, error: Exception) -> None:
         self.failures[name, getattr(error, "reason", REFUSED)] += 1
-        logger.error("Model %s as %s cannot be used, what there was goes on: %s", name, role, error)
+        logger.error("Model %s as %s cannot be used, the previous one stays in use: %s", name, role, error)

@@ -1,4 +1,4 @@
-"""One worker process: the engine, what it publishes, and its life from start to a clean stop."""
+"""One worker process: the engine, what it publishes, and its lifecycle from start to clean stop."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 class Publisher:
-    """What a worker tells the world: a web server, and alerts to its sinks."""
+    """What a worker publishes: its web server, and alerts to its sinks."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -141,7 +141,7 @@ def run_worker(config: Config, *, log_level: str = "INFO") -> int:
         logging.getLogger(noisy).setLevel(quiet_level)
     # Until the broker has answered, all there is to say of it is said below, once.
     logging.getLogger("aiokafka").setLevel("CRITICAL")
-    # Batches are many short-lived objects without cycles; the default would look through them for ever.
+    # Batches are many short-lived objects without cycles; the default would scan them over and over.
     gc.set_threshold(GC_ALLOCATIONS, 20, 50)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     loop = asyncio.new_event_loop()

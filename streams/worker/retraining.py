@@ -1,4 +1,4 @@
-"""Models trained anew where features have shifted, off the hot path, on what detectors were shown.
+"""Retrains models whose features have shifted, off the hot path, on the panels that detectors were shown.
 
 The worker that owns the first partition of the partials keeps a week of a sample of each model's series.
 Once a day of event time it compares them with what the champion, and the shadow if there is one, were
@@ -34,7 +34,7 @@ HOLDOUT = 0.3
 """Share of the week that the backtest of a new model is judged on, for the gate of its promotion."""
 
 KEPT_VERSIONS = 10
-"""Versions of a model that are kept beside those with a role."""
+"""Versions of a model that are kept in addition to those with a role."""
 
 TRAINED, UNCHANGED, FAILED = OUTCOMES = ("trained", "unchanged", "failed")
 
@@ -72,21 +72,21 @@ class Retraining:
     def follow(self, monitors: Monitors) -> None:
         """See what these monitors show their detectors from now on."""
         if self._monitors:
-            monitors.on_panel = self.take
+            monitors.on_panel = self.observe
 
-    def take(self, monitor: MonitorPlan, panel: Panel) -> None:
+    def observe(self, monitor: MonitorPlan, panel: Panel) -> None:
         """Take in a step; once a day its model is due."""
         if self._monitors.get(monitor.model) != monitor:
             return
         try:
-            self._take(monitor, panel)
+            self._observe(monitor, panel)
         except Exception:
             # out of memory, say; it is judging that calls this
-            logger.exception("Model %s is not trained anew until the next start", monitor.model)
+            logger.exception("Model %s is not retrained until the next start", monitor.model)
             self.outcomes[monitor.model, FAILED] += 1
             del self._monitors[monitor.model]
 
-    def _take(self, monitor: MonitorPlan, panel: Panel) -> None:
+    def _observe(self, monitor: MonitorPlan, panel: Panel) -> None:
         sample = self._samples.get(monitor.model)
         if sample is None:
             sample = self._samples[monitor.model] = PanelSample(
@@ -98,7 +98,7 @@ class Retraining:
             self._due.put_nowait(monitor.model)
 
     async def run(self) -> None:
-        """Check models as they become due, one at a time, for ever."""
+        """Check models as they become due, one at a time, forever."""
         while True:
             name = await self._due.get()
             if name not in self._monitors:
@@ -107,7 +107,7 @@ class Retraining:
                 outcome = await self._check(self._monitors[name], self._samples[name].copied())
             except Exception:
                 # a storage, a detector of others, the broker: whatever it is, judging goes on
-                logger.exception("Model %s could not be trained anew; what there was goes on", name)
+                logger.exception("Model %s could not be retrained; the previous one stays in use", name)
                 outcome = FAILED
             self.outcomes[name, outcome] += 1
 

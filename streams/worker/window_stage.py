@@ -1,4 +1,4 @@
-"""Stage 2 beside Kafka: owns the assigned partitions of the partials, seals buckets, announces alerts.
+"""Stage 2 of the worker: owns the assigned partitions of the partials, seals buckets, announces alerts.
 
 Order of things for a sealed bucket: its alerts are acknowledged, then its blocks, then the partials offset
 from which a restart has to read is committed. A failed write drops the state, which is then loaded again:
@@ -60,7 +60,7 @@ class WindowStage:
     """State of all partials partitions of this worker.
 
     on_transition : told of every alert that changes its state, once it is in the alerts topic
-    evidence      : what every alert carries beside its counts
+    evidence      : what every alert carries besides its counts
     """
 
     def __init__(
@@ -213,7 +213,7 @@ class WindowStage:
         await self._send_all(Partition(self._topics.incidents, partition), records)
 
     async def store_alerts(self, partition: int, alerts: Sequence[Mapping[str, Any]]) -> None:
-        """Keep alerts that belong to no source's window beside the blocks, in a block of no source."""
+        """Store alerts that belong to no source's window with the blocks, in a block of no source."""
         await self.store(partition, Block(NO_SOURCE, 0, 0, (), msgspec.json.encode(alerts)))
 
     async def store(self, partition: int, block: Block) -> None:

@@ -118,7 +118,7 @@ class Reader:
         self.stage.start(Partition(*self.tp), offset)
         self.consumer.seek(self.tp, offset)
 
-    async def take(self) -> Batch | None:
+    async def fetch(self) -> Batch | None:
         """What the next fetch brings; None if nothing comes."""
         fetched = await self.consumer.getmany(self.tp, timeout_ms=int(QUIET_S * 1000))
         for records in fetched.values():
@@ -127,7 +127,7 @@ class Reader:
 
     async def read(self) -> int:
         """Read until nothing comes any more; the events that are counted then."""
-        while (batch := await self.take()) is not None:
+        while (batch := await self.fetch()) is not None:
             await self.stage.on_batch(batch)
         await self.stage.flush_all()
         return counted_in(self.window)

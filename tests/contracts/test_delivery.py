@@ -77,7 +77,7 @@ async def test_a_gap_is_not_counted_and_heals_by_a_seek_back(
     if broken:
         admit_all(monkeypatch)
     kafka.produce(reader.tp.topic, events(0, 40))
-    lost = await reader.take()
+    lost = await reader.fetch()
     assert lost is not None
     assert (lost.start, lost.next_offset) == (0, 40)
     kafka.produce(reader.tp.topic, events(40, 10))
@@ -95,7 +95,7 @@ async def test_what_was_lost_before_the_log_fell_silent_is_read_again(
     if broken:
         monkeypatch.setattr(Position, "is_stalled", lambda *_: False)
     kafka.produce(reader.tp.topic, events(0, 40))
-    lost = await reader.take()
+    lost = await reader.fetch()
     assert lost is not None
     await reader.stage.heal_stalls()
     counted = await reader.read()
@@ -115,7 +115,7 @@ async def test_a_batch_from_the_middle_counts_its_new_rows_only(
     assert await reader.read() == 50
     kafka.produce(reader.tp.topic, events(50, 20))
     reader.consumer.seek(reader.tp, 30)
-    batch = await reader.take()
+    batch = await reader.fetch()
     assert batch is not None
     assert (batch.start, batch.next_offset) == (30, 70), "one fetch brings what was read and what was not"
     await reader.stage.on_batch(batch)
@@ -162,7 +162,7 @@ async def test_control_records_and_aborted_transactions_leave_no_hole(
 async def read_some(reader: Reader) -> int:
     """As `read`, but for a few fetches, since a gap that never heals is read for ever."""
     for _ in range(8):
-        batch = await reader.take()
+        batch = await reader.fetch()
         if batch is not None:
             await reader.stage.on_batch(batch)
     await reader.stage.flush_all()

@@ -18,7 +18,7 @@ HEAD = """\
 <!-- Written from the commands by `pytest tests/docs/test_cli.py --update-golden`; edit their docstrings. -->
 
 Results go to standard output; progress, notes and mistakes to standard error. Exit codes: 0 well, 1 failed, 2
-arguments that cannot be meant so, 130 interrupted. `streamgauge --install-completion` makes the shell
+invalid arguments, 130 interrupted. `streamgauge --install-completion` makes the shell
 complete commands and options.
 """
 

@@ -15,11 +15,11 @@ PAGE = ROOT / "docs" / "architecture.md"
 
 def test_the_picture_is_that_of_the_example(update_golden: bool) -> None:
     drawn = draw_plan(compile_plan(load_config(ROOT / "examples" / "requests.yaml")))
-    (block,) = blocks(PAGE, "mermaid")
+    block, _ = blocks(PAGE, "mermaid")
     if update_golden:
         text = read(PAGE).replace(f"```mermaid\n{block.text}```", f"```mermaid\n{drawn}```")
         PAGE.write_text(text, encoding="utf-8")
-        (block,) = blocks(PAGE, "mermaid")
+        block, _ = blocks(PAGE, "mermaid")
     assert block.text == drawn
 
 

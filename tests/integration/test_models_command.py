@@ -109,7 +109,7 @@ def test_a_model_is_trained_promoted_shadowed_compared_and_rolled_back(folder: P
     assert "again 000001-" in run("rollback", "traffic", "--reason", "pages at night").stderr
     assert answer("show", "traffic")["version"] == first["version"]
     assert "nothing to go back to" in run("rollback", "traffic", code=1).stderr
-    assert "nobody" in run("shadow", "traffic", "--stop").stderr
+    assert "no version" in run("shadow", "traffic", "--stop").stderr
     for words in (["list"], ["show", "traffic"], ["diff", "traffic", "1", "2"]):
         assert "0000" in run(*words).stdout
 
@@ -156,8 +156,8 @@ def test_drift_triggers_training(folder: Path) -> None:
     assert "Not trained" in calm.stderr
     assert json.loads(calm.stdout)["trained"] is False
     assert len(answer("list")) == 1
-    anew = train(moved, "--if-drifted")
-    assert "Training anew: feature rate has shifted" in anew.stderr
+    again = train(moved, "--if-drifted")
+    assert "Training again: feature rate has shifted" in again.stderr
     assert len(answer("list")) == 2
 
 

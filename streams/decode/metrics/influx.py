@@ -72,9 +72,9 @@ class _InfluxDecoder:
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._table = SeriesTable(self._layout)
         self._heads = _Numbered()
         self._keys = _Numbered()
@@ -82,7 +82,7 @@ class _InfluxDecoder:
 
     def decode(self, records: Records) -> EventBatch:
         if max(len(self._series), len(self._heads), len(self._keys)) > SERIES_REMEMBERED_MAX:
-            self._forget()
+            self._reset()
         lines = split_lines(records.values)
         cut = cut_lines(lines.text)
         item = np.repeat(np.arange(len(cut.line)), cut.size)

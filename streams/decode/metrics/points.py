@@ -67,7 +67,7 @@ class _LabelColumn:
                 self._texts.append(whole_text(text))
             self._codes.append(code)
 
-    def take(self, series: Codes) -> Column:
+    def values_of(self, series: Codes) -> Column:
         """Values [E] of the points' series, with the dictionary entries that these need."""
         if self.kind == "number":
             return scaled(np.frombuffer(self._numbers, np.float64)[series], self._place.scale)
@@ -136,7 +136,7 @@ class SeriesTable:
         value  : Numbers [E]
         texts  : rows whose value is text
         """
-        columns: dict[str, Column] = {name: column.take(series) for name, column in self._labels.items()}
+        columns: dict[str, Column] = {name: column.values_of(series) for name, column in self._labels.items()}
         for name, (kind, scale) in self._values.items():
             columns[name] = scaled(value, scale) if kind == "number" else _as_strings(value, texts)
         return columns

@@ -171,16 +171,16 @@ class VectorMetrics:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._place = parse_path(layout.time_field or "timestamp")
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._table = SeriesTable(self._layout)
         self._numbers: dict[tuple[object, ...], int] = {}
 
     def decode(self, records: Records) -> EventBatch:
         """Decode all `records`; see `Decoder.decode`."""
         if len(self._table) > SERIES_REMEMBERED_MAX:
-            self._forget()
+            self._reset()
         found = _Found()
         for place, value in enumerate(records.values):
             if value is not None:

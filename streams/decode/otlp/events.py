@@ -9,7 +9,7 @@ import numpy as np
 
 from models.arrays import Counts, Mask, Numbers, Rows
 from streams.decode.accounting import skipped_count
-from streams.decode.otlp.names import Slot, take
+from streams.decode.otlp.names import Slot, select
 from streams.decode.otlp.value import number_of
 from streams.events.batch import Column, Dead, EventBatch, Layout, Records, Strings
 
@@ -90,7 +90,7 @@ def batch_of(
         untimed = record[~timed & ~bad].tolist()
         dead.extend(Dead(at, REASON_TIME, _DETAIL_TIME[signal]) for at in untimed)
         rows = np.flatnonzero(good)
-        columns = {name: take(values, rows) for name, values in columns.items()}
+        columns = {name: select(values, rows) for name, values in columns.items()}
         record, time_ms = record[rows], time_ms[rows]
     skipped = skipped_count(len(records), record, dead)
     dead.sort(key=lambda one: one.record)

@@ -230,6 +230,6 @@ def or_else(first: Column, second: Column) -> Column:
     return np.where(np.isnan(first), second, first)
 
 
-def take(column: Column, rows: Rows) -> Column:
+def select(column: Column, rows: Rows) -> Column:
     """Some rows of a column."""
     return Strings(column.codes[rows], column.values) if isinstance(column, Strings) else column[rows]

@@ -12,6 +12,8 @@ Guarantees: a missing string equals `""`; a comparison with a missing number is 
 too, while `not` turns that false into true; a division by zero is missing; a column that a batch lacks
 is missing throughout. A bare column as a condition holds where it is a number other than 0 (true). There
 are no side effects, and nothing is evaluated but what is listed here.
+
+May import what `language` may.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ class ExpressionError(ValueError):
     text     : the whole expression
     position : 0-based column at which the mistake begins
     message  : what is wrong
-    hint     : a way out, or empty
+    hint     : how to fix it, or empty
     """
 
     def __init__(self, text: str, position: int, message: str, hint: str = "") -> None:
@@ -231,7 +231,7 @@ class _Parser:
     def _peek(self) -> _Token:
         return self._tokens[self._next]
 
-    def _take(self) -> _Token:
+    def _advance(self) -> _Token:
         token = self._tokens[self._next]
         self._next += 1
         return token
@@ -239,7 +239,7 @@ class _Parser:
     def _accept(self, *texts: str) -> _Token | None:
         token = self._peek()
         if token.kind in ("op", "keyword") and token.text in texts:
-            return self._take()
+            return self._advance()
         return None
 
     def _expect(self, text: str, why: str) -> None:
@@ -300,7 +300,7 @@ class _Parser:
                 link: Node = Compare(token.at, token.text, left, right)
                 left = right
             elif self._peek().text in ("in", "not") and self._peek().kind == "keyword":
-                start = self._take()
+                start = self._advance()
                 if start.text == "not" and self._accept("in") is None:
                     self._refuse(start)
                 link = In(start.at, left, self._items(), start.text == "not")
@@ -358,7 +358,7 @@ class _Parser:
         return Negative(signs[0].at, node)
 
     def _atom(self) -> Node:
-        token = self._take()
+        token = self._advance()
         if token.kind == "number":
             return Number(token.at, float(token.text.replace("_", "")))
         if token.kind == "duration":
@@ -388,7 +388,7 @@ class _Parser:
         return Name(token.at, token.text)
 
     def _call(self, token: _Token) -> Node:
-        self._take()
+        self._advance()
         arguments: list[Node] = []
         while self._accept(")") is None:
             arguments.append(self._or())

@@ -1,0 +1,4 @@
+"""A copy of the live state in, the text of `/metrics` out; one module per group of metric families.
+
+May import what `publish` may.
+"""

@@ -47,7 +47,7 @@ def detector_families(snapshots: Sequence[DetectorSnapshot]) -> Iterator[Family]
     yield Family(
         "streamgauge_detector_failures",
         "counter",
-        "Failures of a detector; it is left out afterwards, and everything else goes on.",
+        "Failures of a detector; it is left out afterwards; nothing else is affected.",
         [block_of(failures.items(), _OWN_LABELS, "_total")],
     )
     yield Family(
@@ -68,7 +68,7 @@ def model_families(
     yield Family(
         "streamgauge_model",
         "info",
-        "Version of a trained model in its role; without one a detector goes on with what it learns itself.",
+        "Version of a trained model in its role; without one a detector uses what it learns itself.",
         [
             block_of(
                 [((*key, version), 1) for key, version in models.items()],
@@ -80,13 +80,13 @@ def model_families(
     yield Family(
         "streamgauge_model_failures",
         "counter",
-        "Models that could not be used; what there was before goes on.",
+        "Models that could not be used; the previous one stays in use.",
         [block_of(failures.items(), ("model", "reason"), "_total")],
     )
     yield Family(
         "streamgauge_retraining",
         "counter",
-        "Daily looks at whether a model is outdated, by what came of them.",
+        "Daily checks whether a model is outdated, by outcome.",
         [block_of(retrainings.items(), ("model", "outcome"), "_total")],
     )
     flagged: Counter[tuple[str, ...]] = Counter()

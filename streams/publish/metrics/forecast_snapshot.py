@@ -1,4 +1,4 @@
-"""What a worker knows of its limited resources, copied for whoever writes it out."""
+"""What a worker knows of its limited resources, copied for the writer of metrics."""
 
 from __future__ import annotations
 

@@ -146,7 +146,7 @@ class WorkerSnapshot:
     labels     : what people have said of each detector's anomalies
     models     : (model, role) to the version in it
     model_failures : (model, reason) to models that could not be used
-    retrainings : (model, outcome) to looks at whether it is to be trained anew
+    retrainings : (model, outcome) to checks whether it is outdated
     incidents  : severity to open incidents
     alerts     : (alertname, state) to live alerts
     deliveries : (sink, outcome) to alerts, from the sinks' own counters

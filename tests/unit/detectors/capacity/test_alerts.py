@@ -131,7 +131,7 @@ def test_it_names_the_model_its_past_accuracy_and_when() -> None:
         "between 1970-01-01 13:00 and 1970-01-01 15:00",
         "smoothing + 3",
         "MASE 0.82",
-        "80% interval held 79%",
+        "80% interval covered 79%",
         "1970-01-02 00:00",
     ):
         assert words in text

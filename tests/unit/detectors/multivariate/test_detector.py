@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from detectors.api.detector import Detector, Panel, Verdicts
-from detectors.multivariate.detector import FORGET_MS, QUIET_STEPS, MultivariateDetector
+from detectors.multivariate.detector import EXPIRY_MS, QUIET_STEPS, MultivariateDetector
 from models.arrays import Numbers
 
 MINUTE = 60_000
@@ -166,7 +166,7 @@ def test_what_was_not_seen_is_not_judged(fitted: Mapping[str, Any]) -> None:
 
 def test_a_new_series_is_learnt_and_one_long_gone_is_forgotten() -> None:
     judge = MultivariateDetector(learn_steps=64).fit(panel(200, names=(("old",),)))
-    late = FORGET_MS // MINUTE + 300
+    late = EXPIRY_MS // MINUTE + 300
     judge.update(panel(70, first=late, seed=1, names=(("new",),)))
     assert [entry["series"] for entry in judge.state()["seen"]] == [["new"]]
     assert judge.state()["series"] == [["new"]]

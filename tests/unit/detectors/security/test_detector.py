@@ -260,7 +260,7 @@ def test_says_what_is_lacking() -> None:
         SecurityDetector().update(shown)
     detector = SecurityDetector().fit(panel(0, {"a": {"requests": 1}}))
     other = Panel(np.array([START_MS * 2]), (("a",),), ("requests",), np.ones((1, 1, 1)))
-    with pytest.raises(ValueError, match="fit anew"):
+    with pytest.raises(ValueError, match="fit again"):
         detector.update(other)
     with pytest.raises(ValueError, match="not a state of security"):
         detector.restore({"detector": "traffic"})

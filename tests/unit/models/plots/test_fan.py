@@ -68,7 +68,7 @@ def test_a_quotas_sum_goes_on_from_what_is_used() -> None:
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
     assert lines["used"].get_ydata()[-1] == pytest.approx(100)
     assert lines["median"].get_ydata() == pytest.approx(100 + 10.0 * np.arange(13))
-    assert lines["what came"].get_ydata()[-1] == pytest.approx(100 + 9 * 12)
+    assert lines["actual"].get_ydata()[-1] == pytest.approx(100 + 9 * 12)
 
 
 def test_other_endings_folders_that_are_not_there_and_no_matplotlib_are_told(

@@ -112,7 +112,7 @@ class Partials:
         self.rows: dict[tuple[str, tuple[str, ...], int], tuple[int, tuple[Any, ...]]] = {}
         self.watermarks: dict[int, int] = {}
 
-    def take(self, frames: Any) -> None:
+    def receive(self, frames: Any) -> None:
         for destination, value in frames:
             known = self.watermarks.get(destination, NEVER)
             frame = decode_frame(value)
@@ -161,7 +161,7 @@ def whole(plan: SourcePlan, log: list[bytes]) -> Partials:
     read(one, log, len(log))
     flushed = one.flush(1)
     if flushed is not None:
-        partials.take(flushed.frames)
+        partials.receive(flushed.frames)
     return partials
 
 
@@ -272,10 +272,10 @@ def work(
         if what == "busy":
             read(one, log, min(one.at + count, len(log)), stamp)
         if what in ("sent", "busy"):
-            partials.take(frames)
+            partials.receive(frames)
             commit = one.acknowledge()
         else:
-            partials.take(frames[: len(frames) // 2] if what == "half" else [])
+            partials.receive(frames[: len(frames) // 2] if what == "half" else [])
             one.abandon()
     return commit
 
@@ -317,10 +317,10 @@ def test_what_is_read_while_a_flush_is_on_its_way_keeps_its_series_when_others_a
     log += encoded([[example(450_000, k="f", u="v")], [example(451_000, k="g", u="w")]])
     one, partials = aggregate(replace(FORGETTING, series_count_max=100)), Partials()
     read(one, log, 6, stamp=-1)
-    partials.take(one.flush(1).frames)
+    partials.receive(one.flush(1).frames)
     read(one, log, 8, stamp=-1)
     one.acknowledge()
-    partials.take(one.flush(1).frames)
+    partials.receive(one.flush(1).frames)
     told = {labels[0]: cell for (rollup, labels, _), cell in partials.cells().items() if rollup == "s"}
     assert told == {
         **{key: ((1, 0, 1_000_000), sketch([(1.0, 1)]), registers({"u"})) for key in "abcde"},
@@ -375,7 +375,7 @@ def test_records_below_the_position_are_skipped_and_the_position_moves_past_what
     assert one.at == 12
     flushed = one.flush(1)
     partials = Partials()
-    partials.take(flushed.frames)
+    partials.receive(flushed.frames)
     assert partials.cells()["s", ("a",), BASE][0][0] == 2
     one.acknowledge()
     one.read(Records([], np.zeros(0, np.int64), np.zeros(0, np.int64)), 20)
@@ -460,7 +460,7 @@ def test_partitions_of_a_process_share_names_and_nothing_else():
     for partition, key in enumerate("ab"):
         one = PartitionAggregate(PLAN, partition, 0, Decoder(), indexes)
         read(one, encoded([[example(0, k=key)]]), 1)
-        partials[partition].take(one.flush(1).frames)
+        partials[partition].receive(one.flush(1).frames)
     assert [{labels for rollup, labels, _ in one.cells() if rollup == "s"} for one in partials] == [
         {("a",)},
         {("b",)},
@@ -492,7 +492,7 @@ def test_partitions_share_no_index_of_series_that_are_forgotten():
     for upto in range(1, 13):
         for one, log, found in zip(both, logs, partials, strict=True):
             read(one, log, upto)
-            found.take(one.flush(1).frames)
+            found.receive(one.flush(1).frames)
             one.acknowledge()
     for found, key in zip(partials, "ab", strict=True):
         cells = {bucket: labels for rollup, labels, bucket in found.cells() if rollup == "s"}

@@ -1,4 +1,4 @@
-"""The `capacity` section: what follows from what is said, and mistakes that name the way out."""
+"""The `capacity` section: what follows from each key, and errors that say how to fix them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_error_budget_is_that_of_its_slo() -> None:
     [
         ({**ROWS, "limit": 0}, "what one period may use"),
         ({**ROWS, "limit": {"value": "x"}}, "what one period may use"),
-        ({**ROWS, "period": None, "kind": "quota"}, "when the quota begins anew"),
+        ({**ROWS, "period": None, "kind": "quota"}, "when the quota resets"),
         ({**ROWS, "time_zone": "Mars"}, "a time zone such as"),
         ({**ROWS, "source": None}, "the source of the quota"),
         ({**ROWS, "kind": "gauge"}, "no period for a gauge"),

@@ -429,7 +429,7 @@ spec:
         ),
         (
             slo(ratio(good="source: requests")),
-            "9: spec.indicator.spec.ratioMetric.total: expected total beside",
+            "9: spec.indicator.spec.ratioMetric.total: expected total together with",
         ),
         (
             slo(ratio(total="source: requests")),
@@ -437,7 +437,7 @@ spec:
         ),
         (
             slo(ratio(raw="source: requests, value: ratio")),
-            "9: spec.indicator.spec.ratioMetric.rawType: expected success or failure beside raw",
+            "9: spec.indicator.spec.ratioMetric.rawType: expected success or failure together with raw",
         ),
         (
             slo(ratio(good="source: request", total="source: request")),

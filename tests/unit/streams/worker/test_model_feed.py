@@ -23,9 +23,9 @@ class Running:
         self.registry = Registry(str(folder), "app")
         self.told: Told = []
         self.refuse = False
-        self.feed = ModelFeed(lambda: Registry(str(folder), "app"), ["traffic"], self.take)
+        self.feed = ModelFeed(lambda: Registry(str(folder), "app"), ["traffic"], self.accept)
 
-    def take(self, name: str, role: Role, stored: StoredModel | None) -> None:
+    def accept(self, name: str, role: Role, stored: StoredModel | None) -> None:
         if self.refuse:
             raise ValueError("of another version")
         self.told.append((name, role, None if stored is None else stored.state["number"]))

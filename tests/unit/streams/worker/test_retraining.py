@@ -66,7 +66,7 @@ class Worker:
         for _ in range(steps):
             self.step += 1
             values = level * self.random.uniform(0.5, 1.5, (1, len(SERIES), 1))
-            self.retraining.take(
+            self.retraining.observe(
                 self.monitor, Panel(np.array([self.step * STEP_MS]), SERIES, ("rate",), values)
             )
 
@@ -168,7 +168,7 @@ def test_judges_show_each_step_once_whatever_a_restart_shows_again(tmp_path: Pat
     shown: list[int] = []
 
     class Noting(Retraining):
-        def take(self, monitor: MonitorPlan, panel: Panel) -> None:
+        def observe(self, monitor: MonitorPlan, panel: Panel) -> None:
             assert monitor == MINUTES
             shown.append(int(panel.times[0]))
 

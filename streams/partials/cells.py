@@ -96,6 +96,18 @@ def max_by_key(keys: Keys, ranks: NDArray[np.uint8]) -> tuple[Keys, NDArray[np.u
     return ordered[starts], np.maximum.reduceat(ranks[order], starts)
 
 
+def sum_parts(parts: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
+    """`sum_by_key` of several tables, at least one, together."""
+    keys, counts = zip(*parts, strict=True)
+    return sum_by_key(np.concatenate(keys), np.concatenate(counts))
+
+
+def max_parts(parts: Sequence[tuple[Keys, NDArray[np.uint8]]]) -> tuple[Keys, NDArray[np.uint8]]:
+    """`max_by_key` of several tables, at least one, together."""
+    keys, ranks = zip(*parts, strict=True)
+    return max_by_key(np.concatenate(keys), np.concatenate(ranks))
+
+
 def sum_rows(keys: Keys, measures: Sequence[Counts | None]) -> tuple[Keys, Counts]:
     """Sum several measures of rows by key; None measures one a row.
 

@@ -24,6 +24,7 @@ from streams.partials.sketch import bins_of
 from streams.partials.table import split_tables
 from streams.plan.outcomes import OUTCOMES
 from streams.plan.plan import BUCKET_MS, NEVER, Count, Rollup, SourcePlan, Sum
+from tests.unit.streams.partials.payloads import rows_of
 
 LATENESS_MS = 20_000
 BASE = 100_000
@@ -117,18 +118,9 @@ class Partials:
             known = self.watermarks.get(destination, NEVER)
             frame = decode_frame(value)
             for table in frame.tables:
-                bins = np.concatenate([[0], np.cumsum(table.bins_per_row)]).tolist()
-                registers = np.concatenate([[0], np.cumsum(table.registers_per_row)]).tolist()
-                for row, series in enumerate(table.series.tolist()):
-                    key = (table.rollup, decode_labels(table.names[series]), int(table.bucket[row]))
-                    some, others = slice(*bins[row : row + 2]), slice(*registers[row : row + 2])
-                    content = (
-                        tuple(table.counts[row].tolist()),
-                        tuple(zip(table.bins[some].tolist(), table.bin_counts[some].tolist(), strict=True)),
-                        tuple(
-                            zip(table.registers[others].tolist(), table.ranks[others].tolist(), strict=True)
-                        ),
-                    )
+                rows = zip(table.series.tolist(), table.bucket.tolist(), rows_of(table.payload), strict=True)
+                for series, bucket, content in rows:
+                    key = (table.rollup, decode_labels(table.names[series]), bucket)
                     if key[2] >= known and frame.offset >= self.rows.get(key, (0, ()))[0]:
                         self.rows[key] = (frame.offset, content)
             if frame.watermark is not None:

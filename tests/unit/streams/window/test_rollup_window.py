@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -16,6 +17,7 @@ from detectors.slo.slo import Calendar, Slo
 from streams.events.batch import Layout
 from streams.partials.distinct import estimates_of, registers_of, value_hashes
 from streams.partials.frame import Frame
+from streams.partials.payload import Payload
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.sketch import bins_of
 from streams.partials.table import Table
@@ -26,6 +28,7 @@ from streams.window.rollup_window import RollupWindow
 from streams.window.sketches import merged_sketch
 from streams.window.slices import judge_slices
 from streams.window.source_window import SourceWindow
+from tests.unit.streams.partials.payloads import ragged
 
 HOUR, DAY = 360, 8640
 MEASURES = (Count("total"), Sum("sum", "x"))
@@ -40,27 +43,26 @@ def table_of(
 ) -> Table:
     """Rows of one bucket, with sketches and registers made of `values`."""
     names = [encode_labels([key] if rollup.by else []) for key in rows]
-    bins = {key: np.unique(bins_of(np.array(values.get(key, []))), return_counts=True) for key in rows}
+    bins = {
+        key: Counter(bins_of(np.sort(values.get(key, []))).tolist()) if rollup.sketch is not None else {}
+        for key in rows
+    }
     registers = {}
     for key in rows:
         register, rank = registers_of(value_hashes([repr(v) for v in values.get(key, [])]))
         best = {r: int(rank[register == r].max()) for r in sorted(set(register.tolist()))}
         registers[key] = best if rollup.distinct else {}
-    if rollup.sketch is None:
-        bins = {key: (np.zeros(0, np.int64), np.zeros(0, np.int64)) for key in rows}
     return Table(
         rollup=rollup.name,
         hashes=np.array([series_hash(rollup.name, name) for name in names], dtype=np.uint64),
         names=names,
         series=np.arange(len(rows)),
         bucket=np.full(len(rows), bucket),
-        counts=np.array(list(rows.values()), dtype=np.int64).reshape(len(rows), len(rollup.measures)),
-        bins_per_row=np.array([len(bins[key][0]) for key in rows], dtype=np.int64),
-        bins=np.concatenate([bins[key][0] for key in rows]),
-        bin_counts=np.concatenate([bins[key][1] for key in rows]),
-        registers_per_row=np.array([len(registers[key]) for key in rows], dtype=np.int64),
-        registers=np.array([r for key in rows for r in registers[key]], dtype=np.int64),
-        ranks=np.array([k for key in rows for k in registers[key].values()], dtype=np.uint8),
+        payload=Payload(
+            counts=np.array(list(rows.values()), dtype=np.int64).reshape(len(rows), len(rollup.measures)),
+            bins=ragged([bins[key] for key in rows], np.int64),
+            registers=ragged([registers[key] for key in rows], np.uint8),
+        ),
     )
 
 
@@ -247,6 +249,24 @@ def sketch_of(run: Run, window_ms: int, end: int) -> dict[tuple[str, int], int]:
         (run.window.table.labels[key >> 13][0], key & 8191): count
         for key, count in zip(keys.tolist(), counts.tolist(), strict=True)
     }
+
+
+def test_a_restart_with_room_for_fewer_series_keeps_the_distributions_of_those_it_has():
+    rollup = Rollup("r", "s", ("k",), measures=(Count("total"),), sketch="x", distinct=("x",))
+    values = {"a": [1.0, 2.0], "b": [3.0]}
+    before, after = RollupWindow(rollup, None, 2), RollupWindow(rollup, None, 1)
+    before.accept(0, 1, table_of(rollup, 7, {"a": [2], "b": [1]}, values), 0)
+    stored, _ = before.seal(7)
+    assert stored is not None
+    after.load(0, 7, stored, 7)
+    after.finish_load(7)
+    (kept,) = after.table.labels
+    (keys, counts), bins = (
+        merged_sketch(after.sealed_sketch(0)),
+        Counter(bins_of(np.array(values[kept[0]])).tolist()),
+    )
+    assert dict(zip(keys.tolist(), counts.tolist(), strict=True)) == bins
+    assert after.sealed_distinct(0, 0).tolist() == [naive_distinct(values[kept[0]])]
 
 
 def naive_sketch(values: Sequence[tuple[str, float]]) -> dict[tuple[str, int], int]:

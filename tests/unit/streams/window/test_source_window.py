@@ -17,6 +17,7 @@ from streams.aggregate.partition import PartitionAggregate
 from streams.decode.registry import make_decoder
 from streams.events.batch import Layout, Records
 from streams.partials.frame import Frame, decode_frame
+from streams.partials.payload import Payload
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.table import Table
 from streams.plan.outcomes import OUTCOMES
@@ -40,20 +41,13 @@ PLAN = SourcePlan("s", "s", "json", Layout({}), (ROLLUP,), lateness_ms=20_000)
 
 def rows(bucket: int, good: int, total: int) -> Table:
     name = encode_labels(())
-    none = np.zeros(0, dtype=np.int64)
     return Table(
         ROLLUP.name,
         np.array([series_hash(ROLLUP.name, name)], dtype=np.uint64),
         [name],
         np.zeros(1, dtype=np.int64),
         np.array([bucket]),
-        np.array([[good, total]]),
-        np.zeros(1, dtype=np.int64),
-        none,
-        none,
-        np.zeros(1, dtype=np.int64),
-        none,
-        np.zeros(0, dtype=np.uint8),
+        Payload.of_counts(np.array([[good, total]])),
     )
 
 
@@ -383,6 +377,6 @@ def test_what_became_of_records_is_a_rollup_of_its_own():
 @pytest.mark.parametrize("columns", [1, 3])
 def test_rows_counted_under_another_configuration_are_left_out(columns):
     window = SourceWindow(PLAN, [SLO], 1, {})
-    other = replace(rows(5, 1, 1), counts=np.ones((1, columns), dtype=np.int64))
+    other = replace(rows(5, 1, 1), payload=Payload.of_counts(np.ones((1, columns), dtype=np.int64)))
     window.accept(frame(0, 1, 10, [other]), 0)
     assert window.rollups[ROLLUP.name].series_count == 0

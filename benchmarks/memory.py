@@ -37,7 +37,8 @@ from streams.partials.frame import Frame  # noqa: E402
 from streams.partials.payload import Payload, Ragged  # noqa: E402
 from streams.partials.series import encode_labels  # noqa: E402
 from streams.partials.table import Table  # noqa: E402
-from streams.plan.plan import BUCKET_MS, Count, Rollup, SourcePlan  # noqa: E402
+from streams.plan.plan import BUCKET_MS, SourcePlan  # noqa: E402
+from streams.plan.rollup import Count, Rollup  # noqa: E402
 from streams.window.source_window import SourceWindow  # noqa: E402
 
 MINUTE = 60_000

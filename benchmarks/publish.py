@@ -23,7 +23,7 @@ from detectors.alerts.alert_state import AlertBook
 from detectors.slo.burn_rate import judge
 from detectors.slo.slo import Slo, Tier
 from streams.partials.sketch import BIN_COUNT, bins_of
-from streams.plan.plan import Count, Rollup
+from streams.plan.rollup import Count, Rollup
 from streams.publish.metrics.page import render
 from streams.publish.metrics.snapshot import RollupSnapshot, WorkerSnapshot
 

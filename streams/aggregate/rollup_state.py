@@ -37,7 +37,8 @@ from streams.partials.points import PointRows, PointTable, Running, described
 from streams.partials.series import SeriesIndex
 from streams.partials.sketch import BIN_BITS, BIN_COUNT, bins_of
 from streams.partials.table import Table
-from streams.plan.plan import BUCKET_MS, MICRO, Count, Rollup
+from streams.plan.plan import BUCKET_MS
+from streams.plan.rollup import MICRO, Count, Rollup
 
 _Value = TypeVar("_Value", bound=np.generic)
 _Rest = TypeVar("_Rest")

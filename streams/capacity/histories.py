@@ -10,8 +10,9 @@ import math
 import numpy as np
 
 from models.arrays import Counts, EpochMs, Numbers
-from streams.plan.plan import BUCKET_MS, MICRO, WINDOW_MS_MAX
+from streams.plan.plan import BUCKET_MS, WINDOW_MS_MAX
 from streams.plan.resource import CapacityPlan, History, Present, SeriesKey
+from streams.plan.rollup import MICRO
 from streams.window.rings import LEVEL_SLOT_MS
 from streams.window.rollup_window import RollupWindow
 

@@ -15,8 +15,8 @@ from streams.language.documents import Path
 from streams.language.expression import Expression, compile_expression, compile_number, conjoin, quote_column
 from streams.language.problems import Findings, one_of
 from streams.language.use import Use
-from streams.plan.plan import Count, Measure, Rollup, Sum
 from streams.plan.resource import DAY_MS, HOUR_MS, CapacityPlan, Resource
+from streams.plan.rollup import Count, Measure, Rollup, Sum
 
 HISTORY_MS = {0: HOUR_MS, 1: 3 * DAY_MS, 2: 56 * DAY_MS}
 """How far back a level of the rings is kept for a forecast: eight weeks of hours."""

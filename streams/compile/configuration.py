@@ -25,7 +25,8 @@ from streams.language.problems import ConfigError, Findings
 from streams.language.use import Use
 from streams.openslo.read import Library, read_objects
 from streams.openslo.resolve import Context, Resolved, resolve_slos
-from streams.plan.plan import Count, Measure, Plan, Rollup, SourcePlan, Sum
+from streams.plan.plan import Plan, SourcePlan
+from streams.plan.rollup import Count, Measure, Rollup, Sum
 
 
 def compile_plan(config: Config) -> Plan:

@@ -26,7 +26,8 @@ from streams.derive.entities import (
 from streams.language.documents import Document, Path
 from streams.language.expression import Expression, compile_expression, conjoin, quote_column
 from streams.language.use import Use
-from streams.plan.plan import Count, Derived, Measure, MonitorPlan, Rollup, Sum
+from streams.plan.plan import MonitorPlan
+from streams.plan.rollup import Count, Derived, Measure, Rollup, Sum
 
 DETECTOR = "security"
 

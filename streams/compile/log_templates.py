@@ -15,7 +15,8 @@ from streams.language.documents import Path
 from streams.language.expression import Expression, compile_expression, conjoin
 from streams.language.problems import Findings, Problem, one_of
 from streams.language.use import Use
-from streams.plan.plan import Count, MonitorPlan, Rollup
+from streams.plan.plan import MonitorPlan
+from streams.plan.rollup import Count, Rollup
 
 SIGNATURE, PARAMETERS = "signature", "parameters"
 

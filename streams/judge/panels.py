@@ -11,7 +11,8 @@ import numpy as np
 from detectors.api.detector import Panel
 from models.arrays import Numbers, Rows
 from streams.partials.sketch import quantiles_of
-from streams.plan.plan import BUCKET_MS, MICRO, Count, MonitorPlan, Rollup, Sum
+from streams.plan.plan import BUCKET_MS, MonitorPlan
+from streams.plan.rollup import MICRO, Count, Rollup, Sum
 from streams.window.rollup_window import RollupWindow
 from streams.window.sketches import merged_sketch
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from detectors.alerts.names import span_name
 from detectors.slo.slo import Slo
-from streams.plan.plan import Plan, Rollup, SourcePlan
+from streams.plan.plan import Plan, SourcePlan
+from streams.plan.rollup import Rollup
 
 __all__ = ["draw_plan"]
 

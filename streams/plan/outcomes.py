@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streams.plan.plan import Count, Rollup
+from streams.plan.rollup import Count, Rollup
 
 OUTCOMES = "outcomes"
 """Prefix of the rollup that counts what became of the records of a source: in, late, dead."""

@@ -14,7 +14,8 @@ from streams.language.documents import Document, Path
 from streams.language.expression import Expression, ExpressionError, compile_expression, conjoin
 from streams.language.problems import Findings
 from streams.language.use import Use
-from streams.plan.plan import BUCKET_MS, Count, MonitorPlan, Rollup
+from streams.plan.plan import BUCKET_MS, MonitorPlan
+from streams.plan.rollup import Count, Rollup
 from streams.sigma.condition import SigmaUnsupportedError, column_of, condition_text
 from streams.sigma.rules import Correlation, Detection, read_rules
 

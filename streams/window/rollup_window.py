@@ -26,7 +26,8 @@ from streams.partials.payload import Payload, Ragged
 from streams.partials.points import PointRows, PointTable, contributions
 from streams.partials.sketch import BIN_BITS, BIN_COUNT
 from streams.partials.table import Table
-from streams.plan.plan import BUCKET_MS, Rollup
+from streams.plan.plan import BUCKET_MS
+from streams.plan.rollup import Rollup
 from streams.window.open_buckets import BucketTotal, OpenBuckets, Piece
 from streams.window.open_points import OpenPoints
 from streams.window.rings import LEVEL_SLOT_MS, Rings, window_start

@@ -6,7 +6,7 @@ import numpy as np
 
 from detectors.slo.slo import Slo
 from models.arrays import Counts
-from streams.plan.plan import MICRO
+from streams.plan.rollup import MICRO
 
 
 def judge_slices(counts: Counts, slo: Slo) -> tuple[Counts, Counts]:

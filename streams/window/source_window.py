@@ -36,7 +36,8 @@ from streams.partials.points import PointTable
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.table import Table
 from streams.plan.outcomes import outcomes_rollup
-from streams.plan.plan import BUCKET_MS, MICRO, NEVER, MonitorPlan, Rollup, SourcePlan, Sum
+from streams.plan.plan import BUCKET_MS, NEVER, MonitorPlan, SourcePlan
+from streams.plan.rollup import MICRO, Rollup, Sum
 from streams.window.blocks import TOTALS_LEVEL, Block
 from streams.window.counters import COUNTER_LOOKBACK_MS
 from streams.window.maintenance import period_counts, without_maintenance

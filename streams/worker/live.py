@@ -14,7 +14,8 @@ from detectors.slo.calendar_period import period_bounds
 from models.arrays import Counts
 from streams.partials.cells import Keys
 from streams.plan.outcomes import OUTCOMES
-from streams.plan.plan import BUCKET_MS, MICRO, NEVER
+from streams.plan.plan import BUCKET_MS, NEVER
+from streams.plan.rollup import MICRO
 from streams.publish.metrics.snapshot import (
     DetectorSnapshot,
     Exemplar,

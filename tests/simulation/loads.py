@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from detectors.slo.slo import Slo, Tier
 from streams.events.batch import Layout
 from streams.language.expression import compile_expression
-from streams.plan.plan import Count, MonitorPlan, Rollup, SourcePlan
+from streams.plan.plan import MonitorPlan, SourcePlan
+from streams.plan.rollup import Count, Rollup
 from tests.unit.levels import NAME as LEVELS
 
 PARTITIONS, LATENESS_MS, BUCKET_MS = 2, 20_000, 10_000

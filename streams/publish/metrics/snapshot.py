@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from detectors.feedback.labels import Precision
 from detectors.slo.slo import Slo
 from models.arrays import Counts, Numbers, Rows
-from streams.plan.plan import Rollup
+from streams.plan.rollup import Rollup
 from streams.publish.metrics.forecast_snapshot import ForecastSnapshot
 
 

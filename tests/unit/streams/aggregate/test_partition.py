@@ -23,7 +23,8 @@ from streams.partials.series import OTHER, SeriesIndex, SeriesIndexes, decode_la
 from streams.partials.sketch import bins_of
 from streams.partials.table import split_tables
 from streams.plan.outcomes import OUTCOMES
-from streams.plan.plan import BUCKET_MS, NEVER, Count, Rollup, SourcePlan, Sum
+from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
+from streams.plan.rollup import Count, Rollup, Sum
 from tests.unit.streams.partials.payloads import rows_of
 
 LATENESS_MS = 20_000

@@ -16,7 +16,8 @@ from streams.partials.payload import Payload
 from streams.partials.points import PointTable, point_type
 from streams.partials.series import encode_labels
 from streams.partials.table import Table
-from streams.plan.plan import BUCKET_MS, Count, Rollup
+from streams.plan.plan import BUCKET_MS
+from streams.plan.rollup import Count, Rollup
 from streams.window import rollup_window
 from streams.window.blocks import encode_block
 from streams.window.rollup_window import RollupWindow

@@ -21,7 +21,8 @@ from streams.partials.payload import Payload
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.sketch import bins_of
 from streams.partials.table import Table
-from streams.plan.plan import BUCKET_MS, Count, Rollup, SourcePlan, Sum
+from streams.plan.plan import BUCKET_MS, SourcePlan
+from streams.plan.rollup import Count, Rollup, Sum
 from streams.window.blocks import decode_blocks, encode_block
 from streams.window.rings import window_start
 from streams.window.rollup_window import RollupWindow

@@ -21,7 +21,8 @@ from streams.partials.payload import Payload
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.table import Table
 from streams.plan.outcomes import OUTCOMES
-from streams.plan.plan import BUCKET_MS, NEVER, Count, Rollup, SourcePlan
+from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
+from streams.plan.rollup import Count, Rollup
 from streams.window.blocks import decode_blocks, encode_block
 from streams.window.maintenance import period_counts
 from streams.window.source_window import PIN_BUCKETS, QUIET_BUCKETS, SourceWindow

@@ -1,0 +1,96 @@
+"""What is counted: the tables of series that sources feed, and their measures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from detectors.slo.slo import Calendar
+from models.arrays import EpochMs, Numbers
+from streams.events.batch import Column, Strings
+from streams.language.expression import Expression
+
+MICRO = 1_000_000
+"""Sums are kept as whole micro-units, so that they are exact in any order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Occurrences (the rows' weights) for which `where` holds; all of the rollup's without it."""
+
+    name: str
+    where: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Sum of a number column, in micro-units, over the rows for which `where` holds.
+
+    value : a number calculated from several columns, which then takes the place of `column`
+    """
+
+    name: str
+    column: str
+    where: Expression | None = None
+    value: Expression | None = None
+
+    def numbers(self, columns: Mapping[str, Column], length: int) -> Numbers:
+        """What each row adds if it takes part : Numbers [E], NaN where missing."""
+        if self.value is not None:
+            return self.value.values(columns, length)
+        column = columns.get(self.column)
+        return np.full(length, np.nan) if column is None or isinstance(column, Strings) else column
+
+
+Measure: TypeAlias = Count | Sum
+
+
+class Derived(Protocol):
+    """A column made from others before the rollups count."""
+
+    @property
+    def name(self) -> str:
+        """What it is called among the columns."""
+
+    def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
+        """The column [E], a function of each event alone.
+
+        columns : those of the source and the derived ones before this one
+        time_ms : EpochMs [E], event times
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """One table of series that a source feeds.
+
+    name     : unique over the whole plan; `requests` or `slo:checkout-availability`
+    by       : label columns; each distinct combination is a series
+    where    : rows that take part
+    measures : what is counted, in this order along axis C
+    sketch   : number column whose distribution is kept, in seconds or any unit; None for none
+    distinct : string columns of which distinct values are counted
+    windows_ms : rolling windows, ascending
+    calendar : the period of a calendar SLO, summed beside the rolling windows
+    slice_ms : length of the slices that a Timeslices SLO judges; 0 where none does
+    histogram: upper bounds of the classic buckets to publish of `sketch`, ascending; empty for none
+    series_count_max : takes the place of the source's; None for that one
+    forget_ms : series that have been silent this long may be forgotten; 0 keeps them
+    """
+
+    name: str
+    source: str
+    by: tuple[str, ...] = ()
+    where: Expression | None = None
+    measures: tuple[Measure, ...] = ()
+    sketch: str | None = None
+    distinct: tuple[str, ...] = ()
+    windows_ms: tuple[int, ...] = (300_000,)
+    calendar: Calendar | None = None
+    slice_ms: int = 0
+    histogram: tuple[float, ...] = ()
+    series_count_max: int | None = None
+    forget_ms: int = 0

@@ -103,6 +103,7 @@ def filled_window(kind: str, series_count: int) -> SourceWindow:
     """Return a window stage whose rings are full, with series of its own names."""
     rollup = Rollup(
         name="bench",
+        kind="slo" if kind == "long" else "requests",
         source="requests",
         by=("service", "route"),
         measures=(Count("good"), Count("total")) if kind == "long" else (Count("total"), Count("errors")),

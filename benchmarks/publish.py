@@ -46,7 +46,9 @@ def page(series: int) -> WorkerSnapshot:
     keys = np.unique(
         np.repeat(np.arange(series), 20) * BIN_COUNT + bins_of(rng.lognormal(-2, 1, 20 * series))
     )
-    rollup = Rollup("r", "r", ("route",), None, (Count("total"), Count("errors")), "duration")
+    rollup = Rollup(
+        "r", "r", ("route",), None, (Count("total"), Count("errors")), "duration", kind="requests"
+    )
     counts = rng.integers(1, 1000, (1, series, 2))
     labels = [(f"/route/{number}",) for number in range(series)]
     sketches = {5 * MINUTE: (keys, np.ones(len(keys), np.int64))}

@@ -117,7 +117,7 @@ class RollupState:
         if self.rollup.sketch is not None:
             self._sketch(columns.get(self.rollup.sketch), bucket, series, weight)
         if self.exemplars is not None:
-            errors = self.rollup.measures[1].where
+            errors = self.rollup.measure("errors").where
             bad = np.zeros(len(bucket), np.bool_) if errors is None else errors.mask(columns, len(bucket))
             self.exemplars.note(columns, time_ms, series, bad)
 

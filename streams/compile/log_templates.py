@@ -89,6 +89,7 @@ def _fragment(
     by = (SIGNATURE,) if entry.service is None else (entry.service, SIGNATURE)
     rollup = Rollup(
         name=f"logs:{entry.source}",
+        kind="logs",
         source=entry.source,
         by=by,
         where=conjoin(where, entry.where, compile_expression(f'{SIGNATURE} != ""')),

@@ -170,6 +170,7 @@ def _objective(
         windows.add(settings.window_ms)
     rollup = Rollup(
         name=rollup_name,
+        kind="slo",
         source=indicator.source,
         by=groups,
         where=where,

@@ -44,7 +44,7 @@ def _source(source: SourcePlan, node: str, plan: Plan) -> list[str]:
 
 
 def _rollup(rollup: Rollup) -> str:
-    parts = [_safe(rollup.name), ", ".join(measure.name for measure in rollup.measures)]
+    parts = [_safe(rollup.name), ", ".join(rollup.measure_names)]
     if rollup.by:
         parts.append("by " + ", ".join(_safe(label) for label in rollup.by))
     if rollup.sketch:

@@ -8,10 +8,16 @@ OUTCOMES = "outcomes"
 """Prefix of the rollup that counts what became of the records of a source: in, late, dead."""
 
 
+def outcomes_name(source: str) -> str:
+    """Name of the rollup with the outcomes of a source."""
+    return f"{OUTCOMES}:{source}"
+
+
 def outcomes_rollup(source: str) -> Rollup:
     """The rollup that every source feeds beside its own: events by outcome and reason."""
     return Rollup(
-        name=f"{OUTCOMES}:{source}",
+        name=outcomes_name(source),
+        kind="outcomes",
         source=source,
         by=("outcome", "reason"),
         measures=(Count("total"),),

@@ -6,7 +6,7 @@ work from them alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -21,6 +21,9 @@ BUCKET_MS = 10_000
 
 WINDOW_MS_MAX = 366 * 86_400_000
 """The longest rolling window; its slots of an hour take 70 kB a series of two counters."""
+
+SIGNALS = ("total", "errors")
+"""Measures that a monitor's signals are made of."""
 
 NEVER = -(1 << 62)
 """Event time before any event."""
@@ -85,10 +88,28 @@ class MonitorPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that the flow needs to know, for all sources."""
+    """Everything that the flow needs to know, for all sources.
+
+    Raises ValueError where an SLO, a monitor or a resource refers to what no rollup of its source counts.
+    """
 
     app: str
     sources: Mapping[str, SourcePlan] = field(default_factory=dict)
     slos: tuple[Slo, ...] = ()
     monitors: tuple[MonitorPlan, ...] = ()
     capacity: tuple[CapacityPlan, ...] = ()
+
+    def __post_init__(self) -> None:
+        for slo in self.slos:
+            self._expect(slo.source, slo.rollup, ("good", "total"))
+        for monitor in self.monitors:
+            self._expect(monitor.source, monitor.rollup, SIGNALS if monitor.features == "signals" else ())
+        for resource in self.capacity:
+            self._expect(resource.source, resource.rollup, resource.measures)
+
+    def _expect(self, source: str, name: str, measures: Sequence[str]) -> None:
+        rollups = {rollup.name: rollup for rollup in self.sources[source].rollups}
+        if name not in rollups:
+            raise ValueError(f"source {source} has no rollup {name!r}; it has {', '.join(rollups) or 'none'}")
+        for measure in measures:
+            rollups[name].measure_index(measure)

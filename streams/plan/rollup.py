@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -47,6 +47,32 @@ class Sum:
 
 Measure: TypeAlias = Count | Sum
 
+RollupKind: TypeAlias = Literal["requests", "outcomes", "slo", "entity", "logs", "sigma", "capacity"]
+"""Who counts: a source its own series and what became of its records, an SLO, detectors, a resource."""
+
+MEASURES: Mapping[RollupKind, tuple[str, ...]] = {
+    "requests": ("total", "errors"),
+    "outcomes": ("total",),
+    "slo": ("good", "total"),
+    "entity": ("requests",),
+    "logs": ("lines",),
+    "sigma": (),
+    "capacity": (),
+}
+"""What every rollup of a kind counts, beside what its configuration asks for."""
+
+SECONDS = "seconds"
+"""Sum of durations, where classic buckets are asked for."""
+
+
+def within(bound: float) -> str:
+    """Name of the measure that counts durations of at most a bucket's upper bound.
+
+    >>> within(0.5)
+    'le 0.5'
+    """
+    return f"le {bound}"
+
 
 class Derived(Protocol):
     """A column made from others before the rollups count."""
@@ -68,6 +94,7 @@ class Rollup:
     """One table of series that a source feeds.
 
     name     : unique over the whole plan; `requests` or `slo:checkout-availability`
+    kind     : who counts, and so which measures there are at least (`MEASURES`)
     by       : label columns; each distinct combination is a series
     where    : rows that take part
     measures : what is counted, in this order along axis C
@@ -79,6 +106,8 @@ class Rollup:
     histogram: upper bounds of the classic buckets to publish of `sketch`, ascending; empty for none
     series_count_max : takes the place of the source's; None for that one
     forget_ms : series that have been silent this long may be forgotten; 0 keeps them
+
+    Raises ValueError where two measures have one name, or one is lacking that the kind asks for.
     """
 
     name: str
@@ -94,3 +123,32 @@ class Rollup:
     histogram: tuple[float, ...] = ()
     series_count_max: int | None = None
     forget_ms: int = 0
+    kind: RollupKind = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        if len(set(self.measure_names)) < len(self.measures):
+            raise ValueError(f"rollup {self.name} counts {self._known()}: names that differ expected")
+        for name in MEASURES[self.kind]:
+            self.measure_index(name)
+
+    @property
+    def measure_names(self) -> tuple[str, ...]:
+        """Names along axis C."""
+        return tuple(measure.name for measure in self.measures)
+
+    def measure_index(self, name: str) -> int:
+        """Place of a measure along axis C.
+
+        Raises ValueError for a name that is not counted.
+        """
+        for index, measure in enumerate(self.measures):
+            if measure.name == name:
+                return index
+        raise ValueError(f"rollup {self.name} does not count {name!r}; it counts {self._known()}")
+
+    def measure(self, name: str) -> Measure:
+        """The measure of a name; raises ValueError as `measure_index` does."""
+        return self.measures[self.measure_index(name)]
+
+    def _known(self) -> str:
+        return ", ".join(self.measure_names) or "nothing"

@@ -100,6 +100,7 @@ def _add_match(plan: SigmaPlan, detection: Detection, condition: Expression, sou
     client = source.labels.get("client")
     rollup = Rollup(
         name=_free_name(plan, source, detection.name),
+        kind="sigma",
         source=source.name,
         by=() if client is None else (client,),
         where=conjoin(source.where, condition),
@@ -141,6 +142,7 @@ def _add_correlation(
     names = [detection.name for detection in correlation.rules]
     rollup = Rollup(
         name=_free_name(plan, source, correlation.name),
+        kind="sigma",
         source=source.name,
         by=by,
         where=conjoin(source.where, any_of),

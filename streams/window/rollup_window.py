@@ -66,6 +66,7 @@ class RollupWindow:
         self.exemplars: dict[int, ExemplarRow] = {}
         """Latest exemplar of a series, by its number; not stored."""
         self._slice: Counts = np.zeros((0, 2), dtype=np.int64)
+        self._judged = [rollup.measure_index(name) for name in ("good", "total")] if self.sliced else []
         self._sketch_windows = [w for w in rollup.windows_ms if w <= SKETCH_WINDOW_MS_MAX]
         self._kept = max(self._sketch_windows, default=0) // BUCKET_MS
         self._sketches: deque[tuple[int, Keys, Counts]] = deque()
@@ -85,7 +86,9 @@ class RollupWindow:
     @property
     def budget_columns(self) -> tuple[int, int]:
         """Which counters are (good, total) of the SLO's budget."""
-        return (self.counter_count - 2, self.counter_count - 1) if self.sliced else (0, 1)
+        if self.sliced:
+            return self.counter_count - 2, self.counter_count - 1
+        return self.rollup.measure_index("good"), self.rollup.measure_index("total")
 
     def accept(self, partition: int, offset: int, table: Table, first: int) -> list[int]:
         """Take the rows of a frame whose buckets are `first` or later; returns these buckets."""
@@ -185,7 +188,7 @@ class RollupWindow:
             self.rings.load(level, slot, numbers, counts)
         if self.sliced and level == 0 and slot >= max(self._slice_start(latest), latest + 1 - HOUR_BUCKETS):
             self._make_slice_room()
-            self._slice[numbers] += counts[:, :2]
+            self._slice[numbers] += counts[:, self._judged]
         if level == 0:
             # a bucket also fills the open slots of coarser levels, which are stored once complete
             for coarser, spec in enumerate(self.rings.levels[1:], 1):
@@ -252,7 +255,7 @@ class RollupWindow:
             # buckets of the last hour have been added as they were loaded
             self._make_slice_room()
             older = self.rings.between(self._slice_start(latest), latest + 1 - HOUR_BUCKETS)
-            self._slice[: len(older)] += older[:, :2]
+            self._slice[: len(older)] += older[:, self._judged]
 
     def _slice_start(self, latest: int) -> int:
         """First bucket of the slice that is open once the bucket `latest` is sealed."""
@@ -341,11 +344,12 @@ class RollupWindow:
             return total.series, total.counts
         assert self.slo is not None
         self._make_slice_room()
-        self._slice[total.series] += total.counts[:, :2]
+        self._slice[total.series] += total.counts[:, self._judged]
         counts = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
         counts[total.series, : len(self.rollup.measures)] = total.counts
         if (bucket + 1) * BUCKET_MS % self.slo.slice_ms == 0:
-            counts[:, -2], counts[:, -1] = judge_slices(self._slice, self.slo)
+            good, whole = self.budget_columns
+            counts[:, good], counts[:, whole] = judge_slices(self._slice, self.slo)
             self._slice[:] = 0
         series = np.flatnonzero(counts.any(axis=1))
         return series, counts[series]

@@ -419,5 +419,5 @@ def _by_rollup(points: Sequence[PointTable]) -> dict[str, list[PointTable]]:
 
 def _unit(rollup: Rollup, slo: Slo) -> int | None:
     """How much one event counts in the SLO's counters, where the budgeting alone does not tell."""
-    summed = any(isinstance(measure, Sum) for measure in rollup.measures[:2])
+    summed = any(isinstance(measure, Sum) for measure in rollup.measures)
     return MICRO if summed and slo.budgeting == "Occurrences" else None

@@ -58,8 +58,8 @@ def source(format: str, layout: Layout, label: str, errors: str, good: str) -> S
         format=format,
         layout=layout,
         rollups=(
-            Rollup("s", "s", (label,), None, measures),
-            Rollup("slo:good", "s", (), None, judged, windows_ms=WINDOWS_MS),
+            Rollup("s", "s", (label,), None, measures, kind="requests"),
+            Rollup("slo:good", "s", (), None, judged, windows_ms=WINDOWS_MS, kind="slo"),
         ),
         lateness_ms=LATENESS_MS,
     )

@@ -42,12 +42,18 @@ PLAN = SourcePlan(
             "s",
             ("k",),
             None,
-            (Count("total"), Count("big", compile_expression("x > 2")), Sum("sum", "x")),
+            (Count("total"), Count("errors", compile_expression("x > 2")), Sum("sum", "x")),
             "x",
             ("u",),
+            kind="requests",
         ),
         Rollup(
-            "some", "s", (), compile_expression('k != "b"'), (Sum("few", "x", compile_expression("x < 3")),)
+            "some",
+            "s",
+            (),
+            compile_expression('k != "b"'),
+            (Sum("few", "x", compile_expression("x < 3")),),
+            kind="sigma",
         ),
     ),
     lateness_ms=LATENESS_MS,
@@ -463,7 +469,7 @@ def test_partitions_of_a_process_share_names_and_nothing_else():
 
 def test_a_million_passing_entities_leave_a_small_index_and_keep_their_names(monkeypatch):
     monkeypatch.setattr(rollup_state, "INDEX_MIN", 10_000)
-    rollup = Rollup("r", "s", ("k",), None, (Count("total"),), forget_ms=1)
+    rollup = Rollup("r", "s", ("k",), None, (Count("lines"),), forget_ms=1, kind="logs")
     index = SeriesIndex("r", ("k",))
     state, most = RollupState(rollup, 50_000, index), 0
     rows = np.arange(10_000, dtype=np.int32)

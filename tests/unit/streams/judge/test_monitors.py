@@ -46,6 +46,7 @@ SOURCE = SourcePlan(
         Rollup(
             "web",
             "web",
+            kind="requests",
             by=("service",),
             measures=(Count("total"), Count("errors", compile_expression("status >= 500"))),
             sketch="seconds",

@@ -28,7 +28,7 @@ from tests.unit.streams.window.test_rollup_window import HOUR, MEASURES, Run, by
 
 ROLLUP = Rollup(
     "r", "s", ("k",), measures=MEASURES, sketch="x", distinct=("x",), windows_ms=(60_000, 3_600_000),
-    forget_ms=3_600_000,
+    forget_ms=3_600_000, kind="slo",
 )  # fmt: skip
 
 Rows = dict[str, list[int]]
@@ -200,7 +200,7 @@ def test_the_silent_make_room_before_anybody_is_refused():
 
 def test_open_points_of_a_series_hold_it(monkeypatch):
     monkeypatch.setattr(rollup_window, "SILENT_MIN", 1)
-    rollup = Rollup("r", "s", ("k",), measures=(Count("total"),), forget_ms=3_600_000)
+    rollup = Rollup("r", "s", ("k",), measures=(Count("lines"),), forget_ms=3_600_000, kind="logs")
     window = RollupWindow(rollup, None, 100)
     window.accept(0, 0, many(0, 4, 0, rollup), 0)
     window.seal(0)

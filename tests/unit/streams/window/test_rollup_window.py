@@ -32,7 +32,7 @@ from streams.window.source_window import SourceWindow
 from tests.unit.streams.partials.payloads import ragged
 
 HOUR, DAY = 360, 8640
-MEASURES = (Count("total"), Sum("sum", "x"))
+MEASURES = (Count("good"), Sum("total", "x"))
 
 
 Rows = dict[str, list[int]]
@@ -129,7 +129,7 @@ steps = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(steps=steps)
 def test_windows_and_totals_equal_naive_sums_through_any_restarts(windows_ms, steps):
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, windows_ms=windows_ms))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=windows_ms))
     bucket, truth = 5_000_000, []
     for gap, rows, restart in steps:
         bucket += gap
@@ -158,7 +158,7 @@ def assert_totals(run: Run, truth: list[tuple[int, str, list[int]]]) -> None:
 
 
 def test_totals_of_series_that_are_long_silent_survive_a_restart():
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo"))
     run.step(7, {"once": [3, 5]}, {})
     for bucket in range(8, 2 * HOUR + 50):
         run.step(bucket, {"often": [1, 0]}, {})
@@ -171,7 +171,7 @@ def test_totals_of_series_that_are_long_silent_survive_a_restart():
 
 
 def test_series_that_were_silent_for_a_quarter_are_forgotten_by_a_restart():
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo"))
     run.step(0, {"once": [3, 5]}, {})
     for bucket in (1, 60 * DAY, 120 * DAY, 121 * DAY):
         run.step(bucket, {"often": [1, 0]}, {})
@@ -180,7 +180,7 @@ def test_series_that_were_silent_for_a_quarter_are_forgotten_by_a_restart():
 
 
 def test_stored_totals_grow_with_series_and_not_with_time():
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo"))
     for bucket in range(0, 9 * HOUR, 40):
         run.step(bucket, {"a": [1, 1], "b": [2, 2]}, {})
     totals = [key for key in run.stored if key.startswith(b"s/3/")]
@@ -218,7 +218,8 @@ def test_sketches_and_distinct_counts_equal_an_uninterrupted_run(steps):
         "r",
         "s",
         ("k",),
-        measures=(Count("total"),),
+        kind="logs",
+        measures=(Count("lines"),),
         sketch="x",
         distinct=("x",),
         windows_ms=(300_000, 3_600_000),
@@ -253,7 +254,7 @@ def sketch_of(run: Run, window_ms: int, end: int) -> dict[tuple[str, int], int]:
 
 
 def test_a_restart_with_room_for_fewer_series_keeps_the_distributions_of_those_it_has():
-    rollup = Rollup("r", "s", ("k",), measures=(Count("total"),), sketch="x", distinct=("x",))
+    rollup = Rollup("r", "s", ("k",), measures=(Count("lines"),), kind="logs", sketch="x", distinct=("x",))
     values = {"a": [1.0, 2.0], "b": [3.0]}
     before, after = RollupWindow(rollup, None, 2), RollupWindow(rollup, None, 1)
     before.accept(0, 1, table_of(rollup, 7, {"a": [2], "b": [1]}, values), 0)
@@ -300,7 +301,7 @@ def test_slices_are_judged_alike_through_any_restarts(budgeting, slice_buckets, 
         slice_ms=slice_buckets * BUCKET_MS, slice_target=0.5,
     )  # fmt: skip
     rollup = Rollup(
-        "r", "s", ("k",), measures=(Count("good"), Count("total")),
+        "r", "s", ("k",), measures=(Count("good"), Count("total")), kind="slo",
         windows_ms=(300_000, 30 * DAY * BUCKET_MS), slice_ms=slo.slice_ms,
     )  # fmt: skip
     run, bucket, truth = Run(rollup, slo), 2_000, {}
@@ -348,7 +349,9 @@ def test_a_slice_without_events_counts_for_nothing_and_a_target_is_met_exactly()
 def test_a_calendar_period_starts_anew_in_its_time_zone_through_any_restarts(calendar, steps, start):
     windows_ms = (300_000, 31 * DAY * BUCKET_MS)
     slo = Slo("o", "x", 0.9, "s", "r", windows_ms[1], calendar=calendar)
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, windows_ms=windows_ms, calendar=calendar), slo)
+    run = Run(
+        Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=windows_ms, calendar=calendar), slo
+    )
     bucket = int(start.replace(tzinfo=ZoneInfo(calendar.time_zone)).timestamp() * 1000) // BUCKET_MS
     truth = []
     for gap, rows, restart in steps:
@@ -367,7 +370,9 @@ def test_a_period_that_begins_within_a_stored_hour_keeps_what_the_hour_had_of_it
     calendar = Calendar("week", "Asia/Kolkata")  # midnight there is half past an hour
     windows_ms = (300_000, 7 * DAY * BUCKET_MS)
     slo = Slo("o", "x", 0.9, "s", "r", windows_ms[1], calendar=calendar)
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, windows_ms=windows_ms, calendar=calendar), slo)
+    run = Run(
+        Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=windows_ms, calendar=calendar), slo
+    )
     monday = int(datetime(2024, 6, 3, tzinfo=ZoneInfo("Asia/Kolkata")).timestamp() * 1000) // BUCKET_MS
     run.step(monday - 5, {"early": [1, 1], "both": [1, 1]}, {})
     run.step(monday + 5, {"late": [2, 2], "both": [2, 2]}, {})
@@ -379,7 +384,7 @@ def test_a_period_that_begins_within_a_stored_hour_keeps_what_the_hour_had_of_it
 
 
 def test_open_buckets_count_only_in_windows_that_reach_them():
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, windows_ms=(300_000, 3_600_000)))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=(300_000, 3_600_000)))
     for bucket in (1_000, 1_100):  # of a partition that lags twenty minutes behind another
         run.offset += 1
         table = table_of(run.rollup, bucket, {"a": [1, 1]}, {})

@@ -35,7 +35,7 @@ SLO = Slo(
 )  # fmt: skip
 ROLLUP = Rollup(
     "slo:good", "s", (), None, (Count("good"), Count("total")),
-    windows_ms=(300_000, 3_600_000, 6 * 3_600_000, 3 * DAY_MS, 30 * DAY_MS),
+    windows_ms=(300_000, 3_600_000, 6 * 3_600_000, 3 * DAY_MS, 30 * DAY_MS), kind="slo",
 )  # fmt: skip
 PLAN = SourcePlan("s", "s", "json", Layout({}), (ROLLUP,), lateness_ms=20_000)
 
@@ -148,7 +148,7 @@ def test_a_restart_needs_the_first_row_of_an_open_bucket():
 SPARSE = replace(
     PLAN,
     layout=Layout({"k": "string"}, time_field="t", time_format="epoch_ms"),
-    rollups=(Rollup("s", "s", ("k",), None, (Count("total"),)),),
+    rollups=(Rollup("s", "s", ("k",), None, (Count("lines"),), kind="logs"),),
 )
 
 

@@ -38,6 +38,7 @@ ROLLUP = Rollup(
     measures=(Count("total"), Count("errors")),
     sketch="duration",
     windows_ms=(5 * MINUTE, HOUR),
+    kind="requests",
 )
 
 

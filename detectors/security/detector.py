@@ -216,7 +216,7 @@ class SecurityDetector:
             return None
         wanted = np.nan_to_num(values[:, self._columns], nan=0.0, posinf=0.0, neginf=0.0)
         real = np.fromiter((not name or name[0] != OTHER for name in series), np.bool_, len(series))
-        rows = np.flatnonzero((wanted[:, 0] > 0) & real)
+        rows = np.flatnonzero((wanted[:, self._counts.index(REQUESTS)] > 0) & real)
         memory = self._memory
         slots = memory.add(
             at_ms, [series[row] for row in rows.tolist()], wanted[rows], night=self._is_night(at_ms)
@@ -268,6 +268,7 @@ class SecurityDetector:
         counts, memory = self._counts, self._memory
         calm = memory.flagged_ms <= memory.now_ms - FLAGGED_MS
         total = memory.span[calm].sum(axis=0)
+        requests = counts.index(REQUESTS)
         own = memory.span[slots] * calm[slots][:, None]
 
         def share(name: CountName) -> Numbers:
@@ -275,7 +276,7 @@ class SecurityDetector:
                 return np.full(len(slots), PRIOR_SHARE)
             place = counts.index(name)
             others = total[place] - own[:, place] + PRIOR_SHARE * PRIOR_REQUESTS
-            found: Numbers = others / (total[0] - own[:, 0] + PRIOR_REQUESTS)
+            found: Numbers = others / (total[requests] - own[:, requests] + PRIOR_REQUESTS)
             return found
 
         baseline = self._baseline
@@ -283,7 +284,7 @@ class SecurityDetector:
         if baseline.forest is not None and "bytes" in counts:
             column = [feature.name for feature in FEATURES].index("bytes a minute")
             usual_bytes = float(np.expm1(np.quantile(baseline.rows[:, column], 0.999)))
-        return Surroundings(share, int(np.count_nonzero(memory.span[:, 0])), usual_bytes)
+        return Surroundings(share, int(np.count_nonzero(memory.span[:, requests])), usual_bytes)
 
     def _write(self, verdicts: Verdicts, number: int, step: _Step) -> None:
         rows, names = step.rows, self._names

@@ -45,7 +45,7 @@ class LiveRollup:
 def live_rollups(window: SourceWindow) -> Iterator[LiveRollup]:
     """The source's own series in one partition of the partials."""
     end = window.live_end()
-    rollup_window = window.rollups.get(window.plan.name)
+    rollup_window = next((w for w in window.rollups.values() if w.rollup.kind == "requests"), None)
     if end is None or rollup_window is None or rollup_window.series_count == 0:
         return
     rollup = rollup_window.rollup

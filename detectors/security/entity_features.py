@@ -25,25 +25,10 @@ MINUTE_SECONDS = 60.0
 AMOUNT_HIGH = 7.0
 """Logarithm of a thousand a minute."""
 
-CountName: TypeAlias = Literal[
-    "requests",
-    "4xx",
-    "401",
-    "403",
-    "404",
-    "429",
-    "5xx",
-    "missed",
-    "get",
-    "post",
-    "bytes",
-    "logins",
-    "failed_logins",
-    "probes",
-    "path bit 0",
-    "path bit 1",
-    "path bit 2",
-    "path bit 3",
+_Answer: TypeAlias = Literal["4xx", "401", "403", "404", "429", "5xx", "missed"]
+_Asked: TypeAlias = Literal["requests", "get", "post", "bytes", "logins", "failed_logins", "probes"]
+_Bit: TypeAlias = Literal["path bit 0", "path bit 1", "path bit 2", "path bit 3"]
+_Distinct: TypeAlias = Literal[
     "distinct path",
     "distinct missed_path",
     "distinct user",
@@ -52,6 +37,7 @@ CountName: TypeAlias = Literal[
     "distinct client",
     "distinct second",
 ]
+CountName: TypeAlias = Literal[_Asked, _Answer, _Bit, _Distinct]
 """All counts there are; a source has those for which it has columns."""
 
 COUNTS: frozenset[str] = frozenset(get_args(CountName))

@@ -25,7 +25,6 @@ from streams.partials.cells import (
     count_keys,
     max_by_key,
     max_parts,
-    renumber,
     split_cells,
     sum_marked,
     sum_parts,
@@ -220,18 +219,10 @@ class RollupState:
         if not self._dirty.all():
             keys, counts = keys[self._dirty], counts[self._dirty]
         bucket, series = split_cells(keys)
-        used, position = renumber(series, len(self.index))
-        names = self.index.names
-        return Table(
-            rollup=self.rollup.name,
-            hashes=self.index.hashes[used],
-            names=[names[i] for i in used.tolist()],
-            series=position,
-            bucket=bucket,
-            payload=Payload(
-                counts, Ragged.of_keys(keys, *self._bins), Ragged.of_keys(keys, *self._registers)
-            ),
-        )
+        bins, registers = Ragged.of_keys(keys, *self._bins), Ragged.of_keys(keys, *self._registers)
+        payload = Payload(counts, bins, registers)
+        index = self.index
+        return Table(self.rollup.name, index.hashes, index.names, series, bucket, payload).trimmed()
 
     def acknowledge(self, watermark: int) -> None:
         """What `dirty_table` gave is durable; buckets below `watermark` are final and may go."""

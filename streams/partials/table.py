@@ -57,30 +57,32 @@ class Table:
 
     def size(self) -> int:
         """Bytes that the rows take before they are compressed, at most."""
-        names = sum(map(len, self.names)) + 12 * len(self.hashes)
-        return int(self._row_sizes().sum()) + names
+        return int((12 + self.payload.sizes()).sum()) + int(self._name_sizes().sum())
 
     def row_sizes(self) -> Counts:
         """Bytes [N] that each row takes, with the name of its series, at most."""
-        names = 12 + np.fromiter(map(len, self.names), np.int64, len(self.names))
-        return self._row_sizes() + names[self.series]
+        return 12 + self.payload.sizes() + self._name_sizes()[self.series]
 
-    def _row_sizes(self) -> Counts:
-        return 12 + self.payload.sizes()
+    def _name_sizes(self) -> Counts:
+        return 12 + np.fromiter(map(len, self.names), np.int64, len(self.names))
 
     def take(self, rows: Rows) -> Table:
         """The given rows with just the series they need."""
-        return self._of_rows(self.series[rows], self.bucket[rows], self.payload.take(rows))
+        return self._with(self.series[rows], self.bucket[rows], self.payload.take(rows)).trimmed()
 
     def cut(self, bounds: Sequence[int]) -> Iterator[Table]:
         """The rows between each bound and the next, each piece with just the series it needs."""
         for (start, stop), payload in zip(pairwise(bounds), self.payload.cut(bounds), strict=True):
-            yield self._of_rows(self.series[start:stop], self.bucket[start:stop], payload)
+            yield self._with(self.series[start:stop], self.bucket[start:stop], payload).trimmed()
 
-    def _of_rows(self, series: Rows, bucket: Rows, payload: Payload) -> Table:
-        used, series = renumber(series, len(self.hashes))
+    def trimmed(self) -> Table:
+        """All rows with just the series they need."""
+        used, series = renumber(self.series, len(self.hashes))
         names = [self.names[i] for i in used.tolist()]
-        return Table(self.rollup, self.hashes[used], names, series, bucket, payload)
+        return Table(self.rollup, self.hashes[used], names, series, self.bucket, self.payload)
+
+    def _with(self, series: Rows, bucket: Rows, payload: Payload) -> Table:
+        return Table(self.rollup, self.hashes, self.names, series, bucket, payload)
 
 
 def split_by_destination(table: Table, destination: Rows, destination_count: int) -> list[Table | None]:
@@ -93,10 +95,7 @@ def split_by_destination(table: Table, destination: Rows, destination_count: int
     row_destination = destination.astype(np.uint16)[table.series]  # 16 bits sort by radix
     order = np.argsort(row_destination, kind="stable")
     ordered = replace(
-        table,
-        series=table.series[order],
-        bucket=table.bucket[order],
-        payload=table.payload.take(order),
+        table, series=table.series[order], bucket=table.bucket[order], payload=table.payload.take(order)
     )
     bounds = np.searchsorted(row_destination[order], np.arange(destination_count + 1)).tolist()
     return [piece if len(piece) else None for piece in ordered.cut(bounds)]

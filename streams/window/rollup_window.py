@@ -84,6 +84,11 @@ class RollupWindow:
         return len(self.table)
 
     @property
+    def _sealed_end(self) -> int:
+        """Buckets below it are sealed; 0 where none is."""
+        return self.rings.end if self.rings.end is not None else 0
+
+    @property
     def budget_columns(self) -> tuple[int, int]:
         """Which counters are (good, total) of the SLO's budget."""
         if self.sliced:
@@ -270,9 +275,8 @@ class RollupWindow:
 
     def live_sums(self, end: int) -> Counts:
         """Sums of the windows that end before `end`, open buckets included : Counts [W, S, C]."""
-        sealed = self.rings.end if self.rings.end is not None else 0
-        oldest = min(self.open.buckets(), default=end)
-        starts = [max(sealed, oldest, window_start(window, end)) for window in self.rollup.windows_ms]
+        oldest = max(self._sealed_end, min(self.open.buckets(), default=end))
+        starts = [max(oldest, window_start(window, end)) for window in self.rollup.windows_ms]
         # where a source partition lags, open buckets may reach back beyond the shorter windows
         counts = {first: self.open.counts_from(first, self.series_count) for first in set(starts)}
         open_counts = np.zeros((len(starts), self.series_count, self.counter_count), dtype=np.int64)
@@ -282,25 +286,21 @@ class RollupWindow:
 
     def live_totals(self) -> Counts:
         """Counts since ever, open buckets included : Counts [S, C]."""
-        first = self.rings.end if self.rings.end is not None else 0
         result = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
         result[: len(self.totals.ever)] = self.totals.ever
-        result[:, : self.open.counter_count] += self.open.counts_from(first, self.series_count)
+        result[:, : self.open.counter_count] += self.open.counts_from(self._sealed_end, self.series_count)
         return result
 
     def sketch_parts(self, window_ms: int, end: int) -> list[tuple[Keys, Counts]]:
         """Sketches of the buckets in a window, open ones included, to be merged elsewhere."""
         start = window_start(window_ms, end)
-        sealed = self.rings.end if self.rings.end is not None else 0
-        parts = [(keys, counts) for bucket, keys, counts in self._sketches if bucket >= start]
-        return parts + self.open.bins_from(max(sealed, start))
+        return self.sealed_sketch(start) + self.open.bins_from(max(self._sealed_end, start))
 
     def distinct_counts(self, position: int, window_ms: int, end: int) -> Numbers:
         """Estimated distinct values of the rollup's distinct column : Numbers [S]."""
         start = window_start(window_ms, end)
-        sealed = self.rings.end if self.rings.end is not None else 0
-        parts = [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
-        return self._distinct(position, parts + self.open.registers_from(max(sealed, start)))
+        opened = self.open.registers_from(max(self._sealed_end, start))
+        return self._distinct(position, self._sealed_registers(start) + opened)
 
     def sealed_sketch(self, start: int) -> list[tuple[Keys, Counts]]:
         """Sketches of the sealed buckets from `start` on, to be merged elsewhere."""
@@ -308,8 +308,10 @@ class RollupWindow:
 
     def sealed_distinct(self, position: int, start: int) -> Numbers:
         """`distinct_counts` of the sealed buckets from `start` on : Numbers [S]."""
-        parts = [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
-        return self._distinct(position, parts)
+        return self._distinct(position, self._sealed_registers(start))
+
+    def _sealed_registers(self, start: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+        return [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
 
     def keep(self, buckets: int) -> None:
         """Keep sketches and distinct values of at least so many sealed buckets."""

@@ -31,13 +31,15 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from models.arrays import Hashes, Rows  # noqa: E402
+from models.arrays import Hashes  # noqa: E402
 from streams.events.batch import Layout  # noqa: E402
 from streams.judge.judged_source import JudgedSource  # noqa: E402
 from streams.partials.frame import Frame  # noqa: E402
+from streams.partials.payload import Payload, Ragged  # noqa: E402
 from streams.partials.series import encode_labels  # noqa: E402
 from streams.partials.table import Table  # noqa: E402
-from streams.plan.plan import BUCKET_MS, Count, Rollup, SourcePlan  # noqa: E402
+from streams.plan.plan import BUCKET_MS, SourcePlan  # noqa: E402
+from streams.plan.rollup import Count, Rollup  # noqa: E402
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
@@ -66,31 +68,24 @@ def table(rollup: str, kind: str, hashes: Hashes, names: list[bytes], bucket: in
     """Return rows of all series for one bucket."""
     count = len(hashes)
     random = np.random.default_rng(bucket)
-    none: Rows = np.zeros(0, dtype=np.int64)
-    bins_per_row, bins, bin_counts = np.zeros(count, dtype=np.int64), none, none
+    errors = random.integers(0, 2, size=count)
+    twenty = np.full(count, 20)
+    pair = [20 - errors, twenty] if kind == "long" else [twenty, errors]
+    payload = Payload.of_counts(np.stack(pair, axis=1))
     if kind == "latency":
         latencies = random.lognormal(np.log(0.04), 0.8, size=(count, 20))
         found = np.sort(np.rint(np.log(latencies) / np.log(1.01 / 0.99)).astype(np.int64) + 2048, axis=1)
         first = np.diff(found, axis=1, prepend=-1) != 0
         starts = np.flatnonzero(first)
-        bins_per_row, bins = first.sum(axis=1), found.reshape(-1)[starts]
-        bin_counts = np.diff(np.append(starts, first.size))
-    errors = random.integers(0, 2, size=count)
+        held = np.diff(np.append(starts, first.size))
+        payload = replace(payload, bins=Ragged(first.sum(axis=1), found.reshape(-1)[starts], held))
     return Table(
         rollup=rollup,
         hashes=hashes,
         names=names,
         series=np.arange(count),
         bucket=np.full(count, bucket, dtype=np.int64),
-        counts=np.stack([20 - errors, np.full(count, 20)], axis=1)
-        if kind == "long"
-        else np.stack([np.full(count, 20), errors], axis=1),
-        bins_per_row=bins_per_row,
-        bins=bins,
-        bin_counts=bin_counts,
-        registers_per_row=np.zeros(count, dtype=np.int64),
-        registers=none,
-        ranks=np.zeros(0, dtype=np.uint8),
+        payload=payload,
     )
 
 
@@ -108,6 +103,7 @@ def filled_window(kind: str, series_count: int) -> JudgedSource:
     """Return a window stage whose rings are full, with series of its own names."""
     rollup = Rollup(
         name="bench",
+        kind="slo" if kind == "long" else "requests",
         source="requests",
         by=("service", "route"),
         measures=(Count("good"), Count("total")) if kind == "long" else (Count("total"), Count("errors")),
@@ -126,7 +122,7 @@ def filled_window(kind: str, series_count: int) -> JudgedSource:
         # Filled as a restart fills it, slot by slot, which is quicker than 30 days of buckets.
         target = window.rollups[rollup.name]
         stored = table(rollup.name, kind, hashes, names, first)
-        stored = replace(stored, counts=np.tile(stored.counts, 3))
+        stored = replace(stored, payload=Payload.of_counts(np.tile(stored.payload.counts, 3)))
         for level, spec in reversed(list(enumerate(target.rings.levels))):
             current = first // spec.width
             for slot in range(current - spec.slot_count + 1, current):

@@ -23,7 +23,7 @@ from detectors.alerts.alert_state import AlertBook
 from detectors.slo.burn_rate import judge
 from detectors.slo.slo import Slo, Tier
 from streams.partials.sketch import BIN_COUNT, bins_of
-from streams.plan.plan import Count, Rollup
+from streams.plan.rollup import Count, Rollup
 from streams.publish.metrics.page import render
 from streams.publish.metrics.snapshot import RollupSnapshot, WorkerSnapshot
 
@@ -46,7 +46,9 @@ def page(series: int) -> WorkerSnapshot:
     keys = np.unique(
         np.repeat(np.arange(series), 20) * BIN_COUNT + bins_of(rng.lognormal(-2, 1, 20 * series))
     )
-    rollup = Rollup("r", "r", ("route",), None, (Count("total"), Count("errors")), "duration")
+    rollup = Rollup(
+        "r", "r", ("route",), None, (Count("total"), Count("errors")), "duration", kind="requests"
+    )
     counts = rng.integers(1, 1000, (1, series, 2))
     labels = [(f"/route/{number}",) for number in range(series)]
     sketches = {5 * MINUTE: (keys, np.ones(len(keys), np.int64))}

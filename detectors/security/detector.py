@@ -26,7 +26,14 @@ import numpy as np
 from detectors.api.detector import INFO, Panel, SeriesName, State, Verdicts
 from detectors.security.baseline import Baseline
 from detectors.security.entity_explanation import count_shares, expected_counts, unusual_reason
-from detectors.security.entity_features import FEATURES, REQUESTS, EntityCounts, count_name, feature_matrix
+from detectors.security.entity_features import (
+    FEATURES,
+    REQUESTS,
+    CountName,
+    EntityCounts,
+    count_name,
+    feature_matrix,
+)
 from detectors.security.entity_memory import MINUTE_MS, EntityMemory
 from detectors.security.sequence_rules import (
     PRIOR_REQUESTS,
@@ -35,6 +42,7 @@ from detectors.security.sequence_rules import (
     Finding,
     Surroundings,
     find_sequences,
+    try_rules,
 )
 from models.arrays import Mask, Numbers, Rows
 
@@ -55,10 +63,10 @@ OTHER = "__other__"
 
 UNUSUAL = "unusual"
 
-WHOLE = ("distinct user", "distinct agent", "distinct client")
+WHOLE: tuple[CountName, ...] = ("distinct user", "distinct agent", "distinct client")
 """Counts that are not the sum of their steps, and far from it: a user is the same in each."""
 
-PEAKED = ("distinct missed_path", "distinct failed_user", "4xx")
+PEAKED: tuple[CountName, ...] = ("distinct missed_path", "distinct failed_user", "4xx")
 """Counts of which rules ask for the largest step."""
 
 _HIGHS = np.array([feature.high for feature in FEATURES])
@@ -126,6 +134,7 @@ class SecurityDetector:
         self.alarm_tail = false_alarms_per_series_per_week / WEEK_STEPS
         """Tail below which a step is an alarm; not so of those with few requests, see `unusual_requests`."""
         self._bounds = (bounds or Bounds()).scaled(scale)
+        try_rules(self._bounds)
         self._unusual_requests = unusual_requests * scale
         self._night = night
         self.reasons: dict[SeriesName, tuple[str, ...]] = {}
@@ -207,7 +216,7 @@ class SecurityDetector:
             return None
         wanted = np.nan_to_num(values[:, self._columns], nan=0.0, posinf=0.0, neginf=0.0)
         real = np.fromiter((not name or name[0] != OTHER for name in series), np.bool_, len(series))
-        rows = np.flatnonzero((wanted[:, 0] > 0) & real)
+        rows = np.flatnonzero((wanted[:, self._counts.index(REQUESTS)] > 0) & real)
         memory = self._memory
         slots = memory.add(
             at_ms, [series[row] for row in rows.tolist()], wanted[rows], night=self._is_night(at_ms)
@@ -236,7 +245,7 @@ class SecurityDetector:
             unusual = (tail < self.alarm_tail) & (counts.requests >= self._unusual_requests)
         return _Step(rows, slots, counts, findings, tail, unusual, matrix)
 
-    def _take_peaks(self, counts: EntityCounts, slots: Rows) -> Callable[[str], Numbers]:
+    def _take_peaks(self, counts: EntityCounts, slots: Rows) -> Callable[[CountName], Numbers]:
         """The largest step of the ten minutes, by count.
 
         Distinct users, agents and clients do not add up over steps: this stands for them in `counts`.
@@ -249,8 +258,9 @@ class SecurityDetector:
             columns = [places[number] for number in whole]
             counts.minute[:, columns] = self._memory.peaks(columns, minute=True)[slots]
             counts.span[:, columns] = peaks[:, whole]
-        found = dict(zip(names, peaks.T, strict=True))
-        return lambda name: found.get(name, np.zeros(len(slots)))
+        zeros = np.zeros(len(slots))
+        found: dict[str, Numbers] = {**dict.fromkeys(PEAKED, zeros), **dict(zip(names, peaks.T, strict=True))}
+        return found.__getitem__
 
     def _surroundings(self, slots: Rows) -> Surroundings:
         """What entities that were not flagged do, for each entity without itself."""
@@ -258,14 +268,15 @@ class SecurityDetector:
         counts, memory = self._counts, self._memory
         calm = memory.flagged_ms <= memory.now_ms - FLAGGED_MS
         total = memory.span[calm].sum(axis=0)
+        requests = counts.index(REQUESTS)
         own = memory.span[slots] * calm[slots][:, None]
 
-        def share(name: str) -> Numbers:
+        def share(name: CountName) -> Numbers:
             if name not in counts:
                 return np.full(len(slots), PRIOR_SHARE)
             place = counts.index(name)
             others = total[place] - own[:, place] + PRIOR_SHARE * PRIOR_REQUESTS
-            found: Numbers = others / (total[0] - own[:, 0] + PRIOR_REQUESTS)
+            found: Numbers = others / (total[requests] - own[:, requests] + PRIOR_REQUESTS)
             return found
 
         baseline = self._baseline
@@ -273,7 +284,7 @@ class SecurityDetector:
         if baseline.forest is not None and "bytes" in counts:
             column = [feature.name for feature in FEATURES].index("bytes a minute")
             usual_bytes = float(np.expm1(np.quantile(baseline.rows[:, column], 0.999)))
-        return Surroundings(share, int(np.count_nonzero(memory.span[:, 0])), usual_bytes)
+        return Surroundings(share, int(np.count_nonzero(memory.span[:, requests])), usual_bytes)
 
     def _write(self, verdicts: Verdicts, number: int, step: _Step) -> None:
         rows, names = step.rows, self._names

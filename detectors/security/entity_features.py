@@ -9,8 +9,9 @@ Axes: N entities, C counts, K features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -24,16 +25,33 @@ MINUTE_SECONDS = 60.0
 AMOUNT_HIGH = 7.0
 """Logarithm of a thousand a minute."""
 
-BITS = ("path bit 0", "path bit 1", "path bit 2", "path bit 3")
+_Answer: TypeAlias = Literal["4xx", "401", "403", "404", "429", "5xx", "missed"]
+_Asked: TypeAlias = Literal["requests", "get", "post", "bytes", "logins", "failed_logins", "probes"]
+_Bit: TypeAlias = Literal["path bit 0", "path bit 1", "path bit 2", "path bit 3"]
+_Distinct: TypeAlias = Literal[
+    "distinct path",
+    "distinct missed_path",
+    "distinct user",
+    "distinct failed_user",
+    "distinct agent",
+    "distinct client",
+    "distinct second",
+]
+CountName: TypeAlias = Literal[_Asked, _Answer, _Bit, _Distinct]
+"""All counts there are; a source has those for which it has columns."""
+
+COUNTS: frozenset[str] = frozenset(get_args(CountName))
+
+BITS: tuple[CountName, ...] = ("path bit 0", "path bit 1", "path bit 2", "path bit 3")
 """Requests whose path's hash has a bit. Less those without it they are a sum of random signs, whose square
 estimates how concentrated paths are."""
 
-REQUESTS = "requests"
+REQUESTS: CountName = "requests"
 
-SHARES = ("4xx", "401", "403", "404", "429", "5xx", "post", "failed_logins", "probes")
+SHARES: tuple[CountName, ...] = ("4xx", "401", "403", "404", "429", "5xx", "post", "failed_logins", "probes")
 """Counts of which the share of all requests is a feature."""
 
-AMOUNTS = (
+AMOUNTS: tuple[CountName, ...] = (
     "requests",
     "distinct path",
     "distinct missed_path",
@@ -42,6 +60,13 @@ AMOUNTS = (
     "distinct client",
 )
 """Counts that are features themselves, as logarithms."""
+
+
+def check_counts(names: Iterable[str]) -> None:
+    """Raises ValueError for a name that no count has, whatever a source counts."""
+    unknown = [name for name in names if name not in COUNTS]
+    if unknown:
+        raise ValueError(f"no count is called {unknown[0]!r}; there are {', '.join(sorted(COUNTS))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +88,19 @@ class EntityCounts:
     now_ms: int
     night: Numbers
 
-    def of(self, name: str, *, span: bool = False) -> Numbers | None:
-        """One count of all entities : Numbers [N], or None where the source does not have it."""
+    @classmethod
+    def of_nobody(cls) -> EntityCounts:
+        """No entities, of a source that counts their requests alone."""
+        none = np.zeros((0, 1))
+        return cls((REQUESTS,), none, none, none[:, 0], np.zeros(0, np.int64), 0, none[:, 0])
+
+    def of(self, name: CountName, *, span: bool = False) -> Numbers | None:
+        """One count of all entities : Numbers [N], or None where the source does not have it.
+
+        Raises ValueError for a name that no count has.
+        """
         if name not in self.names:
+            check_counts([name])
             return None
         return (self.span if span else self.minute)[:, self.names.index(name)]
 
@@ -87,12 +122,15 @@ class Feature:
     """
 
     name: str
-    counts: tuple[str, ...]
+    counts: tuple[CountName, ...]
     values: Callable[[EntityCounts], Numbers | None]
     high: float = 1.0
 
+    def __post_init__(self) -> None:
+        check_counts(self.counts)
 
-def _amount(name: str) -> Feature:
+
+def _amount(name: CountName) -> Feature:
     def values(counts: EntityCounts) -> Numbers | None:
         found = counts.of(name)
         return None if found is None else np.log1p(np.maximum(found, 0.0))
@@ -100,7 +138,7 @@ def _amount(name: str) -> Feature:
     return Feature(f"{name} a minute" if name == REQUESTS else name, (name,), values, AMOUNT_HIGH)
 
 
-def _share(name: str) -> Feature:
+def _share(name: CountName) -> Feature:
     def values(counts: EntityCounts) -> Numbers | None:
         found = counts.of(name)
         return None if found is None else found / (counts.requests + ORDINARY_REQUESTS)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.api.detector import PAGE, TICKET
-from detectors.security.entity_features import EntityCounts
+from detectors.security.entity_features import CountName, EntityCounts, check_counts
 from models.arrays import Mask, Numbers
 
 PRIOR_REQUESTS = 200.0
@@ -89,11 +89,11 @@ class Surroundings:
     usual_bytes : bytes that one of a thousand entity-minutes exceeds; infinite until that is known
     """
 
-    share: Callable[[str], Numbers]
+    share: Callable[[CountName], Numbers]
     active: int
     usual_bytes: float = np.inf
 
-    def expected(self, name: str, requests: Numbers) -> Numbers:
+    def expected(self, name: CountName, requests: Numbers) -> Numbers:
         """Numbers [N], above how many of so many requests a count is not usual any more."""
         return np.minimum(USUAL_TIMES * self.share(name), SHARE_MAX) * requests
 
@@ -118,12 +118,15 @@ class Finding:
     severity: int
     hit: Mask
     strength: Numbers
-    counts: tuple[str, ...]
+    counts: tuple[CountName, ...]
     reason: Callable[[int], str]
+
+    def __post_init__(self) -> None:
+        check_counts(self.counts)
 
 
 def find_sequences(
-    counts: EntityCounts, peaks: Callable[[str], Numbers], usual: Surroundings, bounds: Bounds
+    counts: EntityCounts, peaks: Callable[[CountName], Numbers], usual: Surroundings, bounds: Bounds
 ) -> list[Finding]:
     """What all rules found, the gravest first.
 
@@ -138,23 +141,38 @@ def find_sequences(
     ]
 
 
+def try_rules(bounds: Bounds) -> None:
+    """Let all rules read what they ask for, of nobody.
+
+    Raises ValueError where one asks for a count that there is not, which must not pass for one that a source
+    does not have.
+    """
+    nobody = np.zeros(0)
+
+    def nothing(name: CountName) -> Numbers:
+        check_counts([name])
+        return nobody
+
+    find_sequences(EntityCounts.of_nobody(), nothing, Surroundings(nothing, 0), bounds)
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """Counts by name; those that a source does not have are zero."""
+    """Counts by name: zero where a source does not have one, an error where there is none of that name."""
 
     counts: EntityCounts
-    peaks: Callable[[str], Numbers]
+    peaks: Callable[[CountName], Numbers]
 
-    def minute(self, name: str) -> Numbers:
+    def minute(self, name: CountName) -> Numbers:
         return self._read(name, span=False)
 
-    def span(self, name: str) -> Numbers:
+    def span(self, name: CountName) -> Numbers:
         return self._read(name, span=True)
 
-    def has(self, name: str) -> bool:
+    def has(self, name: CountName) -> bool:
         return name in self.counts.names
 
-    def _read(self, name: str, *, span: bool) -> Numbers:
+    def _read(self, name: CountName, *, span: bool) -> Numbers:
         found = self.counts.of(name, span=span)
         return np.zeros(len(self.counts.minute)) if found is None else found
 
@@ -204,7 +222,7 @@ def _logins(read: _Reader, usual: Surroundings, bounds: Bounds) -> list[Finding]
         )
 
     strength = failed / bounds.failed
-    counts = ("failed_logins", "401", "distinct failed_user")
+    counts: tuple[CountName, ...] = ("failed_logins", "401", "distinct failed_user")
     return [
         Finding("credential stuffing", PAGE, stuffing, np.maximum(strength, 1), counts, stuffing_reason),
         Finding("password spraying", PAGE, spraying, strength, counts, spraying_reason),
@@ -235,7 +253,7 @@ def _spread(read: _Reader, usual: Surroundings, bounds: Bounds) -> Mask:
 
 def _scanner(read: _Reader, usual: Surroundings, bounds: Bounds) -> Finding:
     """Many distinct paths that are not there, or requests that only an intruder makes."""
-    name = "distinct missed_path" if read.has("distinct missed_path") else "4xx"
+    name: CountName = "distinct missed_path" if read.has("distinct missed_path") else "4xx"
     requests, requests_span = read.minute("requests"), read.span("requests")
     missed, missed_span = read.minute(name), read.span(name)
     probes, probes_span = read.minute("probes"), read.span("probes")

@@ -97,7 +97,7 @@ class PartitionAggregate:
                 rollup,
                 rollup.series_count_max or plan.series_count_max,
                 SeriesIndex(rollup.name, rollup.by) if rollup.forget_ms else names.of(rollup.name, rollup.by),
-                plan.exemplar if rollup.name == plan.name else None,
+                plan.exemplar if rollup.kind == "requests" else None,
             )
             for rollup in plan.rollups
         ]

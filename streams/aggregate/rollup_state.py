@@ -24,21 +24,23 @@ from streams.partials.cells import (
     cell_keys,
     count_keys,
     max_by_key,
-    member_mask,
-    renumber,
+    max_parts,
     split_cells,
-    sum_by_key,
     sum_marked,
+    sum_parts,
     sum_rows,
 )
 from streams.partials.distinct import REGISTER_BITS, registers_of, value_hashes
+from streams.partials.payload import Payload, Ragged
 from streams.partials.points import PointRows, PointTable, Running, described
 from streams.partials.series import SeriesIndex
 from streams.partials.sketch import BIN_BITS, BIN_COUNT, bins_of
 from streams.partials.table import Table
-from streams.plan.plan import BUCKET_MS, MICRO, Count, Rollup
+from streams.plan.plan import BUCKET_MS
+from streams.plan.rollup import MICRO, Count, Rollup
 
 _Value = TypeVar("_Value", bound=np.generic)
+_Rest = TypeVar("_Rest")
 
 DISTINCT_COLUMNS_MAX = BIN_COUNT >> REGISTER_BITS
 """Distinct columns a rollup may have; their registers share the bits that sketches use for bins."""
@@ -114,7 +116,7 @@ class RollupState:
         if self.rollup.sketch is not None:
             self._sketch(columns.get(self.rollup.sketch), bucket, series, weight)
         if self.exemplars is not None:
-            errors = self.rollup.measures[1].where
+            errors = self.rollup.measure("errors").where
             bad = np.zeros(len(bucket), np.bool_) if errors is None else errors.mask(columns, len(bucket))
             self.exemplars.note(columns, time_ms, series, bad)
 
@@ -217,36 +219,19 @@ class RollupState:
         if not self._dirty.all():
             keys, counts = keys[self._dirty], counts[self._dirty]
         bucket, series = split_cells(keys)
-        bins_per_row, bins, bin_counts = _of_cells(keys, *self._bins)
-        registers_per_row, registers, ranks = _of_cells(keys, *self._registers)
-        used, position = renumber(series, len(self.index))
-        names = self.index.names
-        return Table(
-            rollup=self.rollup.name,
-            hashes=self.index.hashes[used],
-            names=[names[i] for i in used.tolist()],
-            series=position,
-            bucket=bucket,
-            counts=counts,
-            bins_per_row=bins_per_row,
-            bins=bins,
-            bin_counts=bin_counts,
-            registers_per_row=registers_per_row,
-            registers=registers,
-            ranks=ranks,
-        )
+        bins, registers = Ragged.of_keys(keys, *self._bins), Ragged.of_keys(keys, *self._registers)
+        payload = Payload(counts, bins, registers)
+        index = self.index
+        return Table(self.rollup.name, index.hashes, index.names, series, bucket, payload).trimmed()
 
     def acknowledge(self, watermark: int) -> None:
         """What `dirty_table` gave is durable; buckets below `watermark` are final and may go."""
         self._flying_points.clear()
         first = watermark << SERIES_BITS
-        at = int(np.searchsorted(self._cells[0], first))
-        self._cells = (self._cells[0][at:], self._cells[1][at:])
+        self._cells = _from_key(self._cells, first)
         self._dirty = np.zeros(len(self._cells[0]), dtype=np.bool_)
-        at = int(np.searchsorted(self._bins[0], first << BIN_BITS))
-        self._bins = (self._bins[0][at:], self._bins[1][at:])
-        at = int(np.searchsorted(self._registers[0], first << BIN_BITS))
-        self._registers = (self._registers[0][at:], self._registers[1][at:])
+        self._bins = _from_key(self._bins, first << BIN_BITS)
+        self._registers = _from_key(self._registers, first << BIN_BITS)
         if self.rollup.forget_ms and len(self.index) > self._enough:
             self._let_go()
 
@@ -268,14 +253,12 @@ class RollupState:
         numbers = np.full(len(self.index), -1, dtype=np.int64)
         numbers[used] = np.arange(len(used))
         self.index.keep(used)
-        self._cells = (_renamed(self._cells[0], numbers), self._cells[1])
-        self._fresh_cells = [(_renamed(keys, numbers), counts) for keys, counts in self._fresh_cells]
-        self._bins = (_renamed(self._bins[0], numbers, BIN_BITS), self._bins[1])
-        self._fresh_bins = [(_renamed(keys, numbers, BIN_BITS), weight) for keys, weight in self._fresh_bins]
-        self._registers = (_renamed(self._registers[0], numbers, BIN_BITS), self._registers[1])
-        self._fresh_registers = [
-            (_renamed(keys, numbers, BIN_BITS), ranks) for keys, ranks in self._fresh_registers
-        ]
+        self._cells = _renamed(self._cells, numbers)
+        self._fresh_cells = [_renamed(fresh, numbers) for fresh in self._fresh_cells]
+        self._bins = _renamed(self._bins, numbers, BIN_BITS)
+        self._fresh_bins = [_renamed(fresh, numbers, BIN_BITS) for fresh in self._fresh_bins]
+        self._registers = _renamed(self._registers, numbers, BIN_BITS)
+        self._fresh_registers = [_renamed(fresh, numbers, BIN_BITS) for fresh in self._fresh_registers]
         for rows in self._fresh_points:
             rows["series"] = numbers[rows["series"]]
 
@@ -297,30 +280,30 @@ class RollupState:
     def _merge_bins(self) -> None:
         if not self._fresh_bins:
             return
+        parts = [self._bins, *((keys, weight) for keys, weight in self._fresh_bins if weight is not None)]
         plain = [keys for keys, weight in self._fresh_bins if weight is None]
-        parts = [self._bins]
         if plain:
             parts.append(count_keys(np.concatenate(plain)))
-        parts.extend((keys, weight) for keys, weight in self._fresh_bins if weight is not None)
         self._fresh_bins.clear()
-        self._bins = sum_by_key(
-            np.concatenate([keys for keys, _ in parts]), np.concatenate([counts for _, counts in parts])
-        )
+        self._bins = sum_parts(parts)
 
     def _merge_registers(self) -> None:
-        if not self._fresh_registers:
-            return
-        parts = [self._registers, *self._fresh_registers]
-        self._fresh_registers.clear()
-        self._registers = max_by_key(
-            np.concatenate([keys for keys, _ in parts]), np.concatenate([ranks for _, ranks in parts])
-        )
+        if self._fresh_registers:
+            self._registers = max_parts([self._registers, *self._fresh_registers])
+            self._fresh_registers.clear()
 
 
-def _renamed(keys: Keys, numbers: Rows, low_bits: int = 0) -> Keys:
-    """Keys of cells, or of a finer table with so many bits below them, whose series are called otherwise."""
+def _from_key(table: tuple[Keys, NDArray[_Value]], first: int) -> tuple[Keys, NDArray[_Value]]:
+    """The part of a table whose keys are `first` or higher."""
+    at = int(np.searchsorted(table[0], first))
+    return table[0][at:], table[1][at:]
+
+
+def _renamed(table: tuple[Keys, _Rest], numbers: Rows, low_bits: int = 0) -> tuple[Keys, _Rest]:
+    """A table of cells, or a finer one with so many bits below them, whose series are called otherwise."""
+    keys, rest = table
     bucket, series = split_cells(keys >> low_bits)
-    return (cell_keys(bucket, numbers[series]) << low_bits) | (keys & ((1 << low_bits) - 1))
+    return (cell_keys(bucket, numbers[series]) << low_bits) | (keys & ((1 << low_bits) - 1)), rest
 
 
 def take_columns(columns: Mapping[str, Column], keep: Mask) -> dict[str, Column]:
@@ -339,11 +322,3 @@ def _micros(column: Numbers, mask: Mask | None) -> Counts:
     limit = 2.0**62
     micros: Counts = np.rint(np.clip(np.where(keep, column, 0.0) * MICRO, -limit, limit)).astype(np.int64)
     return micros
-
-
-def _of_cells(cells: Keys, keys: Keys, values: NDArray[_Value]) -> tuple[Rows, Rows, NDArray[_Value]]:
-    """Entries of a finer table that belong to the ascending `cells`: how many each, low bits, values."""
-    mine = member_mask(keys >> BIN_BITS, cells)
-    keys, values = keys[mine], values[mine]
-    per_cell = np.diff(np.searchsorted(keys >> BIN_BITS, np.append(cells, np.iinfo(np.int64).max)))
-    return per_cell, keys & (BIN_COUNT - 1), values

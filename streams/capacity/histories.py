@@ -10,8 +10,9 @@ import math
 import numpy as np
 
 from models.arrays import Counts, EpochMs, Numbers
-from streams.plan.plan import BUCKET_MS, MICRO, WINDOW_MS_MAX
-from streams.plan.resource import CapacityPlan, History, Present, SeriesKey
+from streams.plan.plan import BUCKET_MS, WINDOW_MS_MAX
+from streams.plan.resource import LEVEL, LIMIT, USED, CapacityPlan, History, Present, SeriesKey, seen_name
+from streams.plan.rollup import MICRO
 from streams.window.rings import LEVEL_SLOT_MS
 from streams.window.rollup_window import RollupWindow
 
@@ -22,6 +23,7 @@ class Histories:
     def __init__(self, plan: CapacityPlan, window: RollupWindow) -> None:
         self._plan = plan
         self._window = window
+        self._limited = LIMIT in window.rollup.measure_names
         self._cut: tuple[int, EpochMs, Counts] | None = None
 
     def keys(self) -> dict[SeriesKey, int]:
@@ -39,26 +41,25 @@ class Histories:
         starts, mine = starts[present[0] :], mine[present[0] :]
         kind = self._plan.resource.kind
         if kind == "quota":
-            return History(starts, mine[:, 0] / MICRO)
+            return History(starts, self._used(mine))
         if kind == "error_budget":
             good, total = (mine[:, column].astype(np.float64) for column in self._window.budget_columns)
             return History(starts, total - good, total)
-        limit = self._mean(mine[:, 2:4]) if mine.shape[1] > 2 else None
-        return History(starts, self._mean(mine[:, :2]), limit)
+        return History(starts, self._mean(mine, LEVEL), self._mean(mine, LIMIT) if self._limited else None)
 
     def present(self, number: int, end: int) -> Present:
         """How a series stands once the buckets before `end` are sealed."""
         labels = dict(zip(self._window.rollup.by, self._window.table.labels[number], strict=True))
         kind = self._plan.resource.kind
         if kind == "quota":
-            used = self._window.totals.period_at(end)[number, 0] / MICRO
+            (used,) = self._used(self._window.totals.period_at(end)[[number]])
             return Present(float(used), labels=labels)
         if kind == "error_budget":
             return Present(window=self._budget(number, end), labels=labels)
         last = self._last(number, 2 * self._plan.resource.step_ms)
-        level = float(self._mean(last[None, :2])[0])
-        limit = float(self._mean(last[None, 2:4])[0]) if len(last) > 2 else None
-        return Present(level, limit, labels=labels)
+        (level,) = self._mean(last, LEVEL)
+        limit = float(self._mean(last, LIMIT)[0]) if self._limited else None
+        return Present(float(level), limit, labels=labels)
 
     def _steps(self) -> tuple[EpochMs, Counts]:
         """Starts [T] of all whole steps that the rings hold, and their counts [T, S, C]."""
@@ -97,17 +98,22 @@ class Histories:
         return History(starts[inside], (total - good)[inside], total[inside])
 
     def _last(self, number: int, within_ms: int) -> Counts:
-        """Counts [C] of the newest buckets with a level, up to a minute of them."""
+        """Counts [1, C] of the newest buckets with a level, up to a minute of them."""
         rings = self._window.rings
         assert rings.end is not None
         buckets = 60_000 // BUCKET_MS
-        found: Counts = rings.between(rings.end - buckets, rings.end)[number]
+        found: Counts = rings.between(rings.end - buckets, rings.end)[[number]]
         if not found.any() and within_ms > 60_000:
-            found = rings.between(rings.end - within_ms // BUCKET_MS, rings.end)[number]
+            found = rings.between(rings.end - within_ms // BUCKET_MS, rings.end)[[number]]
         return found
 
-    def _mean(self, sums: Counts) -> Numbers:
-        """Mean levels [T] of sums and numbers [T, 2]; NaN where nothing was seen."""
-        mean = np.full(len(sums), math.nan)
-        np.divide(sums[:, 0] / MICRO, sums[:, 1], out=mean, where=sums[:, 1] > 0)
+    def _used(self, counts: Counts) -> Numbers:
+        """Amounts [T] of counts [T, C]."""
+        return counts[:, self._window.rollup.measure_index(USED)] / MICRO
+
+    def _mean(self, counts: Counts, name: str) -> Numbers:
+        """Mean levels or limits [T] of counts [T, C]; NaN where none was seen."""
+        total, seen = (counts[:, self._window.rollup.measure_index(each)] for each in (name, seen_name(name)))
+        mean = np.full(len(counts), math.nan)
+        np.divide(total / MICRO, seen, out=mean, where=seen > 0)
         return mean * self._plan.scale

@@ -15,8 +15,8 @@ from streams.language.documents import Path
 from streams.language.expression import Expression, compile_expression, compile_number, conjoin, quote_column
 from streams.language.problems import Findings, one_of
 from streams.language.use import Use
-from streams.plan.plan import Count, Measure, Rollup, Sum
-from streams.plan.resource import DAY_MS, HOUR_MS, CapacityPlan, Resource
+from streams.plan.resource import DAY_MS, HOUR_MS, LEVEL, LIMIT, USED, CapacityPlan, Resource, seen_name
+from streams.plan.rollup import Count, Measure, Rollup, Sum
 
 HISTORY_MS = {0: HOUR_MS, 1: 3 * DAY_MS, 2: 56 * DAY_MS}
 """How far back a level of the rings is kept for a forecast: eight weeks of hours."""
@@ -93,17 +93,18 @@ def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, 
     ]
     measures: tuple[Measure, ...]
     if entry.kind == "quota":
-        measures = (Sum("used", entry.value),)
+        measures = (Sum(USED, entry.value),)
     else:
-        measures = _levels("level", entry.value, scale)
+        measures = _levels(LEVEL, entry.value, scale)
         if isinstance(entry.limit, LimitSeries):
-            measures += _levels("limit", entry.limit.value, scale)
+            measures += _levels(LIMIT, entry.limit.value, scale)
     calendar = None
     if resource.period is not None:
         calendar = Calendar(resource.period.unit, resource.period.time_zone)
     level = _level(resource)
     return Rollup(
         name=f"capacity:{entry.resource}",
+        kind="capacity",
         source=entry.source or "",
         by=entry.by,
         where=conjoin(where, entry.where, *conditions),
@@ -117,7 +118,7 @@ def _levels(name: str, column: str, scale: float) -> tuple[Measure, ...]:
     quoted = quote_column(column)
     value = None if scale == 1.0 else compile_number(f"{quoted} / {scale!r}")
     seen = compile_expression(f"not missing({quoted})")
-    return (Sum(name, column, value=value), Count(f"{name} seen", seen))
+    return (Sum(name, column, value=value), Count(seen_name(name), seen))
 
 
 def _quoted(text: str) -> str:

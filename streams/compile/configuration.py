@@ -25,7 +25,8 @@ from streams.language.problems import ConfigError, Findings
 from streams.language.use import Use
 from streams.openslo.read import Library, read_objects
 from streams.openslo.resolve import Context, Resolved, resolve_slos
-from streams.plan.plan import Count, Measure, Plan, Rollup, SourcePlan, Sum
+from streams.plan.plan import Plan, SourcePlan
+from streams.plan.rollup import SECONDS, Count, Measure, Rollup, Sum, within
 
 
 def compile_plan(config: Config) -> Plan:
@@ -187,6 +188,7 @@ def _own_rollup(name: str, source: Source) -> Rollup:
     """A source's own series: all events and the errors among them, none where errors are not told."""
     return Rollup(
         name=name,
+        kind="requests",
         source=name,
         by=source.series,
         where=source.where,
@@ -207,8 +209,8 @@ def _histogram(source: Source) -> Iterator[Measure]:
     if not source.histogram or source.duration is None:
         return
     for bound in source.histogram:
-        yield Count(f"le {bound}", compile_expression(f"{quote_column(source.duration)} <= {bound!r}"))
-    yield Sum("seconds", source.duration)
+        yield Count(within(bound), compile_expression(f"{quote_column(source.duration)} <= {bound!r}"))
+    yield Sum(SECONDS, source.duration)
 
 
 def _layout(source: Source, wanted: Mapping[str, Kind]) -> Layout:

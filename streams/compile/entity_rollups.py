@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from detectors.security.entity_features import CountName, check_counts, count_name
 from streams.compile.fragment import PlanFragment
 from streams.config.security import COLUMNS, ENTITIES, LOGIN_PATHS, SecurityEntry
 from streams.config.values import milliseconds
@@ -26,7 +27,8 @@ from streams.derive.entities import (
 from streams.language.documents import Document, Path
 from streams.language.expression import Expression, compile_expression, conjoin, quote_column
 from streams.language.use import Use
-from streams.plan.plan import Count, Derived, Measure, MonitorPlan, Rollup, Sum
+from streams.plan.plan import MonitorPlan
+from streams.plan.rollup import Count, Derived, Measure, Rollup, Sum
 
 DETECTOR = "security"
 
@@ -82,6 +84,8 @@ def entity_plan(
     derived.append(AttackSignature("security.attack", [*((column, ATTACKS) for column in asked), *agents]))
     derived.append(AttackSignature("security.hidden", [(column, HIDDEN) for column in asked]))
     measures = _measures(conditions, columns)
+    check_counts(measure.name for measure in measures)
+    check_counts(count_name(f"distinct {name}") for name in distinct)
     rollups: list[Rollup] = []
     monitors: list[MonitorPlan] = []
     for kind, label, column, made in _entities(entry, columns):
@@ -90,6 +94,7 @@ def entity_plan(
         rollups.append(
             Rollup(
                 name=f"entity:{source}:{label}",
+                kind="entity",
                 source=source,
                 by=(label,),
                 where=conjoin(where, entry.where, present),
@@ -163,14 +168,15 @@ def _kind(column: str, columns: Mapping[str, str]) -> str:
     return next(name for name in ENTITIES if columns.get(name) == column)
 
 
-def _conditions(entry: SecurityEntry, columns: Mapping[str, str]) -> dict[str, Expression]:
+def _conditions(entry: SecurityEntry, columns: Mapping[str, str]) -> dict[CountName, Expression]:
     """Conditions of the measures, as far as there are columns to ask."""
     quoted = {name: quote_column(column) for name, column in columns.items()}
     status, method, path = (quoted.get(name) for name in ("status", "method", "path"))
-    found: dict[str, Expression] = {}
+    found: dict[CountName, Expression] = {}
     if status is not None:
         found["4xx"] = compile_expression(f"{status} >= 400 and {status} < 500")
-        for code in ("401", "403", "404", "429"):
+        codes: tuple[CountName, ...] = ("401", "403", "404", "429")
+        for code in codes:
             found[code] = compile_expression(f"{status} == {code}")
         found["5xx"] = compile_expression(f"{status} >= 500")
         found["missed"] = compile_expression(_MISSED.format(status=status))
@@ -195,7 +201,7 @@ def _conditions(entry: SecurityEntry, columns: Mapping[str, str]) -> dict[str, E
     return found
 
 
-def _measures(conditions: Mapping[str, Expression], columns: Mapping[str, str]) -> tuple[Measure, ...]:
+def _measures(conditions: Mapping[CountName, Expression], columns: Mapping[str, str]) -> tuple[Measure, ...]:
     measures: list[Measure] = [Count("requests")]
     measures += [Count(name, condition) for name, condition in conditions.items()]
     if "bytes" in columns:
@@ -208,7 +214,7 @@ def _measures(conditions: Mapping[str, Expression], columns: Mapping[str, str]) 
 def _uses(
     entry: SecurityEntry,
     columns: Mapping[str, str],
-    conditions: Mapping[str, Expression],
+    conditions: Mapping[CountName, Expression],
     document: Document,
     path: Path,
 ) -> tuple[Use, ...]:

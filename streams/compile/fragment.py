@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streams.language.use import Use
-from streams.plan.plan import Derived, MonitorPlan, Rollup
+from streams.plan.plan import MonitorPlan
+from streams.plan.rollup import Derived, Rollup
 
 
 @dataclass(frozen=True, slots=True)

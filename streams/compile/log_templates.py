@@ -15,7 +15,8 @@ from streams.language.documents import Path
 from streams.language.expression import compile_expression, conjoin
 from streams.language.problems import Findings, Problem, one_of
 from streams.language.use import Use
-from streams.plan.plan import Count, MonitorPlan, Rollup
+from streams.plan.plan import MonitorPlan
+from streams.plan.rollup import Count, Rollup
 
 SIGNATURE, PARAMETERS = "signature", "parameters"
 
@@ -81,6 +82,7 @@ def _fragment(entry: LogsEntry, source: Source, config: Config, path: Path) -> P
     by = (SIGNATURE,) if entry.service is None else (entry.service, SIGNATURE)
     rollup = Rollup(
         name=f"logs:{entry.source}",
+        kind="logs",
         source=entry.source,
         by=by,
         where=conjoin(source.where, entry.where, compile_expression(f'{SIGNATURE} != ""')),

@@ -11,7 +11,8 @@ import numpy as np
 from detectors.api.detector import Panel
 from models.arrays import Numbers, Rows
 from streams.partials.sketch import quantiles_of
-from streams.plan.plan import BUCKET_MS, MICRO, Count, MonitorPlan, Rollup, Sum
+from streams.plan.plan import BUCKET_MS, SIGNALS, MonitorPlan
+from streams.plan.rollup import MICRO, Rollup, Sum
 from streams.window.rollup_window import RollupWindow
 from streams.window.sketches import merged_sketch
 
@@ -27,10 +28,9 @@ def feature_names(rollup: Rollup, plan: MonitorPlan) -> tuple[str, ...]:
     """Names along the panel's axis F."""
     distinct = tuple(f"distinct {column}" for column in rollup.distinct)
     if plan.features == "measures":
-        return (*(measure.name for measure in rollup.measures), *distinct)
-    ratio = (ERROR_RATIO,) if _tells_errors(rollup) else ()
+        return (*rollup.measure_names, *distinct)
     quantiles = tuple(QUANTILES) if rollup.sketch is not None else ()
-    return (RATE, *ratio, *quantiles, *distinct)
+    return (RATE, ERROR_RATIO, *quantiles, *distinct)
 
 
 def panel_of(window: RollupWindow, plan: MonitorPlan, end: int, series: Rows) -> Panel:
@@ -74,14 +74,7 @@ def _measures(window: RollupWindow, counts: Numbers) -> list[Numbers]:
 
 
 def _signals(window: RollupWindow, plan: MonitorPlan, counts: Numbers) -> list[Numbers]:
-    total = counts[:, 0]
-    columns = [total / (plan.step_ms / 1000.0)]
-    if _tells_errors(window.rollup):
-        ratio = np.full(len(total), np.nan)
-        np.divide(counts[:, 1], total + GOOD_BEFORE, out=ratio, where=total > 0)
-        columns.append(ratio)
-    return columns
-
-
-def _tells_errors(rollup: Rollup) -> bool:
-    return len(rollup.measures) > 1 and isinstance(rollup.measures[1], Count)
+    total, errors = (counts[:, window.rollup.measure_index(name)] for name in SIGNALS)
+    ratio = np.full(len(total), np.nan)
+    np.divide(errors, total + GOOD_BEFORE, out=ratio, where=total > 0)
+    return [total / (plan.step_ms / 1000.0), ratio]

@@ -17,7 +17,8 @@ from detectors.slo.burn_rate import judge
 from detectors.slo.slo import Slo
 from models.arrays import Counts
 from streams.judge.maintenance import period_counts, without_maintenance
-from streams.plan.plan import BUCKET_MS, MICRO, Rollup, Sum
+from streams.plan.plan import BUCKET_MS
+from streams.plan.rollup import MICRO, Rollup, Sum
 from streams.window.rollup_window import RollupWindow
 
 QUIET_BUCKETS = 360
@@ -151,5 +152,5 @@ def _budget(window: RollupWindow, slo: Slo, at_ms: int, good: Counts, total: Cou
 
 def _unit(rollup: Rollup, slo: Slo) -> int | None:
     """How much one event counts in the SLO's counters, where the budgeting alone does not tell."""
-    summed = any(isinstance(measure, Sum) for measure in rollup.measures[:2])
+    summed = any(isinstance(measure, Sum) for measure in rollup.measures)
     return MICRO if summed and slo.budgeting == "Occurrences" else None

@@ -22,7 +22,6 @@ from streams.judge.sealing import completed, seal_final
 from streams.judge.slo_judge import SliReport
 from streams.partials.frame import decode_frame
 from streams.partials.series import SeriesIndexes
-from streams.plan.outcomes import OUTCOMES
 from streams.plan.plan import BUCKET_MS, Plan
 from streams.window.blocks import Block
 
@@ -177,11 +176,11 @@ class LocalFlow:
             counted = {"in": 0, "late": 0, "dead": 0}
             for rollup_name, rollup in window.rollups.items():
                 totals = rollup.live_totals()
-                if rollup_name == f"{OUTCOMES}:{name}":
+                if rollup.rollup.kind == "outcomes":
                     for labels, row in zip(rollup.table.labels, totals, strict=True):
-                        counted[labels[0]] += int(row[0])
+                        counted[labels[0]] += int(row[rollup.rollup.measure_index("total")])
                 else:
-                    measures = tuple(measure.name for measure in rollup.rollup.measures)
+                    measures = rollup.rollup.measure_names
                     counts: Counts = np.ascontiguousarray(totals[:, : len(measures)])
                     rollups[rollup_name] = SeriesTotals(rollup.table.labels, measures, counts)
             # dead records that no event ever followed belong to no bucket

@@ -80,7 +80,7 @@ def _ratio(good: int, total: int) -> dict[str, Any]:
 
 
 def _series(plan: Plan, summary: Summary, source: str) -> list[dict[str, Any]]:
-    rollup = next(rollup for rollup in plan.sources[source].rollups if rollup.name == source)
+    rollup = next(rollup for rollup in plan.sources[source].rollups if rollup.kind == "requests")
     totals = summary.rollups[source]
     places = [totals.measures.index(name) for name in ("total", "errors")]
     rows = sorted(zip(totals.labels, totals.counts[:, places].tolist(), strict=True))

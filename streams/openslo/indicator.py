@@ -22,7 +22,7 @@ from streams.language.use import Use
 from streams.language.validation import expression_problem, validate
 from streams.openslo.objects import DataSource, Metric, Objective, Query, RatioMetric, SliSpec
 from streams.openslo.read import Library
-from streams.plan.plan import Count, Measure, Sum
+from streams.plan.rollup import Count, Measure, Sum
 
 SOURCE_TYPE = "streamgauge"
 

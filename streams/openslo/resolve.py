@@ -20,7 +20,8 @@ from streams.openslo.objects import DataSource, Objective, Service, Sli, SliSpec
 from streams.openslo.read import Item, Library
 from streams.openslo.tiers import can_fire, policy_tiers, scaled_tiers, workbook_tiers
 from streams.openslo.window import budget_window
-from streams.plan.plan import BUCKET_MS, Rollup
+from streams.plan.plan import BUCKET_MS
+from streams.plan.rollup import Rollup
 
 PUBLISHED_WINDOWS_MS = (300_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 86_400_000, 259_200_000)
 """Windows whose burn rates are published for every SLO: 5 m, 30 m, 1 h, 2 h, 6 h, 1 d, 3 d."""
@@ -169,6 +170,7 @@ def _objective(
         windows.add(settings.window_ms)
     rollup = Rollup(
         name=rollup_name,
+        kind="slo",
         source=indicator.source,
         by=groups,
         where=where,

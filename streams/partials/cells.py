@@ -51,26 +51,15 @@ def sum_by_key(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
     >>> sum_by_key(np.array([7, 3, 7]), np.array([1, 2, 3]))
     (array([3, 7]), array([2, 4]))
     """
-    if len(keys) == 0:
-        return keys, counts
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = _starts(ordered)
-    return ordered[starts], np.add.reduceat(counts[order], starts, axis=0)
+    order, unique, starts = _runs(keys)
+    return unique, np.add.reduceat(counts[order], starts, axis=0)
 
 
 def sum_marked(keys: Keys, counts: Counts, marks: Mask) -> tuple[Keys, Counts, Mask]:
     """`sum_by_key`, and whether any row of a key is marked."""
-    if len(keys) == 0:
-        return keys, counts, marks
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = _starts(ordered)
-    return (
-        ordered[starts],
-        np.add.reduceat(counts[order], starts, axis=0),
-        np.logical_or.reduceat(marks[order], starts),
-    )
+    order, unique, starts = _runs(keys)
+    sums = np.add.reduceat(counts[order], starts, axis=0)
+    return unique, sums, np.logical_or.reduceat(marks[order], starts)
 
 
 def count_keys(keys: Keys) -> tuple[Keys, Counts]:
@@ -79,8 +68,6 @@ def count_keys(keys: Keys) -> tuple[Keys, Counts]:
     >>> count_keys(np.array([7, 3, 7]))
     (array([3, 7]), array([1, 2]))
     """
-    if len(keys) == 0:
-        return keys, np.zeros(0, dtype=np.int64)
     ordered = np.sort(keys)
     starts = _starts(ordered)
     return ordered[starts], np.diff(starts, append=len(ordered))
@@ -88,12 +75,20 @@ def count_keys(keys: Keys) -> tuple[Keys, Counts]:
 
 def max_by_key(keys: Keys, ranks: NDArray[np.uint8]) -> tuple[Keys, NDArray[np.uint8]]:
     """The largest rank of each key."""
-    if len(keys) == 0:
-        return keys, ranks
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = _starts(ordered)
-    return ordered[starts], np.maximum.reduceat(ranks[order], starts)
+    order, unique, starts = _runs(keys)
+    return unique, np.maximum.reduceat(ranks[order], starts)
+
+
+def sum_parts(parts: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
+    """`sum_by_key` of several tables, at least one, together."""
+    keys, counts = zip(*parts, strict=True)
+    return sum_by_key(np.concatenate(keys), np.concatenate(counts))
+
+
+def max_parts(parts: Sequence[tuple[Keys, NDArray[np.uint8]]]) -> tuple[Keys, NDArray[np.uint8]]:
+    """`max_by_key` of several tables, at least one, together."""
+    keys, ranks = zip(*parts, strict=True)
+    return max_by_key(np.concatenate(keys), np.concatenate(ranks))
 
 
 def sum_rows(keys: Keys, measures: Sequence[Counts | None]) -> tuple[Keys, Counts]:
@@ -120,16 +115,14 @@ def sum_rows(keys: Keys, measures: Sequence[Counts | None]) -> tuple[Keys, Count
                 np.add.at(sums, near, measure)
                 counts[:, column] = sums[filled]
         return filled + low, counts
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    starts = _starts(ordered)
+    order, unique, starts = _runs(keys)
     counts = np.empty((len(starts), len(measures)), dtype=np.int64)
     for column, measure in enumerate(measures):
         if measure is None:
-            counts[:, column] = np.diff(starts, append=len(ordered))
+            counts[:, column] = np.diff(starts, append=len(keys))
         else:
             counts[:, column] = np.add.reduceat(measure[order], starts)
-    return ordered[starts], counts
+    return unique, counts
 
 
 def distinct(values: Rows) -> Rows:
@@ -172,9 +165,17 @@ def member_mask(keys: Keys, of: Keys) -> NDArray[np.bool_]:
     return result
 
 
+def _runs(keys: Keys) -> tuple[Rows, Keys, Rows]:
+    """(order that sorts the keys, ascending unique keys, where the run of each begins in that order)."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    starts = _starts(ordered)
+    return order, ordered[starts], starts
+
+
 def _starts(ordered: Keys) -> NDArray[np.int64]:
     """First row of each run of equal keys."""
     change = np.empty(len(ordered), dtype=np.bool_)
-    change[0] = True
+    change[:1] = True
     np.not_equal(ordered[1:], ordered[:-1], out=change[1:])
     return np.flatnonzero(change)

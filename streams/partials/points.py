@@ -28,7 +28,7 @@ from streams.partials.table import (
     unpack_arrays,
     unpack_names,
 )
-from streams.plan.plan import MICRO, Count, Measure
+from streams.plan.rollup import MICRO, Count, Measure
 
 PointRows: TypeAlias = NDArray[np.void]
 """Rows of `POINT`, or of a rollup's `point_type`."""

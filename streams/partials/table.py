@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.arrays import Counts, Hashes, Rows
 from streams.partials.cells import renumber
+from streams.partials.payload import Payload, Ragged
 from streams.partials.sketch import BIN_COUNT
 
 TABLE_BYTES_MAX = 900_000
@@ -41,9 +42,7 @@ class Table:
     hashes, names : keys and encoded labels of the S' series that occur
     series        : Rows [N], position in `hashes`
     bucket        : Rows [N], bucket numbers
-    counts        : Counts [N, C]
-    bins_per_row  : Rows [N]; `bins` and `bin_counts` hold the rows' sketch bins one after the other
-    registers_per_row : the same for the HyperLogLog registers of all distinct columns
+    payload       : of the N rows
     """
 
     rollup: str
@@ -51,54 +50,39 @@ class Table:
     names: Sequence[bytes]
     series: Rows
     bucket: Rows
-    counts: Counts
-    bins_per_row: Rows
-    bins: Rows
-    bin_counts: Counts
-    registers_per_row: Rows
-    registers: Rows
-    ranks: NDArray[np.uint8]
+    payload: Payload
 
     def __len__(self) -> int:
         return len(self.series)
 
     def size(self) -> int:
         """Bytes that the rows take before they are compressed, at most."""
-        names = sum(map(len, self.names)) + 12 * len(self.hashes)
-        return int(self._row_sizes().sum()) + names
+        return int((12 + self.payload.sizes()).sum()) + int(self._name_sizes().sum())
 
     def row_sizes(self) -> Counts:
         """Bytes [N] that each row takes, with the name of its series, at most."""
-        names = 12 + np.fromiter(map(len, self.names), np.int64, len(self.names))
-        return self._row_sizes() + names[self.series]
+        return 12 + self.payload.sizes() + self._name_sizes()[self.series]
 
-    def _row_sizes(self) -> Counts:
-        wide = len(self.bin_counts) > 0 and int(self.bin_counts.max()) > np.iinfo(np.uint32).max
-        bin_bytes = 10 if wide else 6
-        fixed = 12 + 8 * int(self.counts.shape[1])
-        return fixed + bin_bytes * self.bins_per_row + 3 * self.registers_per_row
+    def _name_sizes(self) -> Counts:
+        return 12 + np.fromiter(map(len, self.names), np.int64, len(self.names))
 
     def take(self, rows: Rows) -> Table:
-        """The given ascending rows with just the series they need."""
-        keep = np.zeros(len(self), dtype=np.bool_)
-        keep[rows] = True
-        used, series = renumber(self.series[rows], len(self.hashes))
-        bins = np.repeat(keep, self.bins_per_row)
-        registers = np.repeat(keep, self.registers_per_row)
-        return Table(
-            rollup=self.rollup,
-            hashes=self.hashes[used],
-            names=[self.names[i] for i in used.tolist()],
-            series=series,
-            bucket=self.bucket[rows],
-            counts=self.counts[rows],
-            bins_per_row=self.bins_per_row[rows],
-            bins=self.bins[bins],
-            bin_counts=self.bin_counts[bins],
-            registers_per_row=self.registers_per_row[rows],
-            registers=self.registers[registers],
-            ranks=self.ranks[registers],
-        )
+        """The given rows with just the series they need."""
+        return self._with(self.series[rows], self.bucket[rows], self.payload.take(rows)).trimmed()
+
+    def cut(self, bounds: Sequence[int]) -> Iterator[Table]:
+        """The rows between each bound and the next, each piece with just the series it needs."""
+        for (start, stop), payload in zip(pairwise(bounds), self.payload.cut(bounds), strict=True):
+            yield self._with(self.series[start:stop], self.bucket[start:stop], payload).trimmed()
+
+    def trimmed(self) -> Table:
+        """All rows with just the series they need."""
+        used, series = renumber(self.series, len(self.hashes))
+        names = [self.names[i] for i in used.tolist()]
+        return Table(self.rollup, self.hashes[used], names, series, self.bucket, self.payload)
+
+    def _with(self, series: Rows, bucket: Rows, payload: Payload) -> Table:
+        return Table(self.rollup, self.hashes, self.names, series, bucket, payload)
 
 
 def split_by_destination(table: Table, destination: Rows, destination_count: int) -> list[Table | None]:
@@ -110,47 +94,11 @@ def split_by_destination(table: Table, destination: Rows, destination_count: int
         return [table]
     row_destination = destination.astype(np.uint16)[table.series]  # 16 bits sort by radix
     order = np.argsort(row_destination, kind="stable")
-    bin_order = np.argsort(np.repeat(row_destination, table.bins_per_row), kind="stable")
-    register_order = np.argsort(np.repeat(row_destination, table.registers_per_row), kind="stable")
     ordered = replace(
-        table,
-        series=table.series[order],
-        bucket=table.bucket[order],
-        counts=table.counts[order],
-        bins_per_row=table.bins_per_row[order],
-        bins=table.bins[bin_order],
-        bin_counts=table.bin_counts[bin_order],
-        registers_per_row=table.registers_per_row[order],
-        registers=table.registers[register_order],
-        ranks=table.ranks[register_order],
+        table, series=table.series[order], bucket=table.bucket[order], payload=table.payload.take(order)
     )
     bounds = np.searchsorted(row_destination[order], np.arange(destination_count + 1)).tolist()
-    return [piece if len(piece) else None for piece in _cut(ordered, bounds)]
-
-
-def _cut(table: Table, bounds: Sequence[int]) -> Iterator[Table]:
-    """The rows between each bound and the next, each piece with just the series it needs."""
-    bins_at = np.concatenate([[0], np.cumsum(table.bins_per_row)]).tolist()
-    registers_at = np.concatenate([[0], np.cumsum(table.registers_per_row)]).tolist()
-    for start, stop in pairwise(bounds):
-        rows = slice(start, stop)
-        bins = slice(bins_at[start], bins_at[stop])
-        registers = slice(registers_at[start], registers_at[stop])
-        used, series = renumber(table.series[rows], len(table.hashes))
-        yield Table(
-            rollup=table.rollup,
-            hashes=table.hashes[used],
-            names=[table.names[i] for i in used.tolist()],
-            series=series,
-            bucket=table.bucket[rows],
-            counts=table.counts[rows],
-            bins_per_row=table.bins_per_row[rows],
-            bins=table.bins[bins],
-            bin_counts=table.bin_counts[bins],
-            registers_per_row=table.registers_per_row[rows],
-            registers=table.registers[registers],
-            ranks=table.ranks[registers],
-        )
+    return [piece if len(piece) else None for piece in ordered.cut(bounds)]
 
 
 def encode_tables(tables: Sequence[Table]) -> tuple[list[TableHead], list[bytes]]:
@@ -158,6 +106,7 @@ def encode_tables(tables: Sequence[Table]) -> tuple[list[TableHead], list[bytes]
     heads: list[TableHead] = []
     parts: list[bytes] = []
     for table in tables:
+        bins, registers = table.payload.bins, table.payload.registers
         columns, packed = pack_arrays(
             (
                 table.hashes,
@@ -165,16 +114,16 @@ def encode_tables(tables: Sequence[Table]) -> tuple[list[TableHead], list[bytes]
                 np.frombuffer(b"".join(table.names), dtype=np.uint8),
                 table.series,
                 table.bucket,
-                table.counts.reshape(-1),
-                table.bins_per_row,
-                table.bins,
-                table.bin_counts,
-                table.registers_per_row,
-                table.registers,
-                table.ranks,
+                table.payload.counts.reshape(-1),
+                bins.per_row,
+                bins.slots,
+                bins.values,
+                registers.per_row,
+                registers.slots,
+                registers.values,
             )
         )
-        heads.append((table.rollup, columns, table.counts.shape[1]))
+        heads.append((table.rollup, columns, table.payload.counts.shape[1]))
         parts.extend(packed)
     return heads, parts
 
@@ -196,13 +145,11 @@ def decode_tables(heads: Sequence[TableHead], body: bytes, at: int) -> tuple[lis
             names=unpack_names(arrays[1], arrays[2]),
             series=wide[0],
             bucket=wide[1],
-            counts=wide[2].reshape(len(wide[0]), counter_count),
-            bins_per_row=wide[3],
-            bins=wide[4],
-            bin_counts=wide[5],
-            registers_per_row=wide[6],
-            registers=wide[7],
-            ranks=arrays[11].astype(np.uint8),
+            payload=Payload(
+                counts=wide[2].reshape(len(wide[0]), counter_count),
+                bins=Ragged(wide[3], wide[4], wide[5]),
+                registers=Ragged(wide[6], wide[7], arrays[11].astype(np.uint8)),
+            ),
         )
         if not _fits_together(table):
             raise ValueError(f"columns of a table of {rollup!r} that do not fit together")
@@ -241,15 +188,20 @@ def unpack_names(lengths: NDArray[np.generic], text: NDArray[np.generic]) -> lis
 
 
 def _fits_together(table: Table) -> bool:
-    rows = len(table)
     return (
         len(table.names) == len(table.hashes)
-        and rows == len(table.bucket) == len(table.bins_per_row) == len(table.registers_per_row)
-        and len(table.bins) == len(table.bin_counts) == _sum_of_parts(table.bins_per_row)
-        and len(table.registers) == len(table.ranks) == _sum_of_parts(table.registers_per_row)
+        and len(table) == len(table.bucket)
         and _all_below(table.series, len(table.hashes))
-        and _all_below(table.bins, BIN_COUNT)
-        and _all_below(table.registers, BIN_COUNT)
+        and all(_has_entries(part, len(table)) for part in (table.payload.bins, table.payload.registers))
+    )
+
+
+def _has_entries(part: Ragged[Any], row_count: int) -> bool:
+    """Whether it has as many entries as its rows are said to have."""
+    return (
+        len(part.per_row) == row_count
+        and len(part.slots) == len(part.values) == _sum_of_parts(part.per_row)
+        and _all_below(part.slots, BIN_COUNT)
     )
 
 
@@ -285,7 +237,7 @@ def _pieces(table: Table, bytes_max: int) -> Iterator[Table]:
     if table.size() <= bytes_max:
         yield table
         return
-    yield from _cut(table, fitting_bounds(table.row_sizes(), bytes_max))
+    yield from table.cut(fitting_bounds(table.row_sizes(), bytes_max))
 
 
 def fitting_bounds(sizes: Counts, size_max: int) -> list[int]:

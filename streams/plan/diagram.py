@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from detectors.alerts.names import span_name
 from detectors.slo.slo import Slo
-from streams.plan.plan import MonitorPlan, Plan, Rollup, SourcePlan
+from streams.plan.plan import MonitorPlan, Plan, SourcePlan
 from streams.plan.resource import CapacityPlan
+from streams.plan.rollup import SECONDS, Rollup, within
 
 __all__ = ["draw_plan"]
 
@@ -66,13 +67,13 @@ def _rollups(source: SourcePlan, plan: Plan) -> Iterator[str]:
         together.setdefault((detector, rollup.name if detector is None else ""), []).append(rollup)
     for (detector, _), rollups in together.items():
         if detector is None:
-            yield _rollup(rollups[0], plan)
+            yield _rollup(rollups[0])
         else:
             yield _lines(f"counts for {detector}", *dict.fromkeys(_by(rollup.by) for rollup in rollups))
 
 
-def _rollup(rollup: Rollup, plan: Plan) -> str:
-    told = rollup.name == rollup.source or rollup.name in {slo.rollup for slo in plan.slos}
+def _rollup(rollup: Rollup) -> str:
+    told = rollup.kind in ("requests", "slo")
     quantiles = f"quantiles of {rollup.sketch}" if rollup.sketch else ""
     return _lines(
         rollup.name,
@@ -85,9 +86,9 @@ def _rollup(rollup: Rollup, plan: Plan) -> str:
 
 
 def _shown(rollup: Rollup) -> list[str]:
-    """Measures that are told one by one; the counts of a histogram's buckets and its sum stand last."""
-    buckets = len(rollup.histogram) + 1 if rollup.histogram else 0
-    return [measure.name for measure in rollup.measures[: len(rollup.measures) - buckets]]
+    """Measures that are listed one by one: not the counts of a histogram's buckets, nor its sum."""
+    of_histogram = {*map(within, rollup.histogram), SECONDS} if rollup.histogram else set()
+    return [name for name in rollup.measure_names if name not in of_histogram]
 
 
 def _monitors(plan: Plan, registry: bool) -> list[str]:

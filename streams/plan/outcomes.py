@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from streams.plan.plan import Count, Rollup
+from streams.plan.rollup import Count, Rollup
 
 OUTCOMES = "outcomes"
 """Prefix of the rollup that counts the outcomes of a source's records: in, late, dead."""
 
 
+def outcomes_name(source: str) -> str:
+    """Name of the rollup with the outcomes of a source."""
+    return f"{OUTCOMES}:{source}"
+
+
 def outcomes_rollup(source: str) -> Rollup:
     """The rollup that every source feeds besides its own: events by outcome and reason."""
     return Rollup(
-        name=f"{OUTCOMES}:{source}",
+        name=outcomes_name(source),
+        kind="outcomes",
         source=source,
         by=("outcome", "reason"),
         measures=(Count("total"),),

@@ -6,18 +6,15 @@ nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal
 
-import numpy as np
-
-from detectors.slo.slo import Calendar, Slo
-from models.arrays import EpochMs, Numbers
+from detectors.slo.slo import Slo
 from models.logs.reviews import Review
-from streams.events.batch import Column, Layout, Strings
-from streams.language.expression import Expression
+from streams.events.batch import Layout
 from streams.plan.resource import CapacityPlan
+from streams.plan.rollup import Derived, Rollup
 
 BUCKET_MS = 10_000
 """Width of an event-time bucket, the finest resolution kept."""
@@ -25,90 +22,11 @@ BUCKET_MS = 10_000
 WINDOW_MS_MAX = 366 * 86_400_000
 """The longest rolling window; its slots of an hour take 70 kB a series of two counters."""
 
+SIGNALS = ("total", "errors")
+"""Measures that a monitor's signals are made of."""
+
 NEVER = -(1 << 62)
 """Event time before any event."""
-
-MICRO = 1_000_000
-"""Sums are kept as whole micro-units, so that they are exact in any order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """Occurrences (the rows' weights) for which `where` holds; all rows of the rollup without it."""
-
-    name: str
-    where: Expression | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Sum:
-    """Sum of a number column, in micro-units, over the rows for which `where` holds.
-
-    value : a number calculated from several columns, used in place of `column`
-    """
-
-    name: str
-    column: str
-    where: Expression | None = None
-    value: Expression | None = None
-
-    def numbers(self, columns: Mapping[str, Column], length: int) -> Numbers:
-        """What each row adds if it is counted : Numbers [E], NaN where missing."""
-        if self.value is not None:
-            return self.value.values(columns, length)
-        column = columns.get(self.column)
-        return np.full(length, np.nan) if column is None or isinstance(column, Strings) else column
-
-
-Measure: TypeAlias = Count | Sum
-
-
-class Derived(Protocol):
-    """A column made from others before the rollups count."""
-
-    @property
-    def name(self) -> str:
-        """Its name as a column."""
-
-    def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
-        """The column [E], a function of each event alone.
-
-        columns : those of the source and the derived ones before this one
-        time_ms : EpochMs [E], event times
-        """
-
-
-@dataclass(frozen=True, slots=True)
-class Rollup:
-    """One table of series that a source feeds.
-
-    name     : unique over the whole plan; `requests` or `slo:checkout-availability`
-    by       : label columns; each distinct combination is a series
-    where    : rows that are counted
-    measures : what is counted, in this order along axis C
-    sketch   : number column whose distribution is kept, in seconds or any unit; None for none
-    distinct : string columns of which distinct values are counted
-    windows_ms : rolling windows, ascending
-    calendar : the period of a calendar SLO, summed in addition to the rolling windows
-    slice_ms : length of the slices that a Timeslices SLO judges; 0 where none does
-    histogram: upper bounds of the classic buckets to publish of `sketch`, ascending; empty for none
-    series_count_max : overrides the source's; None for the source's
-    forget_ms : series that have been silent this long may be forgotten; 0 keeps them
-    """
-
-    name: str
-    source: str
-    by: tuple[str, ...] = ()
-    where: Expression | None = None
-    measures: tuple[Measure, ...] = ()
-    sketch: str | None = None
-    distinct: tuple[str, ...] = ()
-    windows_ms: tuple[int, ...] = (300_000,)
-    calendar: Calendar | None = None
-    slice_ms: int = 0
-    histogram: tuple[float, ...] = ()
-    series_count_max: int | None = None
-    forget_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +88,30 @@ class MonitorPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that the flow needs to know, for all sources."""
+    """Everything that the flow needs to know, for all sources.
+
+    Raises ValueError where an SLO, a monitor or a resource refers to what no rollup of its source counts.
+    """
 
     app: str
     sources: Mapping[str, SourcePlan] = field(default_factory=dict)
     slos: tuple[Slo, ...] = ()
     monitors: tuple[MonitorPlan, ...] = ()
     capacity: tuple[CapacityPlan, ...] = ()
+
+    def __post_init__(self) -> None:
+        for slo in self.slos:
+            self._expect(slo.source, slo.rollup, ("good", "total"))
+        for monitor in self.monitors:
+            self._expect(monitor.source, monitor.rollup, SIGNALS if monitor.features == "signals" else ())
+        for resource in self.capacity:
+            self._expect(resource.source, resource.rollup, resource.measures)
+
+    def _expect(self, source: str, name: str, measures: Sequence[str]) -> None:
+        if source not in self.sources:
+            return  # a replay may choose some of the sources
+        rollups = {rollup.name: rollup for rollup in self.sources[source].rollups}
+        if name not in rollups:
+            raise ValueError(f"source {source} has no rollup {name!r}; it has {', '.join(rollups) or 'none'}")
+        for measure in measures:
+            rollups[name].measure_index(measure)

@@ -129,12 +129,20 @@ class Present:
     labels: dict[str, str] = field(default_factory=dict)
 
 
+USED, LEVEL, LIMIT = "used", "level", "limit"
+"""Measures of a resource: sums of a quota's amounts, of levels, and of limits where these are a series."""
+
+
+def seen_name(measure: str) -> str:
+    """Name of the measure that counts how many levels, or limits, a sum is made of."""
+    return f"{measure} seen"
+
+
 @dataclass(frozen=True, slots=True)
 class CapacityPlan:
     """One resource, and where its numbers are.
 
-    rollup : that counts it: [sum of amounts] of a quota; [sum, number] of levels, of the limit too where it
-             is a series; the SLO's own rollup for an error budget
+    rollup : that counts `measures` of it; the SLO's own rollup for an error budget
     level  : of the rings, whose slots make its steps
     scale  : what a level is divided by before it is summed
     """
@@ -145,3 +153,13 @@ class CapacityPlan:
     rollup: str
     level: int
     scale: float = 1.0
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What its rollup must count."""
+        match self.resource.kind:
+            case "quota":
+                return (USED,)
+            case "error_budget":
+                return ("good", "total")
+        return (LEVEL, seen_name(LEVEL))

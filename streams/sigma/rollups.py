@@ -14,7 +14,8 @@ from streams.language.documents import Document, Path
 from streams.language.expression import Expression, ExpressionError, compile_expression, conjoin
 from streams.language.problems import Findings
 from streams.language.use import Use
-from streams.plan.plan import BUCKET_MS, Count, MonitorPlan, Rollup
+from streams.plan.plan import BUCKET_MS, MonitorPlan
+from streams.plan.rollup import Count, Rollup
 from streams.sigma.condition import SigmaUnsupportedError, column_of, condition_text
 from streams.sigma.rules import Correlation, Detection, read_rules
 
@@ -99,6 +100,7 @@ def _add_match(plan: SigmaPlan, detection: Detection, condition: Expression, sou
     client = source.labels.get("client")
     rollup = Rollup(
         name=_free_name(plan, source, detection.name),
+        kind="sigma",
         source=source.name,
         by=() if client is None else (client,),
         where=conjoin(source.where, condition),
@@ -140,6 +142,7 @@ def _add_correlation(
     names = [detection.name for detection in correlation.rules]
     rollup = Rollup(
         name=_free_name(plan, source, correlation.name),
+        kind="sigma",
         source=source.name,
         by=by,
         where=conjoin(source.where, any_of),

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, starmap
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Counts, Offsets, Rows
-from streams.partials.cells import Keys, max_by_key, sum_by_key
-from streams.partials.sketch import BIN_BITS
+from streams.partials.cells import Keys, max_parts, sum_parts
+from streams.partials.payload import Payload
 
 _PIECES_MAX = 8
 
@@ -25,75 +25,45 @@ _PIECES_MAX = 8
 class Piece:
     """Rows of one bucket from one source partition, series by the window's own numbers.
 
-    series : Rows [N]; offset : Offsets [N]; counts : Counts [N, C]; the rest as in `Table`
+    series : Rows [N]; offset : Offsets [N]; payload : of the N rows
     """
 
     series: Rows
     offset: Offsets
-    counts: Counts
-    bins_per_row: Rows
-    bins: Rows
-    bin_counts: Counts
-    registers_per_row: Rows
-    registers: Rows
-    ranks: NDArray[np.uint8]
+    payload: Payload
 
     def take(self, rows: Rows) -> Piece:
-        """The given ascending rows."""
-        keep = np.zeros(len(self.series), dtype=np.bool_)
-        keep[rows] = True
-        bins, registers = np.repeat(keep, self.bins_per_row), np.repeat(keep, self.registers_per_row)
-        return Piece(
-            self.series[rows],
-            self.offset[rows],
-            self.counts[rows],
-            self.bins_per_row[rows],
-            self.bins[bins],
-            self.bin_counts[bins],
-            self.registers_per_row[rows],
-            self.registers[registers],
-            self.ranks[registers],
-        )
+        """The given rows, in the given order."""
+        return Piece(self.series[rows], self.offset[rows], self.payload.take(rows))
 
-    def cut(self, bounds: Rows) -> Iterator[Piece]:
+    def cut(self, bounds: Sequence[int]) -> Iterator[Piece]:
         """The rows between each bound and the next."""
-        bins_at = np.concatenate([[0], np.cumsum(self.bins_per_row)])[bounds].tolist()
-        registers_at = np.concatenate([[0], np.cumsum(self.registers_per_row)])[bounds].tolist()
-        for rows, bins, registers in zip(
-            starmap(slice, pairwise(bounds.tolist())),
-            starmap(slice, pairwise(bins_at)),
-            starmap(slice, pairwise(registers_at)),
-            strict=True,
-        ):
-            yield Piece(
-                self.series[rows],
-                self.offset[rows],
-                self.counts[rows],
-                self.bins_per_row[rows],
-                self.bins[bins],
-                self.bin_counts[bins],
-                self.registers_per_row[rows],
-                self.registers[registers],
-                self.ranks[registers],
-            )
+        for (start, stop), payload in zip(pairwise(bounds), self.payload.cut(bounds), strict=True):
+            yield Piece(self.series[start:stop], self.offset[start:stop], payload)
+
+    def bins(self) -> tuple[Keys, Counts]:
+        """Keys `series << BIN_BITS | bin`, in no order, and how many values each bin holds."""
+        return self.payload.bins.keys(self.series), self.payload.bins.values
+
+    def registers(self) -> tuple[Keys, NDArray[np.uint8]]:
+        """The same of the registers of distinct counts."""
+        return self.payload.registers.keys(self.series), self.payload.registers.values
 
 
 @dataclass(frozen=True, slots=True)
 class BucketTotal:
     """All of one bucket, over all source partitions.
 
-    series : Rows [N], ascending
-    counts : Counts [N, C]
-    bins, bin_counts : ascending keys `series << BIN_BITS | bin`, and how many values each holds
-    registers, ranks : the same for the registers of distinct counts
+    series    : Rows [N], ascending
+    counts    : Counts [N, C]
+    bins      : ascending keys `series << BIN_BITS | bin`, and how many values each holds
+    registers : the same of the registers of distinct counts
     """
 
     series: Rows
     counts: Counts
-    bins: Keys
-    bin_counts: Counts
-    registers: Keys
-    ranks: NDArray[np.uint8]
+    bins: tuple[Keys, Counts]
+    registers: tuple[Keys, NDArray[np.uint8]]
 
 
 class OpenBuckets:
@@ -131,16 +101,16 @@ class OpenBuckets:
         """Counts of all open buckets from `first` on : Counts [S, C]."""
         result = np.zeros((series_count, self.counter_count), dtype=np.int64)
         for piece in self._standing_from(first):
-            result[piece.series] += piece.counts
+            result[piece.series] += piece.payload.counts
         return result
 
     def bins_from(self, first: int) -> list[tuple[Keys, Counts]]:
         """Sketch bins of all open buckets from `first` on, unmerged."""
-        return [_bins_of(piece) for piece in self._standing_from(first)]
+        return [piece.bins() for piece in self._standing_from(first)]
 
     def registers_from(self, first: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
         """Registers of all open buckets from `first` on, unmerged."""
-        return [_registers_of(piece) for piece in self._standing_from(first)]
+        return [piece.registers() for piece in self._standing_from(first)]
 
     def drop_below(self, bucket: int) -> None:
         self._pieces = {number: pieces for number, pieces in self._pieces.items() if number >= bucket}
@@ -166,60 +136,21 @@ class OpenBuckets:
         """Sum over source partitions of what stands for a bucket."""
         standing = list(self._standing(bucket))
         if not standing:
-            none = np.zeros(0, dtype=np.int64)
-            return BucketTotal(
-                none,
-                np.zeros((0, self.counter_count), dtype=np.int64),
-                none,
-                none,
-                none,
-                np.zeros(0, dtype=np.uint8),
-            )
-        series, counts = sum_by_key(
-            np.concatenate([piece.series for piece in standing]),
-            np.concatenate([piece.counts for piece in standing]),
+            none, counts = np.zeros(0, dtype=np.int64), np.zeros((0, self.counter_count), dtype=np.int64)
+            return BucketTotal(none, counts, (none, none), (none, none.astype(np.uint8)))
+        return BucketTotal(
+            *sum_parts([(piece.series, piece.payload.counts) for piece in standing]),
+            bins=sum_parts([piece.bins() for piece in standing]),
+            registers=max_parts([piece.registers() for piece in standing]),
         )
-        bins, bin_counts = merge_bins([_bins_of(piece) for piece in standing])
-        registers, ranks = merge_registers([_registers_of(piece) for piece in standing])
-        return BucketTotal(series, counts, bins, bin_counts, registers, ranks)
-
-
-def merge_bins(parts: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
-    """Sketches merged by addition."""
-    return sum_by_key(
-        np.concatenate([keys for keys, _ in parts]), np.concatenate([counts for _, counts in parts])
-    )
-
-
-def merge_registers(
-    parts: Sequence[tuple[Keys, NDArray[np.uint8]]],
-) -> tuple[Keys, NDArray[np.uint8]]:
-    """Distinct counts merged by maximum."""
-    return max_by_key(
-        np.concatenate([keys for keys, _ in parts]), np.concatenate([ranks for _, ranks in parts])
-    )
-
-
-def _bins_of(piece: Piece) -> tuple[Keys, Counts]:
-    return (np.repeat(piece.series, piece.bins_per_row) << BIN_BITS) | piece.bins, piece.bin_counts
-
-
-def _registers_of(piece: Piece) -> tuple[Keys, NDArray[np.uint8]]:
-    return (np.repeat(piece.series, piece.registers_per_row) << BIN_BITS) | piece.registers, piece.ranks
 
 
 def _latest(pieces: Sequence[Piece]) -> Piece:
     """Of the rows for one series the one with the highest offset; of equal ones the last to arrive."""
     joined = Piece(
-        series=np.concatenate([p.series for p in pieces]),
-        offset=np.concatenate([p.offset for p in pieces]),
-        counts=np.concatenate([p.counts for p in pieces]),
-        bins_per_row=np.concatenate([p.bins_per_row for p in pieces]),
-        bins=np.concatenate([p.bins for p in pieces]),
-        bin_counts=np.concatenate([p.bin_counts for p in pieces]),
-        registers_per_row=np.concatenate([p.registers_per_row for p in pieces]),
-        registers=np.concatenate([p.registers for p in pieces]),
-        ranks=np.concatenate([p.ranks for p in pieces]),
+        np.concatenate([piece.series for piece in pieces]),
+        np.concatenate([piece.offset for piece in pieces]),
+        Payload.concatenate([piece.payload for piece in pieces]),
     )
     order = np.lexsort((joined.offset, joined.series))  # stable: arrival breaks ties
     ordered = joined.series[order]

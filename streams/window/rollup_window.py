@@ -19,14 +19,16 @@ from numpy.typing import NDArray
 
 from detectors.slo.slo import Slo
 from models.arrays import Counts, Hashes, Numbers, Rows
-from streams.partials.cells import Keys, sum_by_key
+from streams.partials.cells import Keys, max_by_key, max_parts, sum_by_key, sum_parts
 from streams.partials.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
 from streams.partials.frame import ExemplarRow
+from streams.partials.payload import Payload, Ragged
 from streams.partials.points import PointRows, PointTable, contributions
 from streams.partials.sketch import BIN_BITS, BIN_COUNT
 from streams.partials.table import Table
-from streams.plan.plan import BUCKET_MS, Rollup
-from streams.window.open_buckets import BucketTotal, OpenBuckets, Piece, merge_bins, merge_registers
+from streams.plan.plan import BUCKET_MS
+from streams.plan.rollup import Rollup
+from streams.window.open_buckets import BucketTotal, OpenBuckets, Piece
 from streams.window.open_points import OpenPoints
 from streams.window.rings import LEVEL_SLOT_MS, Rings, window_start
 from streams.window.series_table import SeriesTable
@@ -41,8 +43,6 @@ SILENT_MIN = 1_000
 """So many silent series are not worth to be let go."""
 
 HOUR_BUCKETS = LEVEL_SLOT_MS[2] // BUCKET_MS
-
-_NO_ROWS: Rows = np.zeros(0, dtype=np.int64)
 
 
 class RollupWindow:
@@ -66,6 +66,7 @@ class RollupWindow:
         self.exemplars: dict[int, ExemplarRow] = {}
         """Latest exemplar of a series, by its number; not stored."""
         self._slice: Counts = np.zeros((0, 2), dtype=np.int64)
+        self._judged = [rollup.measure_index(name) for name in ("good", "total")] if self.sliced else []
         self._sketch_windows = [w for w in rollup.windows_ms if w <= SKETCH_WINDOW_MS_MAX]
         self._kept = max(self._sketch_windows, default=0) // BUCKET_MS
         self._sketches: deque[tuple[int, Keys, Counts]] = deque()
@@ -83,24 +84,21 @@ class RollupWindow:
         return len(self.table)
 
     @property
+    def _sealed_end(self) -> int:
+        """Buckets below it are sealed; 0 where none is."""
+        return self.rings.end if self.rings.end is not None else 0
+
+    @property
     def budget_columns(self) -> tuple[int, int]:
         """Which counters are (good, total) of the SLO's budget."""
-        return (self.counter_count - 2, self.counter_count - 1) if self.sliced else (0, 1)
+        if self.sliced:
+            return self.counter_count - 2, self.counter_count - 1
+        return self.rollup.measure_index("good"), self.rollup.measure_index("total")
 
     def accept(self, partition: int, offset: int, table: Table, first: int) -> list[int]:
         """Take the rows of a frame whose buckets are `first` or later; returns these buckets."""
         numbers = self._numbers(table.hashes, table.names)[table.series]
-        rows = Piece(
-            series=numbers,
-            offset=np.full(len(table), offset, dtype=np.int64),
-            counts=table.counts,
-            bins_per_row=table.bins_per_row,
-            bins=table.bins,
-            bin_counts=table.bin_counts,
-            registers_per_row=table.registers_per_row,
-            registers=table.registers,
-            ranks=table.ranks,
-        )
+        rows = Piece(numbers, np.full(len(table), offset, dtype=np.int64), table.payload)
         bucket = table.bucket
         keep = (bucket >= first) & (numbers >= 0)
         if not keep.all():
@@ -108,7 +106,7 @@ class RollupWindow:
         # a flush has its rows in ascending order of buckets, so that few pieces hold them
         starts = np.flatnonzero(np.diff(bucket, prepend=-1))
         buckets: list[int] = bucket[starts].tolist()
-        for number, piece in zip(buckets, rows.cut(np.append(starts, len(bucket))), strict=True):
+        for number, piece in zip(buckets, rows.cut([*starts.tolist(), len(bucket)]), strict=True):
             self.open.replace(partition, number, piece)
         return buckets
 
@@ -145,10 +143,7 @@ class RollupWindow:
         self.totals.add(bucket, series, counts)
         if len(series):
             self.newest = bucket
-        if len(total.bins):
-            self._sketches.append((bucket, *narrow(total.bins, total.bin_counts)))
-        if len(total.registers):
-            self._registers.append((bucket, total.registers, total.ranks))
+        self._note_distributions(bucket, total.bins, total.registers)
         self._forget(bucket + 1)
         table = self._stored(bucket, series, counts, total) if len(series) else None
         points = None
@@ -185,8 +180,10 @@ class RollupWindow:
             return
         numbers = self.table.numbers(table.hashes, table.names)[table.series]
         known = numbers >= 0
-        numbers, stored = numbers[known], table.counts[known]
-        counts, totals = stored[:, : self.counter_count], stored[:, self.counter_count :]
+        payload = table.payload
+        if not known.all():
+            numbers, payload = numbers[known], payload.take(np.flatnonzero(known))
+        counts, totals = payload.counts[:, : self.counter_count], payload.counts[:, self.counter_count :]
         self.totals.make_room(self.series_count)
         if level == 0 or self.silence is None:
             # a coarser slot does not tell the bucket of the last counts, but the totals stored apart do
@@ -196,21 +193,27 @@ class RollupWindow:
             self.rings.load(level, slot, numbers, counts)
         if self.sliced and level == 0 and slot >= max(self._slice_start(latest), latest + 1 - HOUR_BUCKETS):
             self._make_slice_room()
-            self._slice[numbers] += counts[:, :2]
+            self._slice[numbers] += counts[:, self._judged]
         if level == 0:
             # a bucket also fills the open slots of coarser levels, which are stored once complete
             for coarser, spec in enumerate(self.rings.levels[1:], 1):
                 if slot // spec.width == latest // spec.width:
                     self.rings.load(coarser, slot // spec.width, numbers, counts)
         if level == 0:
-            if len(table.bins):
-                keys = (np.repeat(numbers, table.bins_per_row[known]) << BIN_BITS) | table.bins
-                order = np.argsort(keys)
-                self._sketches.append((slot, *narrow(keys[order], table.bin_counts[order])))
-            if len(table.registers):
-                keys = (np.repeat(numbers, table.registers_per_row[known]) << BIN_BITS) | table.registers
-                order = np.argsort(keys)
-                self._registers.append((slot, keys[order], table.ranks[order]))
+            bins, registers = payload.bins, payload.registers
+            self._note_distributions(
+                slot,
+                sum_by_key(bins.keys(numbers), bins.values),
+                max_by_key(registers.keys(numbers), registers.values),
+            )
+
+    def _note_distributions(
+        self, bucket: int, bins: tuple[Keys, Counts], registers: tuple[Keys, NDArray[np.uint8]]
+    ) -> None:
+        if len(bins[0]):
+            self._sketches.append((bucket, *narrow(*bins)))
+        if len(registers[0]):
+            self._registers.append((bucket, *registers))
 
     def totals_tables(self, shards: Set[int], latest: int) -> dict[int, Table]:
         """Totals of all series of some shards once the bucket `latest` is sealed, to be stored apart."""
@@ -235,7 +238,7 @@ class RollupWindow:
         numbers = self.table.numbers(recent.hashes, recent.names)[recent.series]
         known = numbers >= 0
         self.totals.make_room(self.series_count)
-        totals = recent.counts[known, self.counter_count :]
+        totals = recent.payload.counts[known, self.counter_count :]
         self.totals.load(numbers[known], totals, recent.bucket[known], latest)
 
     def _oldest(self, latest: int) -> int:
@@ -257,7 +260,7 @@ class RollupWindow:
             # buckets of the last hour have been added as they were loaded
             self._make_slice_room()
             older = self.rings.between(self._slice_start(latest), latest + 1 - HOUR_BUCKETS)
-            self._slice[: len(older)] += older[:, :2]
+            self._slice[: len(older)] += older[:, self._judged]
 
     def _slice_start(self, latest: int) -> int:
         """First bucket of the slice that is open once the bucket `latest` is sealed."""
@@ -272,9 +275,8 @@ class RollupWindow:
 
     def live_sums(self, end: int) -> Counts:
         """Sums of the windows that end before `end`, open buckets included : Counts [W, S, C]."""
-        sealed = self.rings.end if self.rings.end is not None else 0
-        oldest = min(self.open.buckets(), default=end)
-        starts = [max(sealed, oldest, window_start(window, end)) for window in self.rollup.windows_ms]
+        oldest = max(self._sealed_end, min(self.open.buckets(), default=end))
+        starts = [max(oldest, window_start(window, end)) for window in self.rollup.windows_ms]
         # where a source partition lags, open buckets may reach back beyond the shorter windows
         counts = {first: self.open.counts_from(first, self.series_count) for first in set(starts)}
         open_counts = np.zeros((len(starts), self.series_count, self.counter_count), dtype=np.int64)
@@ -284,25 +286,21 @@ class RollupWindow:
 
     def live_totals(self) -> Counts:
         """Counts since ever, open buckets included : Counts [S, C]."""
-        first = self.rings.end if self.rings.end is not None else 0
         result = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
         result[: len(self.totals.ever)] = self.totals.ever
-        result[:, : self.open.counter_count] += self.open.counts_from(first, self.series_count)
+        result[:, : self.open.counter_count] += self.open.counts_from(self._sealed_end, self.series_count)
         return result
 
     def sketch_parts(self, window_ms: int, end: int) -> list[tuple[Keys, Counts]]:
         """Sketches of the buckets in a window, open ones included, to be merged elsewhere."""
         start = window_start(window_ms, end)
-        sealed = self.rings.end if self.rings.end is not None else 0
-        parts = [(keys, counts) for bucket, keys, counts in self._sketches if bucket >= start]
-        return parts + self.open.bins_from(max(sealed, start))
+        return self.sealed_sketch(start) + self.open.bins_from(max(self._sealed_end, start))
 
     def distinct_counts(self, position: int, window_ms: int, end: int) -> Numbers:
         """Estimated distinct values of the rollup's distinct column : Numbers [S]."""
         start = window_start(window_ms, end)
-        sealed = self.rings.end if self.rings.end is not None else 0
-        parts = [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
-        return self._distinct(position, parts + self.open.registers_from(max(sealed, start)))
+        opened = self.open.registers_from(max(self._sealed_end, start))
+        return self._distinct(position, self._sealed_registers(start) + opened)
 
     def sealed_sketch(self, start: int) -> list[tuple[Keys, Counts]]:
         """Sketches of the sealed buckets from `start` on, to be merged elsewhere."""
@@ -310,8 +308,10 @@ class RollupWindow:
 
     def sealed_distinct(self, position: int, start: int) -> Numbers:
         """`distinct_counts` of the sealed buckets from `start` on : Numbers [S]."""
-        parts = [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
-        return self._distinct(position, parts)
+        return self._distinct(position, self._sealed_registers(start))
+
+    def _sealed_registers(self, start: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
+        return [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
 
     def keep(self, buckets: int) -> None:
         """Keep sketches and distinct values of at least so many sealed buckets."""
@@ -326,7 +326,7 @@ class RollupWindow:
     def _distinct(self, position: int, parts: Sequence[tuple[Keys, NDArray[np.uint8]]]) -> Numbers:
         if not parts:
             return np.zeros(self.series_count)
-        keys, ranks = merge_registers(parts)
+        keys, ranks = max_parts(parts)
         series, slot = keys >> BIN_BITS, keys & (BIN_COUNT - 1)
         mine = slot >> REGISTER_BITS == position
         merged = (series[mine] << REGISTER_BITS) | (slot[mine] & (REGISTER_COUNT - 1))
@@ -337,50 +337,37 @@ class RollupWindow:
         if len(rows) == 0:
             return total
         counts, bins, bin_counts = contributions(rows, increase, self.rollup.measures)
-        series, sums = sum_by_key(
-            np.concatenate([total.series, rows["series"]]), np.concatenate([total.counts, counts])
-        )
-        merged, merged_counts = merge_bins([(total.bins, total.bin_counts), (bins, bin_counts)])
-        return replace(total, series=series, counts=sums, bins=merged, bin_counts=merged_counts)
+        series, sums = sum_parts([(total.series, total.counts), (rows["series"], counts)])
+        merged = sum_parts([total.bins, (bins, bin_counts)])
+        return BucketTotal(series, sums, merged, total.registers)
 
     def _with_slices(self, bucket: int, total: BucketTotal) -> tuple[Rows, Counts]:
         if not self.sliced:
             return total.series, total.counts
         assert self.slo is not None
         self._make_slice_room()
-        self._slice[total.series] += total.counts[:, :2]
+        self._slice[total.series] += total.counts[:, self._judged]
         counts = np.zeros((self.series_count, self.counter_count), dtype=np.int64)
         counts[total.series, : len(self.rollup.measures)] = total.counts
         if (bucket + 1) * BUCKET_MS % self.slo.slice_ms == 0:
-            counts[:, -2], counts[:, -1] = judge_slices(self._slice, self.slo)
+            good, whole = self.budget_columns
+            counts[:, good], counts[:, whole] = judge_slices(self._slice, self.slo)
             self._slice[:] = 0
         series = np.flatnonzero(counts.any(axis=1))
         return series, counts[series]
 
     def _stored(self, slot: int | Rows, series: Rows, counts: Counts, total: BucketTotal | None) -> Table:
-        stored = np.concatenate([counts, self.totals.stored(series)], axis=1)
-        none = np.zeros(len(series), dtype=np.int64)
-        bins_per_row, registers_per_row = none, none
+        payload = Payload.of_counts(np.concatenate([counts, self.totals.stored(series)], axis=1))
         if total is not None:
-            bins_per_row = np.bincount(
-                np.searchsorted(series, total.bins >> BIN_BITS), minlength=len(series)
-            ).astype(np.int64)
-            registers_per_row = np.bincount(
-                np.searchsorted(series, total.registers >> BIN_BITS), minlength=len(series)
-            ).astype(np.int64)
+            bins, registers = Ragged.of_keys(series, *total.bins), Ragged.of_keys(series, *total.registers)
+            payload = replace(payload, bins=bins, registers=registers)
         return Table(
             rollup=self.rollup.name,
             hashes=self.table.hashes[series],
             names=[self.table.names[i] for i in series.tolist()],
             series=np.arange(len(series)),
             bucket=np.full(len(series), slot, dtype=np.int64),
-            counts=stored,
-            bins_per_row=bins_per_row,
-            bins=_NO_ROWS if total is None else total.bins & (BIN_COUNT - 1),
-            bin_counts=_NO_ROWS if total is None else total.bin_counts,
-            registers_per_row=registers_per_row,
-            registers=_NO_ROWS if total is None else total.registers & (BIN_COUNT - 1),
-            ranks=np.zeros(0, dtype=np.uint8) if total is None else total.ranks,
+            payload=payload,
         )
 
     def _numbers(self, hashes: Hashes, names: Sequence[bytes]) -> Rows:

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from models.arrays import Counts, Rows
-from streams.partials.cells import Keys
+from streams.partials.cells import Keys, sum_parts
 from streams.partials.sketch import BIN_BITS, BIN_COUNT
-from streams.window.open_buckets import merge_bins
 
 
 def merged_sketch(parts: Sequence[tuple[Keys, Counts]]) -> tuple[Keys, Counts]:
     """Sketches of several buckets as one; empty where there are none."""
     wide = [(keys.astype(np.int64), counts.astype(np.int64)) for keys, counts in parts]
     none = np.zeros(0, dtype=np.int64)
-    return merge_bins(wide) if wide else (none, none)
+    return sum_parts(wide) if wide else (none, none)
 
 
 def narrow(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from detectors.slo.slo import Slo
 from models.arrays import Counts
-from streams.plan.plan import MICRO
+from streams.plan.rollup import MICRO
 
 
 def judge_slices(counts: Counts, slo: Slo) -> tuple[Counts, Counts]:
@@ -16,7 +16,7 @@ def judge_slices(counts: Counts, slo: Slo) -> tuple[Counts, Counts]:
     returns : for Timeslices 1 of 1 if the share of good events reaches `slo.slice_target`, else 0 of 1;
               for RatioTimeslices that share in millionths of a million
     """
-    good, total = counts[:, 0], counts[:, 1]
+    good, total = counts.T
     filled = total > 0
     ratio = np.divide(good, total, out=np.zeros(len(total)), where=filled)
     if slo.budgeting == "Timeslices":

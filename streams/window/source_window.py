@@ -92,7 +92,7 @@ class SourceWindow:
         first = max(self.sealed, known)
         for table in frame.tables:
             window = self.rollups.get(table.rollup)
-            if window is None or table.counts.shape[1] != len(window.rollup.measures):
+            if window is None or table.payload.counts.shape[1] != len(window.rollup.measures):
                 continue  # counted under another configuration
             if partition in self._passed and known < self.sealed:
                 self.late_after_idle += int(
@@ -161,7 +161,7 @@ class SourceWindow:
         for block in blocks:
             for table in block.tables:
                 window = self.rollups.get(table.rollup)
-                if window is None or table.counts.shape[1] != 3 * window.counter_count:
+                if window is None or table.payload.counts.shape[1] != 3 * window.counter_count:
                     continue  # counted under another configuration
                 if block.level == TOTALS_LEVEL:
                     window.load_totals(table, latest)

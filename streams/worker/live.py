@@ -15,8 +15,9 @@ from models.arrays import Counts
 from streams.judge.judged_source import JudgedSource
 from streams.judge.maintenance import period_counts, without_maintenance
 from streams.partials.cells import Keys
-from streams.plan.outcomes import OUTCOMES
-from streams.plan.plan import BUCKET_MS, MICRO, NEVER
+from streams.plan.outcomes import outcomes_name
+from streams.plan.plan import BUCKET_MS, NEVER
+from streams.plan.rollup import MICRO, SECONDS, within
 from streams.publish.metrics.snapshot import (
     DetectorSnapshot,
     Exemplar,
@@ -44,21 +45,21 @@ class LiveRollup:
 def live_rollups(window: JudgedSource) -> Iterator[LiveRollup]:
     """The source's own series in one partition of the partials."""
     end = window.live_end()
-    rollup_window = window.rollups.get(window.plan.name)
+    rollup_window = next((w for w in window.rollups.values() if w.rollup.kind == "requests"), None)
     if end is None or rollup_window is None or rollup_window.series_count == 0:
         return
     rollup = rollup_window.rollup
     short = [w for w in rollup.windows_ms if w <= SKETCH_WINDOW_MS_MAX]
     totals = rollup_window.live_totals()
-    bounds = len(rollup.histogram)
+    bounds = [rollup.measure_index(within(bound)) for bound in rollup.histogram]
     counts = RollupSnapshot(
         rollup=rollup,
         labels=rollup_window.table.labels[: rollup_window.series_count],
         windows_ms=rollup.windows_ms,
         counts=rollup_window.live_sums(end),
         totals=totals,
-        buckets=totals[:, 2 : 2 + bounds] if bounds else None,
-        sum_seconds=totals[:, 2 + bounds] / MICRO if bounds else None,
+        buckets=totals[:, bounds] if bounds else None,
+        sum_seconds=totals[:, rollup.measure_index(SECONDS)] / MICRO if bounds else None,
         distinct={
             (column, w): rollup_window.distinct_counts(position, w, end)
             for position, column in enumerate(rollup.distinct)
@@ -134,10 +135,10 @@ def source_snapshots(
         mine = [aggregate for aggregate in aggregates if aggregate.plan.name == name]
         outcomes: Counter[tuple[str, str]] = Counter()
         for by_source in windows.values():
-            rollup_window = by_source[name].rollups[f"{OUTCOMES}:{name}"]
-            totals = rollup_window.live_totals()
-            for (outcome, reason), row in zip(rollup_window.table.labels, totals, strict=True):
-                outcomes[outcome, reason] += int(row[0])
+            rollup_window = by_source[name].rollups[outcomes_name(name)]
+            totals = rollup_window.live_totals()[:, rollup_window.rollup.measure_index("total")]
+            for (outcome, reason), total in zip(rollup_window.table.labels, totals.tolist(), strict=True):
+                outcomes[outcome, reason] += total
         yield SourceSnapshot(
             name=name,
             watermark_ms={

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from detectors.slo.slo import Slo, Tier
 from streams.events.batch import Layout
 from streams.language.expression import compile_expression
-from streams.plan.plan import Count, MonitorPlan, Rollup, SourcePlan
+from streams.plan.plan import MonitorPlan, SourcePlan
+from streams.plan.rollup import Count, Rollup
 from tests.unit.levels import NAME as LEVELS
 
 PARTITIONS, LATENESS_MS, BUCKET_MS = 2, 20_000, 10_000
@@ -57,8 +58,8 @@ def source(format: str, layout: Layout, label: str, errors: str, good: str) -> S
         format=format,
         layout=layout,
         rollups=(
-            Rollup("s", "s", (label,), None, measures),
-            Rollup("slo:good", "s", (), None, judged, windows_ms=WINDOWS_MS),
+            Rollup("s", "s", (label,), None, measures, kind="requests"),
+            Rollup("slo:good", "s", (), None, judged, windows_ms=WINDOWS_MS, kind="slo"),
         ),
         lateness_ms=LATENESS_MS,
     )

@@ -18,6 +18,7 @@ from streams.judge.monitors import Monitors
 from streams.judge.state_codec import encode_state
 from streams.kafka.transport import Admission, Position
 from streams.partials.cells import sum_by_key
+from streams.partials.payload import Payload
 from streams.plan.plan import BUCKET_MS, NEVER
 from streams.window import open_buckets as held
 from streams.window.open_buckets import Piece
@@ -77,11 +78,9 @@ def rows_are_added(patch: pytest.MonkeyPatch) -> None:
     def added(pieces: Sequence[Piece]) -> Piece:
         series, counts = sum_by_key(
             np.concatenate([piece.series for piece in pieces]),
-            np.concatenate([piece.counts for piece in pieces]),
+            np.concatenate([piece.payload.counts for piece in pieces]),
         )
-        none = np.zeros(0, dtype=np.int64)
-        zero = np.zeros(len(series), dtype=np.int64)
-        return Piece(series, zero, counts, zero, none, none, zero, none, none.astype(np.uint8))
+        return Piece(series, np.zeros_like(series), Payload.of_counts(counts))
 
     patch.setattr(held, "_latest", added)
 

@@ -24,14 +24,13 @@ _OWN_LABELS = ("source", "window", "quantile", "le", "column")
 def rollup_families(snapshots: Sequence[RollupSnapshot]) -> Iterator[Family]:
     """The families of all sources' own series."""
     tables = [(snapshot, _labels(snapshot)) for snapshot in snapshots]
-    counted = [(snapshot, labels) for snapshot, labels in tables if snapshot.rollup.measures]
     yield Family(
         "streamgauge_requests",
         "counter",
         "Events counted in a series.",
         [
-            Block(labels, snapshot.totals[:, 0], "_total", exemplars=snapshot.exemplars)
-            for snapshot, labels in counted
+            Block(labels, snapshot.total("total"), "_total", exemplars=snapshot.exemplars)
+            for snapshot, labels in tables
         ],
     )
     yield Family(
@@ -41,12 +40,11 @@ def rollup_families(snapshots: Sequence[RollupSnapshot]) -> Iterator[Family]:
         [
             Block(
                 labels,
-                snapshot.totals[:, 1],
+                snapshot.total("errors"),
                 "_total",
                 exemplars={row: each for row, each in snapshot.exemplars.items() if each.error},
             )
-            for snapshot, labels in counted
-            if len(snapshot.rollup.measures) > 1
+            for snapshot, labels in tables
         ],
     )
     yield Family(
@@ -56,10 +54,10 @@ def rollup_families(snapshots: Sequence[RollupSnapshot]) -> Iterator[Family]:
         [
             Block(
                 labels,
-                snapshot.counts[index, :, 0] / (window_ms / 1000.0),
+                snapshot.counts[index, :, snapshot.rollup.measure_index("total")] / (window_ms / 1000.0),
                 extra=[("window", span_name(window_ms))],
             )
-            for snapshot, labels in counted
+            for snapshot, labels in tables
             for index, window_ms in enumerate(snapshot.windows_ms)
         ],
     )
@@ -98,8 +96,8 @@ def _durations(tables: Sequence[tuple[RollupSnapshot, LabelRows]]) -> Iterator[t
                 Block(labels, values[:, column], extra=[window, ("quantile", str(share))])
                 for column, share in enumerate(QUANTILES)
             )
-        if snapshot.sketches and snapshot.rollup.measures:
-            count = Block(labels, snapshot.totals[:, 0], "_count")
+        if snapshot.sketches:
+            count = Block(labels, snapshot.total("total"), "_count")
             seconds = snapshot.sum_seconds
             yield (count,) if seconds is None else (count, Block(labels, seconds, "_sum"))
 
@@ -110,4 +108,4 @@ def _buckets(tables: Sequence[tuple[RollupSnapshot, LabelRows]]) -> Iterator[Blo
             continue
         for column, bound in enumerate(snapshot.rollup.histogram):
             yield Block(labels, snapshot.buckets[:, column], extra=[("le", str(float(bound)))])
-        yield Block(labels, snapshot.totals[:, 0], extra=[("le", "+Inf")])
+        yield Block(labels, snapshot.total("total"), extra=[("le", "+Inf")])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from detectors.feedback.labels import Precision
 from detectors.slo.slo import Slo
 from models.arrays import Counts, Numbers, Rows
-from streams.plan.plan import Rollup
+from streams.plan.rollup import Rollup
 from streams.publish.metrics.forecast_snapshot import ForecastSnapshot
 
 
@@ -35,7 +35,7 @@ class Exemplar:
 
 @dataclass(frozen=True, slots=True)
 class RollupSnapshot:
-    """The series of a source's own rollup, whose measures begin with `total` and `errors`.
+    """The series of a source's own rollup.
 
     labels     : S tuples, the values of `rollup.by`
     windows_ms : the windows along axis W
@@ -65,6 +65,10 @@ class RollupSnapshot:
         assert self.counts.shape[:2] == (len(self.windows_ms), series)
         assert len(self.totals) == series
         assert self.buckets is None or self.buckets.shape == (series, len(self.rollup.histogram))
+
+    def total(self, measure: str) -> Counts:
+        """A measure since ever : Counts [S]."""
+        return self.totals[:, self.rollup.measure_index(measure)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ from streams.partials.series import OTHER, SeriesIndex, SeriesIndexes, decode_la
 from streams.partials.sketch import bins_of
 from streams.partials.table import split_tables
 from streams.plan.outcomes import OUTCOMES
-from streams.plan.plan import BUCKET_MS, NEVER, Count, Rollup, SourcePlan, Sum
+from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
+from streams.plan.rollup import Count, Rollup, Sum
+from tests.unit.streams.partials.payloads import rows_of
 
 LATENESS_MS = 20_000
 BASE = 100_000
@@ -40,12 +42,18 @@ PLAN = SourcePlan(
             "s",
             ("k",),
             None,
-            (Count("total"), Count("big", compile_expression("x > 2")), Sum("sum", "x")),
+            (Count("total"), Count("errors", compile_expression("x > 2")), Sum("sum", "x")),
             "x",
             ("u",),
+            kind="requests",
         ),
         Rollup(
-            "some", "s", (), compile_expression('k != "b"'), (Sum("few", "x", compile_expression("x < 3")),)
+            "some",
+            "s",
+            (),
+            compile_expression('k != "b"'),
+            (Sum("few", "x", compile_expression("x < 3")),),
+            kind="sigma",
         ),
     ),
     lateness_ms=LATENESS_MS,
@@ -117,18 +125,9 @@ class Partials:
             known = self.watermarks.get(destination, NEVER)
             frame = decode_frame(value)
             for table in frame.tables:
-                bins = np.concatenate([[0], np.cumsum(table.bins_per_row)]).tolist()
-                registers = np.concatenate([[0], np.cumsum(table.registers_per_row)]).tolist()
-                for row, series in enumerate(table.series.tolist()):
-                    key = (table.rollup, decode_labels(table.names[series]), int(table.bucket[row]))
-                    some, others = slice(*bins[row : row + 2]), slice(*registers[row : row + 2])
-                    content = (
-                        tuple(table.counts[row].tolist()),
-                        tuple(zip(table.bins[some].tolist(), table.bin_counts[some].tolist(), strict=True)),
-                        tuple(
-                            zip(table.registers[others].tolist(), table.ranks[others].tolist(), strict=True)
-                        ),
-                    )
+                rows = zip(table.series.tolist(), table.bucket.tolist(), rows_of(table.payload), strict=True)
+                for series, bucket, content in rows:
+                    key = (table.rollup, decode_labels(table.names[series]), bucket)
                     if key[2] >= known and frame.offset >= self.rows.get(key, (0, ()))[0]:
                         self.rows[key] = (frame.offset, content)
             if frame.watermark is not None:
@@ -470,7 +469,7 @@ def test_partitions_of_a_process_share_names_and_nothing_else():
 
 def test_a_million_passing_entities_leave_a_small_index_and_keep_their_names(monkeypatch):
     monkeypatch.setattr(rollup_state, "INDEX_MIN", 10_000)
-    rollup = Rollup("r", "s", ("k",), None, (Count("total"),), forget_ms=1)
+    rollup = Rollup("r", "s", ("k",), None, (Count("lines"),), forget_ms=1, kind="logs")
     index = SeriesIndex("r", ("k",))
     state, most = RollupState(rollup, 50_000, index), 0
     rows = np.arange(10_000, dtype=np.int32)

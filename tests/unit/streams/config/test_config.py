@@ -22,7 +22,7 @@ from streams.decode.text import access_log
 from streams.events.batch import Field
 from streams.language.duration import format_duration, parse_duration
 from streams.language.problems import ConfigError
-from streams.plan.plan import Count
+from streams.plan.rollup import Count
 
 EXAMPLES = Path(__file__).parents[4] / "examples"
 

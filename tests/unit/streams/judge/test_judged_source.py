@@ -20,10 +20,12 @@ from streams.judge.judged_source import JudgedSource
 from streams.judge.maintenance import period_counts
 from streams.judge.slo_judge import QUIET_BUCKETS
 from streams.partials.frame import Frame, decode_frame
+from streams.partials.payload import Payload
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.table import Table
 from streams.plan.outcomes import OUTCOMES
-from streams.plan.plan import BUCKET_MS, NEVER, Count, Rollup, SourcePlan
+from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
+from streams.plan.rollup import Count, Rollup
 from streams.window.blocks import decode_blocks, encode_block
 from streams.window.source_window import PIN_BUCKETS
 
@@ -35,27 +37,20 @@ SLO = Slo(
 )  # fmt: skip
 ROLLUP = Rollup(
     "slo:good", "s", (), None, (Count("good"), Count("total")),
-    windows_ms=(300_000, 3_600_000, 6 * 3_600_000, 3 * DAY_MS, 30 * DAY_MS),
+    windows_ms=(300_000, 3_600_000, 6 * 3_600_000, 3 * DAY_MS, 30 * DAY_MS), kind="slo",
 )  # fmt: skip
 PLAN = SourcePlan("s", "s", "json", Layout({}), (ROLLUP,), lateness_ms=20_000)
 
 
 def rows(bucket: int, good: int, total: int) -> Table:
     name = encode_labels(())
-    none = np.zeros(0, dtype=np.int64)
     return Table(
         ROLLUP.name,
         np.array([series_hash(ROLLUP.name, name)], dtype=np.uint64),
         [name],
         np.zeros(1, dtype=np.int64),
         np.array([bucket]),
-        np.array([[good, total]]),
-        np.zeros(1, dtype=np.int64),
-        none,
-        none,
-        np.zeros(1, dtype=np.int64),
-        none,
-        np.zeros(0, dtype=np.uint8),
+        Payload.of_counts(np.array([[good, total]])),
     )
 
 
@@ -155,7 +150,7 @@ def test_a_restart_needs_the_first_row_of_an_open_bucket():
 SPARSE = replace(
     PLAN,
     layout=Layout({"k": "string"}, time_field="t", time_format="epoch_ms"),
-    rollups=(Rollup("s", "s", ("k",), None, (Count("total"),)),),
+    rollups=(Rollup("s", "s", ("k",), None, (Count("lines"),), kind="logs"),),
 )
 
 
@@ -385,6 +380,6 @@ def test_what_became_of_records_is_a_rollup_of_its_own():
 @pytest.mark.parametrize("columns", [1, 3])
 def test_rows_counted_under_another_configuration_are_left_out(columns):
     window = JudgedSource(PLAN, [SLO], 1, {})
-    other = replace(rows(5, 1, 1), counts=np.ones((1, columns), dtype=np.int64))
+    other = replace(rows(5, 1, 1), payload=Payload.of_counts(np.ones((1, columns), dtype=np.int64)))
     window.accept(frame(0, 1, 10, [other]), 0)
     assert window.rollups[ROLLUP.name].series_count == 0

@@ -24,7 +24,8 @@ from streams.language.expression import compile_expression
 from streams.offline.flow import LocalFlow
 from streams.partials.frame import decode_frame
 from streams.partials.series import SeriesIndexes
-from streams.plan.plan import BUCKET_MS, Count, MonitorPlan, Plan, Rollup, SourcePlan
+from streams.plan.plan import BUCKET_MS, MonitorPlan, Plan, SourcePlan
+from streams.plan.rollup import Count, Rollup
 from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block, decode_blocks, encode_block
 from tests.unit.levels import NAME, Levels
 from tests.unit.models.registry.test_registry import manifest
@@ -45,6 +46,7 @@ SOURCE = SourcePlan(
         Rollup(
             "web",
             "web",
+            kind="requests",
             by=("service",),
             measures=(Count("total"), Count("errors", compile_expression("status >= 500"))),
             sketch="seconds",

@@ -14,7 +14,7 @@ from streams.language.problems import Findings
 from streams.openslo.read import Library, read_objects
 from streams.openslo.resolve import Context, Resolved, resolve_slos
 from streams.openslo.tiers import scaled_tiers, workbook_tiers
-from streams.plan.plan import Count, Measure, Rollup, Sum
+from streams.plan.rollup import Count, Measure, Rollup, Sum
 
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
 KNOWN = Context(sources={"requests": None, "filtered": compile_expression('method != "OPTIONS"')})

@@ -20,7 +20,7 @@ from streams.partials.points import (
     running_rows,
 )
 from streams.partials.sketch import BIN_COUNT, bins_of
-from streams.plan.plan import MICRO, Count, Sum
+from streams.plan.rollup import MICRO, Count, Sum
 from streams.window.open_points import OpenPoints
 
 MEASURES = (

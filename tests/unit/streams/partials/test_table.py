@@ -12,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from streams.partials.frame import ExemplarRow, Frame, decode_frame, encode_frame
+from streams.partials.payload import Payload
 from streams.partials.points import PointTable, encode_points, point_type, split_points
 from streams.partials.series import encode_labels
 from streams.partials.table import (
@@ -23,6 +24,7 @@ from streams.partials.table import (
     split_tables,
 )
 from streams.window.blocks import SLOTS_KEPT, Block, decode_blocks, encode_block
+from tests.unit.streams.partials.payloads import ragged, rows_of
 
 COUNTERS = 2
 
@@ -58,41 +60,31 @@ def table_of(series_count: int, cells) -> Table:
         names=[encode_labels([f"label {s}" * s]) for s in range(series_count)],
         series=column(c[0] for c in cells),
         bucket=column(c[1] for c in cells),
-        counts=column(n for c in cells for n in c[2]).reshape(len(cells), COUNTERS),
-        bins_per_row=column(len(c[3]) for c in cells),
-        bins=column(b for c in cells for b in c[3]),
-        bin_counts=column(n for c in cells for n in c[3].values()),
-        registers_per_row=column(len(c[4]) for c in cells),
-        registers=column(r for c in cells for r in c[4]),
-        ranks=column((k for c in cells for k in c[4].values()), np.uint8),
+        payload=Payload(
+            counts=column(n for c in cells for n in c[2]).reshape(len(cells), COUNTERS),
+            bins=ragged([c[3] for c in cells], np.int64),
+            registers=ragged([c[4] for c in cells], np.uint8),
+        ),
     )
 
 
 def content(table: Table) -> Counter:
     """The rows of a table by what they say, whatever order and numbering."""
-    found = []
-    bins = np.concatenate([[0], np.cumsum(table.bins_per_row)]).tolist()
-    registers = np.concatenate([[0], np.cumsum(table.registers_per_row)]).tolist()
-    for row, series in enumerate(table.series.tolist()):
-        mine, others = slice(*bins[row : row + 2]), slice(*registers[row : row + 2])
-        found.append(
-            (
-                int(table.hashes[series]),
-                table.names[series],
-                int(table.bucket[row]),
-                tuple(table.counts[row].tolist()),
-                tuple(zip(table.bins[mine].tolist(), table.bin_counts[mine].tolist(), strict=True)),
-                tuple(zip(table.registers[others].tolist(), table.ranks[others].tolist(), strict=True)),
-            )
+    return Counter(
+        (int(table.hashes[series]), table.names[series], bucket, *row)
+        for series, bucket, row in zip(
+            table.series.tolist(), table.bucket.tolist(), rows_of(table.payload), strict=True
         )
-    return Counter(found)
+    )
 
 
 def same(one: Table, two: Table) -> bool:
-    return one.rollup == two.rollup and all(
-        np.array_equal(getattr(one, name), getattr(two, name))
-        for name in Table.__slots__
-        if name not in ("rollup", "names")
+    return (
+        one.rollup == two.rollup
+        and all(
+            np.array_equal(getattr(one, name), getattr(two, name)) for name in ("hashes", "series", "bucket")
+        )
+        and rows_of(one.payload) == rows_of(two.payload)
     )
 
 

@@ -12,20 +12,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.partials.frame import ExemplarRow, Frame
+from streams.partials.payload import Payload
 from streams.partials.points import PointTable, point_type
 from streams.partials.series import encode_labels
 from streams.partials.table import Table
-from streams.plan.plan import BUCKET_MS, Count, Rollup
+from streams.plan.plan import BUCKET_MS
+from streams.plan.rollup import Count, Rollup
 from streams.window import rollup_window
 from streams.window.blocks import encode_block
 from streams.window.rollup_window import RollupWindow
 from streams.window.sketches import merged_sketch
 from streams.window.source_window import PIN_BUCKETS
+from tests.unit.streams.partials.payloads import rows_of
 from tests.unit.streams.window.test_rollup_window import HOUR, MEASURES, Run, by_label, table_of
 
 ROLLUP = Rollup(
     "r", "s", ("k",), measures=MEASURES, sketch="x", distinct=("x",), windows_ms=(60_000, 3_600_000),
-    forget_ms=3_600_000,
+    forget_ms=3_600_000, kind="slo",
 )  # fmt: skip
 
 Rows = dict[str, list[int]]
@@ -84,8 +87,7 @@ def content(table: Table) -> Iterator[tuple[Any, ...]]:
     """What a table says, whatever the order of its series."""
     for row in range(len(table)):
         one = table.take(np.array([row]))
-        arrays = (one.bucket, one.counts, one.bins, one.bin_counts, one.registers, one.ranks)
-        yield (one.names[0], *(array.tolist() for array in arrays))
+        yield (one.names[0], one.bucket.tolist(), *rows_of(one.payload))
 
 
 def in_window(window: RollupWindow, window_ms: int, end: int) -> Any:
@@ -155,20 +157,13 @@ def test_totals_are_those_since_a_series_was_last_silent_for_too_long(steps):
 
 def many(first: int, count: int, bucket: int, rollup: Rollup = ROLLUP) -> Table:
     """One event each of entities of which nobody has heard before."""
-    none = np.zeros(count, dtype=np.int64)
     return Table(
         rollup=rollup.name,
         hashes=np.arange(first + 1, first + count + 1, dtype=np.uint64) << np.uint64(20),
         names=[encode_labels([str(number)]) for number in range(first, first + count)],
         series=np.arange(count),
         bucket=np.full(count, bucket),
-        counts=np.ones((count, len(rollup.measures)), dtype=np.int64),
-        bins_per_row=none,
-        bins=none[:0],
-        bin_counts=none[:0],
-        registers_per_row=none,
-        registers=none[:0],
-        ranks=np.zeros(0, dtype=np.uint8),
+        payload=Payload.of_counts(np.ones((count, len(rollup.measures)), dtype=np.int64)),
     )
 
 
@@ -205,7 +200,7 @@ def test_the_silent_make_room_before_anybody_is_refused():
 
 def test_open_points_of_a_series_hold_it(monkeypatch):
     monkeypatch.setattr(rollup_window, "SILENT_MIN", 1)
-    rollup = Rollup("r", "s", ("k",), measures=(Count("total"),), forget_ms=3_600_000)
+    rollup = Rollup("r", "s", ("k",), measures=(Count("lines"),), forget_ms=3_600_000, kind="logs")
     window = RollupWindow(rollup, None, 100)
     window.accept(0, 0, many(0, 4, 0, rollup), 0)
     window.seal(0)
@@ -223,7 +218,7 @@ def test_open_points_of_a_series_hold_it(monkeypatch):
     assert stored is not None
     assert stored.names == [encode_labels(["2"])]
     assert table is not None
-    assert table.counts.tolist() == [[3, 3, 0]]
+    assert table.payload.counts.tolist() == [[3, 3, 0]]
 
 
 def test_exemplars_stay_with_their_series(monkeypatch):

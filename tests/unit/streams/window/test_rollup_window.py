@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -17,18 +18,21 @@ from streams.events.batch import Layout
 from streams.judge.judged_source import JudgedSource
 from streams.partials.distinct import estimates_of, registers_of, value_hashes
 from streams.partials.frame import Frame
+from streams.partials.payload import Payload
 from streams.partials.series import encode_labels, series_hash
 from streams.partials.sketch import bins_of
 from streams.partials.table import Table
-from streams.plan.plan import BUCKET_MS, Count, Rollup, SourcePlan, Sum
+from streams.plan.plan import BUCKET_MS, SourcePlan
+from streams.plan.rollup import Count, Rollup, Sum
 from streams.window.blocks import decode_blocks, encode_block
 from streams.window.rings import window_start
 from streams.window.rollup_window import RollupWindow
 from streams.window.sketches import merged_sketch
 from streams.window.slices import judge_slices
+from tests.unit.streams.partials.payloads import ragged
 
 HOUR, DAY = 360, 8640
-MEASURES = (Count("total"), Sum("sum", "x"))
+MEASURES = (Count("good"), Sum("total", "x"))
 
 
 Rows = dict[str, list[int]]
@@ -40,27 +44,26 @@ def table_of(
 ) -> Table:
     """Rows of one bucket, with sketches and registers made of `values`."""
     names = [encode_labels([key] if rollup.by else []) for key in rows]
-    bins = {key: np.unique(bins_of(np.array(values.get(key, []))), return_counts=True) for key in rows}
+    bins = {
+        key: Counter(bins_of(np.sort(values.get(key, []))).tolist()) if rollup.sketch is not None else {}
+        for key in rows
+    }
     registers = {}
     for key in rows:
         register, rank = registers_of(value_hashes([repr(v) for v in values.get(key, [])]))
         best = {r: int(rank[register == r].max()) for r in sorted(set(register.tolist()))}
         registers[key] = best if rollup.distinct else {}
-    if rollup.sketch is None:
-        bins = {key: (np.zeros(0, np.int64), np.zeros(0, np.int64)) for key in rows}
     return Table(
         rollup=rollup.name,
         hashes=np.array([series_hash(rollup.name, name) for name in names], dtype=np.uint64),
         names=names,
         series=np.arange(len(rows)),
         bucket=np.full(len(rows), bucket),
-        counts=np.array(list(rows.values()), dtype=np.int64).reshape(len(rows), len(rollup.measures)),
-        bins_per_row=np.array([len(bins[key][0]) for key in rows], dtype=np.int64),
-        bins=np.concatenate([bins[key][0] for key in rows]),
-        bin_counts=np.concatenate([bins[key][1] for key in rows]),
-        registers_per_row=np.array([len(registers[key]) for key in rows], dtype=np.int64),
-        registers=np.array([r for key in rows for r in registers[key]], dtype=np.int64),
-        ranks=np.array([k for key in rows for k in registers[key].values()], dtype=np.uint8),
+        payload=Payload(
+            counts=np.array(list(rows.values()), dtype=np.int64).reshape(len(rows), len(rollup.measures)),
+            bins=ragged([bins[key] for key in rows], np.int64),
+            registers=ragged([registers[key] for key in rows], np.uint8),
+        ),
     )
 
 
@@ -126,7 +129,7 @@ steps = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(steps=steps)
 def test_windows_and_totals_equal_naive_sums_through_any_restarts(windows_ms, steps):
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, windows_ms=windows_ms))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=windows_ms))
     bucket, truth = 5_000_000, []
     for gap, rows, restart in steps:
         bucket += gap
@@ -155,7 +158,7 @@ def assert_totals(run: Run, truth: list[tuple[int, str, list[int]]]) -> None:
 
 
 def test_totals_of_series_that_are_long_silent_survive_a_restart():
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo"))
     run.step(7, {"once": [3, 5]}, {})
     for bucket in range(8, 2 * HOUR + 50):
         run.step(bucket, {"often": [1, 0]}, {})
@@ -168,7 +171,7 @@ def test_totals_of_series_that_are_long_silent_survive_a_restart():
 
 
 def test_series_that_were_silent_for_a_quarter_are_forgotten_by_a_restart():
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo"))
     run.step(0, {"once": [3, 5]}, {})
     for bucket in (1, 60 * DAY, 120 * DAY, 121 * DAY):
         run.step(bucket, {"often": [1, 0]}, {})
@@ -177,7 +180,7 @@ def test_series_that_were_silent_for_a_quarter_are_forgotten_by_a_restart():
 
 
 def test_stored_totals_grow_with_series_and_not_with_time():
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo"))
     for bucket in range(0, 9 * HOUR, 40):
         run.step(bucket, {"a": [1, 1], "b": [2, 2]}, {})
     totals = [key for key in run.stored if key.startswith(b"s/3/")]
@@ -215,7 +218,8 @@ def test_sketches_and_distinct_counts_equal_an_uninterrupted_run(steps):
         "r",
         "s",
         ("k",),
-        measures=(Count("total"),),
+        kind="logs",
+        measures=(Count("lines"),),
         sketch="x",
         distinct=("x",),
         windows_ms=(300_000, 3_600_000),
@@ -249,6 +253,24 @@ def sketch_of(run: Run, window_ms: int, end: int) -> dict[tuple[str, int], int]:
     }
 
 
+def test_a_restart_with_room_for_fewer_series_keeps_the_distributions_of_those_it_has():
+    rollup = Rollup("r", "s", ("k",), measures=(Count("lines"),), kind="logs", sketch="x", distinct=("x",))
+    values = {"a": [1.0, 2.0], "b": [3.0]}
+    before, after = RollupWindow(rollup, None, 2), RollupWindow(rollup, None, 1)
+    before.accept(0, 1, table_of(rollup, 7, {"a": [2], "b": [1]}, values), 0)
+    stored, _ = before.seal(7)
+    assert stored is not None
+    after.load(0, 7, stored, 7)
+    after.finish_load(7)
+    (kept,) = after.table.labels
+    (keys, counts), bins = (
+        merged_sketch(after.sealed_sketch(0)),
+        Counter(bins_of(np.array(values[kept[0]])).tolist()),
+    )
+    assert dict(zip(keys.tolist(), counts.tolist(), strict=True)) == bins
+    assert after.sealed_distinct(0, 0).tolist() == [naive_distinct(values[kept[0]])]
+
+
 def naive_sketch(values: Sequence[tuple[str, float]]) -> dict[tuple[str, int], int]:
     result: dict[tuple[str, int], int] = {}
     for key, value in values:
@@ -279,7 +301,7 @@ def test_slices_are_judged_alike_through_any_restarts(budgeting, slice_buckets, 
         slice_ms=slice_buckets * BUCKET_MS, slice_target=0.5,
     )  # fmt: skip
     rollup = Rollup(
-        "r", "s", ("k",), measures=(Count("good"), Count("total")),
+        "r", "s", ("k",), measures=(Count("good"), Count("total")), kind="slo",
         windows_ms=(300_000, 30 * DAY * BUCKET_MS), slice_ms=slo.slice_ms,
     )  # fmt: skip
     run, bucket, truth = Run(rollup, slo), 2_000, {}
@@ -327,7 +349,9 @@ def test_a_slice_without_events_counts_for_nothing_and_a_target_is_met_exactly()
 def test_a_calendar_period_starts_anew_in_its_time_zone_through_any_restarts(calendar, steps, start):
     windows_ms = (300_000, 31 * DAY * BUCKET_MS)
     slo = Slo("o", "x", 0.9, "s", "r", windows_ms[1], calendar=calendar)
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, windows_ms=windows_ms, calendar=calendar), slo)
+    run = Run(
+        Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=windows_ms, calendar=calendar), slo
+    )
     bucket = int(start.replace(tzinfo=ZoneInfo(calendar.time_zone)).timestamp() * 1000) // BUCKET_MS
     truth = []
     for gap, rows, restart in steps:
@@ -346,7 +370,9 @@ def test_a_period_that_begins_within_a_stored_hour_keeps_what_the_hour_had_of_it
     calendar = Calendar("week", "Asia/Kolkata")  # midnight there is half past an hour
     windows_ms = (300_000, 7 * DAY * BUCKET_MS)
     slo = Slo("o", "x", 0.9, "s", "r", windows_ms[1], calendar=calendar)
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, windows_ms=windows_ms, calendar=calendar), slo)
+    run = Run(
+        Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=windows_ms, calendar=calendar), slo
+    )
     monday = int(datetime(2024, 6, 3, tzinfo=ZoneInfo("Asia/Kolkata")).timestamp() * 1000) // BUCKET_MS
     run.step(monday - 5, {"early": [1, 1], "both": [1, 1]}, {})
     run.step(monday + 5, {"late": [2, 2], "both": [2, 2]}, {})
@@ -358,7 +384,7 @@ def test_a_period_that_begins_within_a_stored_hour_keeps_what_the_hour_had_of_it
 
 
 def test_open_buckets_count_only_in_windows_that_reach_them():
-    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, windows_ms=(300_000, 3_600_000)))
+    run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=(300_000, 3_600_000)))
     for bucket in (1_000, 1_100):  # of a partition that lags twenty minutes behind another
         run.offset += 1
         table = table_of(run.rollup, bucket, {"a": [1, 1]}, {})

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from detectors.slo.slo import Calendar, Slo
 from streams.partials.sketch import BIN_COUNT, bins_of
-from streams.plan.plan import Count, Rollup
+from streams.plan.rollup import Count, Rollup
 from streams.publish.metrics.exposition import OPEN_METRICS, TEXT, chosen_format
 from streams.publish.metrics.page import collect, render
 from streams.publish.metrics.snapshot import (
@@ -38,6 +38,7 @@ ROLLUP = Rollup(
     measures=(Count("total"), Count("errors")),
     sketch="duration",
     windows_ms=(5 * MINUTE, HOUR),
+    kind="requests",
 )
 
 

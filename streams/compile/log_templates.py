@@ -15,14 +15,12 @@ from streams.language.documents import Path
 from streams.language.expression import Expression, compile_expression, conjoin
 from streams.language.problems import Findings, Problem, one_of
 from streams.language.use import Use
-from streams.plan.plan import Count, MonitorPlan, Rollup
+from streams.plan.monitor import SHIPPED, monitor_plan
+from streams.plan.plan import Count, Rollup
 
 SIGNATURE, PARAMETERS = "signature", "parameters"
 
-STEP_MS = 60_000
-
-KEPT_MS = 7 * 86_400_000
-"""How long a template that is silent is still awaited."""
+LOGS = SHIPPED["logs"]
 
 ERRORS = compile_expression(
     'lower(severity) in ["error", "err", "fatal", "critical", "crit", "alert", "emergency", "emerg", "panic"]'
@@ -93,25 +91,16 @@ def _fragment(
         where=conjoin(where, entry.where, compile_expression(f'{SIGNATURE} != ""')),
         measures=(Count("lines"), *((Count("errors", error),) if error is not None else ())),
         distinct=(PARAMETERS,),
-        windows_ms=(STEP_MS,),
+        windows_ms=(LOGS.step_ms,),
         series_count_max=entry.limit,
-        forget_ms=KEPT_MS,
+        forget_ms=LOGS.kept_ms,
     )
-    monitor = MonitorPlan(
-        name=f"logs:{entry.source}",
-        source=entry.source,
-        rollup=rollup.name,
-        detector="logs",
-        alertname="LogAnomaly",
-        settings={
-            "false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week,
-            "warm_up_hours": entry.warm_up / timedelta(hours=1),
-        },
-        step_ms=STEP_MS,
-        features="measures",
-        kept_ms=KEPT_MS,
-        service=entry.service,
-        model="logs",
+    settings = {
+        "false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week,
+        "warm_up_hours": entry.warm_up / timedelta(hours=1),
+    }
+    monitor = monitor_plan(
+        "logs", rollup.name, entry.source, rollup.name, settings, service=entry.service, model="logs"
     )
     uses = [Use(document, (*path, "message") if "message" in entry.model_fields_set else path, entry.message)]
     if entry.service is not None:

@@ -34,7 +34,7 @@ import numpy as np
 
 from detectors.api.detector import SEVERITIES, TICKET, Panel, SeriesName, State, Verdicts
 from detectors.api.stateful import Stateful
-from detectors.calibration.tail import BLOCK_STEPS, BLOCKS_MIN, step_tail
+from detectors.calibration.block_maxima import BLOCK_STEPS, BLOCKS_MIN, step_tail
 from detectors.multivariate.bank import Bank, Measured, hold_alarms, measure, smooth
 from detectors.multivariate.online import begin, count_moments, end_blocks
 from detectors.multivariate.training import History, Trainer, learn_services

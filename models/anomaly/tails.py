@@ -1,8 +1,8 @@
 """Tails of distributions: ranks among known values, and what lies beyond a threshold.
 
-Excesses over a high threshold have a generalised Pareto distribution, whatever the distribution of all values
-is; its shape is 0, which makes it exponential, where that distribution is neither heavy nor bounded. How often
-and how far values exceed the threshold is counted, beside a prior that speaks where little was seen.
+Excesses over a high threshold have a generalised Pareto distribution, whatever that of all values is; its
+shape is 0, which makes it exponential, where that is neither heavy nor bounded. How often and how far values
+exceed the threshold is counted, beside a prior that speaks where little was seen.
 
 Sources: Pickands, "Statistical Inference Using Extreme Order Statistics" (1975); Coles, "An Introduction to
 Statistical Modeling of Extreme Values" (2001), section 4.2; Hosking and Wallis, "Parameter and Quantile

@@ -21,6 +21,7 @@ from streams.config.values import milliseconds
 from streams.language.documents import Path
 from streams.language.problems import Findings, nearest
 from streams.language.validation import Model, validate
+from streams.plan.monitor import SHIPPED
 
 RATE = "false_alarms_per_series_per_week"
 
@@ -36,10 +37,9 @@ def custom_settings(
     try:
         made = load(entry.name)
     except DetectorError as error:
-        guess = nearest(entry.name, names())
-        findings.problems.append(
-            document.problem((*path, "name"), "a detector that is installed", str(error), guess)
-        )
+        guess = nearest(entry.name, set(names()) - set(SHIPPED)) or str(error)
+        expected = "a detector that is installed, or package.module:Class"
+        findings.problems.append(config.mistake((*path, "name"), expected, guess))
         return None
     known = _parameters(made)
     own: dict[str, Any] = {"step_ms": milliseconds(entry.step), RATE: getattr(entry, RATE)}
@@ -57,7 +57,7 @@ def custom_settings(
         make(entry.name, **own, **wanted)
     except (DetectorError, TypeError) as error:
         place = (*path, "settings") if entry.settings else path
-        findings.problems.append(document.problem(place, f"what {entry.name} takes", str(error)))
+        findings.problems.append(document.problem(place, "settings that it takes", "", str(error)))
         return None
     return {**own, **wanted}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -23,10 +24,13 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class WorkerProcess:
     """A worker on a configuration given as a mapping; its web server gets a free port.
 
-    url : of the web server
+    url     : of the web server
+    modules : a folder of modules beside ours
     """
 
-    def __init__(self, config: dict[str, Any], *, folder: Path, name: str = "worker") -> None:
+    def __init__(
+        self, config: dict[str, Any], *, folder: Path, name: str = "worker", modules: Path | None = None
+    ) -> None:
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
         self.path = folder / f"{name}.yaml"
@@ -36,7 +40,7 @@ class WorkerProcess:
             f"streamgauge worker {name}",
             [sys.executable, "-m", "streams.cli", "worker", "-c", str(self.path)],
             log=folder / f"{name}.log",
-            env={"PYTHONPATH": str(ROOT)},
+            env={"PYTHONPATH": os.pathsep.join(map(str, filter(None, (ROOT, modules))))},
         )
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field as Key
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, create_model
+from pydantic import PydanticUserError, TypeAdapter, create_model
 
 from detectors.api.registry import DetectorError, load, make, names
 from streams.config.detectors import CustomEntry
@@ -120,6 +120,6 @@ def _readable(hint: Any) -> Any:
     """The type, or any where it is none that a file can hold a value of."""
     try:
         TypeAdapter(hint)
-    except PydanticSchemaGenerationError:
+    except PydanticUserError:
         return Any
     return hint

@@ -273,7 +273,7 @@ class Monitors:
         for monitor in self.running:
             if not monitor.failures:
                 try:
-                    learnt[monitor.plan.name] = packed(monitor.detector.state())
+                    learnt[monitor.plan.name] = packed(dict(monitor.detector.state()))
                 except Exception:
                     ended += _left_out(monitor, (bucket + 1) * BUCKET_MS)
         state = {

@@ -56,7 +56,7 @@ def test_it_judges_in_a_worker_and_knows_what_it_has_seen_after_a_kill(kafka: Br
         assert {alert["alertname"] for alert in told} <= {"CustomAnomaly"}
         return [((alert["starts_at_ms"] - start_ms) // MINUTE_MS, alert["state"]) for alert in told]
 
-    worker = WorkerProcess(config, folder=tmp_path, modules=tmp_path)
+    worker = WorkerProcess(config, folder=tmp_path, packages=[tmp_path])
     with worker:
         worker.wait_until_ready()  # by then its topics are there
         feed(0, [5] * 40 + [50] * 3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -24,12 +25,12 @@ Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 class WorkerProcess:
     """A worker on a configuration given as a mapping; its web server gets a free port.
 
-    url     : of the web server
-    modules : a folder of modules beside ours
+    packages : folders of packages that it finds beside its own
+    url      : of the web server
     """
 
     def __init__(
-        self, config: dict[str, Any], *, folder: Path, name: str = "worker", modules: Path | None = None
+        self, config: dict[str, Any], *, folder: Path, name: str = "worker", packages: Sequence[Path] = ()
     ) -> None:
         (port,) = free_ports(1)
         self.url = f"http://127.0.0.1:{port}"
@@ -40,7 +41,7 @@ class WorkerProcess:
             f"streamgauge worker {name}",
             [sys.executable, "-m", "streams.cli", "worker", "-c", str(self.path)],
             log=folder / f"{name}.log",
-            env={"PYTHONPATH": os.pathsep.join(map(str, filter(None, (ROOT, modules))))},
+            env={"PYTHONPATH": os.pathsep.join(map(str, (ROOT, *packages)))},
         )
 
     def __enter__(self) -> Self:

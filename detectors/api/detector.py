@@ -156,6 +156,16 @@ class Verdicts:
         return cls(*(np.concatenate([getattr(part, name) for part in whole]) for name in cls.__slots__))
 
 
+def check_verdicts(verdicts: Verdicts, panel: Panel) -> None:
+    """Raise ValueError where verdicts are not of this panel's shape."""
+    steps = panel.values.shape[:2]
+    for name in Verdicts.__slots__:
+        wanted = panel.values.shape if name in ("contributions", "expected") else steps
+        found = np.shape(getattr(verdicts, name))
+        if found != wanted:
+            raise ValueError(f"verdicts with {name} of shape {wanted} expected, got {found}")
+
+
 @runtime_checkable
 class Detector(Protocol):
     """What a detector must offer. Construct it with keyword settings that all have defaults."""

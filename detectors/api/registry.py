@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -19,10 +20,19 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
-def make(name: str, **settings: Any) -> Detector:
-    """A detector, by the name of its entry point or as `package.module:Class`, and its settings.
+def plain_name(name: str) -> str:
+    """What a detector is called where `package.module:Class` cannot stand: the class, in lower case.
 
-    Raises DetectorError where there is none, it cannot be imported, or it does not take the settings.
+    >>> plain_name("quota_detector:QuotaDetector"), plain_name("traffic")
+    ('quotadetector', 'traffic')
+    """
+    return name.rpartition(":")[2].lower()
+
+
+def load(name: str) -> Callable[..., Any]:
+    """What makes a detector, by the name of its entry point or as `package.module:Class`.
+
+    Raises DetectorError where there is none or it cannot be imported.
     """
     if ":" in name:
         found: EntryPoint | None = EntryPoint(name, name, GROUP)
@@ -31,13 +41,28 @@ def make(name: str, **settings: Any) -> Detector:
     if found is None:
         raise DetectorError(f"no detector is called {name!r}; there are {', '.join(names()) or 'none'}")
     try:
-        detector = found.load()(**settings)
-    except (ImportError, AttributeError) as error:
+        loaded = found.load()
+    except Exception as error:
+        # importing the module of somebody else may raise anything
         raise DetectorError(f"detector {name!r} cannot be loaded from {found.value}: {error}") from error
+    if not callable(loaded):
+        raise DetectorError(f"detector {name!r} cannot be loaded from {found.value}: it is no class")
+    made: Callable[..., Any] = loaded
+    return made
+
+
+def make(name: str, /, **settings: Any) -> Detector:
+    """A detector, by the name of its entry point or as `package.module:Class`, and its settings.
+
+    Raises DetectorError where there is none, it cannot be imported, or it does not take the settings.
+    """
+    made = load(name)
+    try:
+        detector = made(**settings)
     except (TypeError, ValueError) as error:
         raise DetectorError(f"detector {name!r}: {error}") from error
+    except Exception as error:
+        raise DetectorError(f"detector {name!r}: {type(error).__name__}: {error}") from error
     if not isinstance(detector, Detector):
-        raise DetectorError(
-            f"{found.value} is not a detector: it lacks methods of detectors.api.detector.Detector"
-        )
+        raise DetectorError(f"{name} is not a detector: it lacks methods of detectors.api.detector.Detector")
     return detector

@@ -11,8 +11,7 @@ Two steps, both over all series of a signal class at once:
   steps' dependence. The tail beyond the pool's experience is a generalised Pareto distribution.
 
 Sources: Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory" (SPOT), KDD 2017; Coles, "An
-Introduction to Statistical Modeling of Extreme Values" (2001), sections 4.2 and 5.3.3; Hosking and Wallis,
-"Parameter and Quantile Estimation for the Generalized Pareto Distribution" (1987), for the moments.
+Introduction to Statistical Modeling of Extreme Values" (2001), section 5.3.3; `models.anomaly.tails`.
 
 Axes: N rows, S series, T steps.
 """
@@ -24,6 +23,13 @@ from typing import Any, Self
 
 import numpy as np
 
+from models.anomaly.tails import (
+    exceedance_mean,
+    exceedance_share,
+    pareto_by_moments,
+    pareto_log_tail,
+    share_as_high,
+)
 from models.arrays import Numbers, Rows
 
 POOL_ROWS = 8192
@@ -90,12 +96,10 @@ class PooledTail:
         """-log10 of the tail, Numbers [T, S] of Numbers [T, S]; NaN stays, and all is NaN before `ready`."""
         if not self.ready:
             return np.full(odd.shape, np.nan)
-        count = len(self._sorted)
-        above = count - np.searchsorted(self._sorted, odd, side="left")
-        middle = -np.log10((above + 0.5) / (count + 1))
+        middle = -np.log10(share_as_high(self._sorted, odd))
         seen, exceeded, excess = (self._base[:, column].astype(np.float64) for column in range(3))
-        share = (exceeded + PRIOR_EXCEEDANCES) / (seen + PRIOR_EXCEEDANCES / (1 - HIGH_QUANTILE))
-        mean = (excess + PRIOR_EXCEEDANCES * self._excess) / (exceeded + PRIOR_EXCEEDANCES)
+        share = exceedance_share(exceeded, seen, prior=PRIOR_EXCEEDANCES, share=1 - HIGH_QUANTILE)
+        mean = exceedance_mean(excess, exceeded, prior=PRIOR_EXCEEDANCES, mean=self._excess)
         far = -np.log10(share) + (odd - self._high) / mean / np.log(10)
         found = np.minimum(np.where(odd > self._high, far, middle), SURPRISE_MAX)
         return np.where(np.isnan(odd), np.nan, found)
@@ -253,15 +257,9 @@ class IncidentRate:
         start = int(np.flatnonzero(beyond >= want)[-1])
         excess = edges[start:-1] + BIN / 2 - edges[start]
         weight = -np.diff(beyond[start:])
-        mean = float((weight * excess).sum() / weight.sum())
-        variance = float((weight * np.square(excess - mean)).sum() / weight.sum())
-        shape = float(np.clip(0.5 * (1 - mean * mean / max(variance, 1e-12)), -SHAPE_MAX, SHAPE_MAX))
-        # A tail with an end would call things impossible that have merely not happened.
-        shape = max(shape, 0.0)
-        scale = mean * (1 - shape)
+        shape, scale = pareto_by_moments(excess, weight, shape_max=SHAPE_MAX)
         far = np.maximum(edges - edges[start], 0.0)
-        fitted = -np.log1p(shape * far / scale) / shape if shape > 1e-6 else -far / scale
-        fitted = np.where(far > 0, fitted + np.log(beyond[start]), 0.0)
+        fitted = np.where(far > 0, pareto_log_tail(far, shape, scale) + np.log(beyond[start]), 0.0)
         counted = np.log(np.maximum(beyond, 1e-300))
         share = np.where(far > 0, fitted, counted) - np.log(total)
         # 1 - (1 - p)**run = share: of the run, one step begins the incident.

@@ -12,6 +12,7 @@ from dataclasses import astuple, dataclass
 
 import numpy as np
 
+from models.anomaly.tails import exceedance_mean, exceedance_share
 from models.arrays import Numbers
 
 THRESHOLD = 0.01
@@ -34,8 +35,8 @@ class TailExcess:
 
     def corrected(self, tails: Numbers) -> Numbers:
         """Tails Numbers [N] with those below the threshold corrected; NaN stays."""
-        share = (self.exceeded + PRIOR_COUNT) / (self.judged + PRIOR_COUNT / THRESHOLD)
-        mean = max((self.excess + PRIOR_COUNT) / (self.exceeded + PRIOR_COUNT), 1.0)
+        share = exceedance_share(self.exceeded, self.judged, prior=PRIOR_COUNT, share=THRESHOLD)
+        mean = max(exceedance_mean(self.excess, self.exceeded, prior=PRIOR_COUNT, mean=1.0), 1.0)
         with np.errstate(divide="ignore"):
             excess = np.log(THRESHOLD) - np.log(tails)
         fitted = max(share, THRESHOLD) * np.exp(-excess / mean)

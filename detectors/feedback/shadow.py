@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-import numpy as np
-
-from detectors.api.detector import Detector, Panel, Verdicts
+from detectors.api.detector import Detector, Panel, Verdicts, check_verdicts
 from models.registry.shadow_report import Comparison
 
 __all__ = ["Shadow"]
@@ -40,7 +38,7 @@ class Shadow:
         if not self.failure:
             try:
                 other = self.shadow.update(panel)
-                self._check(other, verdicts)
+                check_verdicts(other, panel)
             except Exception as error:  # whatever it raises, it is only a trial
                 self.failure = f"{type(error).__name__}: {error}"
             else:
@@ -52,8 +50,3 @@ class Shadow:
                     cpu_seconds=(middle - start, self._clock_s() - middle),
                 )
         return verdicts
-
-    @staticmethod
-    def _check(other: Verdicts, verdicts: Verdicts) -> None:
-        if np.shape(other.tail) != verdicts.tail.shape or np.shape(other.alarm) != verdicts.alarm.shape:
-            raise ValueError(f"verdicts of shape {verdicts.tail.shape} expected, got {np.shape(other.tail)}")

@@ -27,22 +27,21 @@ of the day after one day. Memory: 600 bytes a template, and its text.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
-from typing import Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 
 from detectors.api.detector import Panel, State, Verdicts
+from detectors.api.stateful import Stateful
 from detectors.logs.memory import LogMemory
 from detectors.logs.step import HOUR_MS, LogFeatures, LogSettings, LogStep, judge, learn, lines_of
 from detectors.logs.verdicts import write
 from models.logs.catalog import TemplateCatalog
 from models.logs.reviews import Review
 
-STATE_VERSION = 1
 
-
-class LogTemplateDetector:
+class LogTemplateDetector(Stateful):
     """Judges counts of lines by signature; see the module for what it finds.
 
     Settings
@@ -153,18 +152,10 @@ class LogTemplateDetector:
         series = [panel.series[column] for column in seen]
         self._memory.count_lines(series, counts[:, seen].sum(axis=0).astype(np.int64), panel.times[last])
 
-    def state(self) -> State:
-        """All that has been learnt, templates and reviews included."""
-        return {"detector": self.name, "version": STATE_VERSION, "memory": self._memory.state()}
+    def _learnt(self) -> Mapping[str, Any]:
+        return {"memory": self._memory.state()}  # templates and reviews included
 
-    def restore(self, state: State) -> None:
-        """Continue where `state` was taken; raises ValueError if it is not a state of this detector and
-        version."""
-        if state.get("detector") != self.name or state.get("version") != STATE_VERSION:
-            raise ValueError(
-                f"a state of {self.name} {STATE_VERSION} expected, "
-                f"got {state.get('detector')!r} {state.get('version')!r}; train again with `fit`"
-            )
+    def _load(self, state: State) -> None:
         self._memory = LogMemory.restored(self.signature_label, state["memory"])
 
     def adopt(self, state: State) -> None:

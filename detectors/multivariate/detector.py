@@ -33,7 +33,8 @@ from typing import Any, Self
 import numpy as np
 
 from detectors.api.detector import SEVERITIES, TICKET, Panel, SeriesName, State, Verdicts
-from detectors.calibration.tail import BLOCK_STEPS, BLOCKS_MIN, step_tail
+from detectors.api.stateful import Stateful
+from detectors.calibration.block_maxima import BLOCK_STEPS, BLOCKS_MIN, step_tail
 from detectors.multivariate.bank import Bank, Measured, hold_alarms, measure, smooth
 from detectors.multivariate.online import begin, count_moments, end_blocks
 from detectors.multivariate.training import History, Trainer, learn_services
@@ -63,10 +64,8 @@ ALARM_TAIL_MAX = 0.01
 EXPLAIN_TAIL = 0.01
 """Steps less likely than this are explained."""
 
-STATE_VERSION = 2
 
-
-class MultivariateDetector:
+class MultivariateDetector(Stateful):
     """Judges all signals of a service jointly; see the module.
 
     false_alarms_per_series_per_week : of each signal, on normal data
@@ -79,6 +78,7 @@ class MultivariateDetector:
     """
 
     name = "multivariate"
+    state_version = 2
 
     def __init__(
         self,
@@ -166,12 +166,9 @@ class MultivariateDetector:
         self._expire(panel)
         return Verdicts.joined(parts) if parts else Verdicts.empty(0, len(panel.series), len(panel.features))
 
-    def state(self) -> State:
-        """All that has been learnt."""
+    def _learnt(self) -> Mapping[str, Any]:
         names = list(self._place)
         return {
-            "detector": self.name,
-            "version": STATE_VERSION,
             "features": list(self._features),
             "step_ms": self._step_ms,
             "last_ms": self._last_ms,
@@ -185,16 +182,7 @@ class MultivariateDetector:
             "forest": None if self._forest is None else self._forest.arrays(),
         }
 
-    def restore(self, state: State) -> None:
-        """Continue exactly where `state` was taken.
-
-        Raises ValueError if it is not a state of this detector and version.
-        """
-        if state.get("detector") != self.name or state.get("version") != STATE_VERSION:
-            raise ValueError(
-                f"state of detector {self.name!r}, version {STATE_VERSION} expected, got "
-                f"{state.get('detector')!r}, version {state.get('version')!r}; fit the detector again"
-            )
+    def _load(self, state: State) -> None:
         self._clear()
         self._features = tuple(state["features"])
         self._step_ms = int(state["step_ms"])

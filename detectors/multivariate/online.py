@@ -20,7 +20,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from detectors.calibration.tail import BLOCK_STEPS, POWER, quartile_fit
+from detectors.calibration.block_maxima import BLOCK_STEPS, POWER, quartile_fit
 from detectors.multivariate.bank import PEAKS_MAX, Bank
 from detectors.multivariate.training import History, learn_services
 from models.anomaly.day_level import RECENT_STEPS, DayLevel

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 
 from detectors.api.detector import Panel
-from detectors.calibration.tail import GumbelTail
+from detectors.calibration.block_maxima import GumbelTail
 from detectors.multivariate.bank import LEVEL_PULL_MAX, LEVEL_STEPS, Bank, forest_factor, smooth
 from models.anomaly.day_profile import fit_profile, usual_at
 from models.anomaly.forest import Forest

@@ -15,7 +15,7 @@ Axes: T steps, S series, F features of the panel, N entities seen in a step, C c
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from detectors.api.detector import INFO, Panel, SeriesName, State, Verdicts
+from detectors.api.stateful import Stateful
 from detectors.security.baseline import Baseline
 from detectors.security.entity_explanation import count_shares, expected_counts, unusual_reason
 from detectors.security.entity_features import (
@@ -45,9 +46,6 @@ from detectors.security.sequence_rules import (
     try_rules,
 )
 from models.arrays import Mask, Numbers, Rows
-
-VERSION = 1
-"""Of the state; another version's is not read."""
 
 WEEK_STEPS = 7 * 24 * 60
 """Minutes of a week, in each of which an entity is judged once by the forest."""
@@ -85,7 +83,7 @@ class _Step:
     matrix: Numbers
 
 
-class SecurityDetector:
+class SecurityDetector(Stateful):
     """Finds attackers among entities.
 
     false_alarms_per_series_per_week : of the forest, for an entity that is active all the time
@@ -350,39 +348,25 @@ class SecurityDetector:
         start, end = self._night
         return start <= hour < end if start <= end else hour >= start or hour < end
 
-    def state(self) -> State:
-        """All that was learnt; none of the settings."""
+    def _learnt(self) -> Mapping[str, Any]:
         if self._counts is None:
-            return {"detector": self.name, "version": VERSION, "counts": None}
+            return {"counts": None}
         return {
-            "detector": self.name,
-            "version": VERSION,
             "counts": list(self._counts),
             "memory": self._memory.state(),
             "ordinary": self._baseline.state(),
             "learnt_ms": self._learnt_ms,
         }
 
-    def restore(self, state: State) -> None:
-        """Continue exactly where `state` was taken.
-
-        Raises ValueError if it is not a state of this detector and version.
-        """
-        if state.get("detector") != self.name or state.get("version") != VERSION:
-            raise ValueError(
-                f"not a state of {self.name}, version {VERSION}; without one it learns from scratch"
-            )
+    def _load(self, state: State) -> None:
         self._clear()
         counts = state["counts"]
         if counts is None:
             return
-        try:
-            self._check(tuple(counts))
-            self._memory.load(state["memory"])
-            self._baseline.load(state["ordinary"])
-            self._learnt_ms = int(state["learnt_ms"])
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"a state of {self.name} that is not whole: {error}") from error
+        self._check(tuple(counts))
+        self._memory.load(state["memory"])
+        self._baseline.load(state["ordinary"])
+        self._learnt_ms = int(state["learnt_ms"])
 
     def trained(self) -> State:
         """A state that knows what is ordinary, and no address, user, key or session."""

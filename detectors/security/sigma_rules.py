@@ -16,10 +16,9 @@ from typing import Any, Self
 import numpy as np
 
 from detectors.api.detector import INFO, PAGE, TICKET, Panel, SeriesName, State, Verdicts
+from detectors.api.stateful import Stateful
 from detectors.security.entity_memory import EntityMemory
 from models.arrays import Mask, Numbers
-
-VERSION = 1
 
 MATCH, EVENT_COUNT, VALUE_COUNT, TEMPORAL = "match", "event_count", "value_count", "temporal"
 KINDS = (MATCH, EVENT_COUNT, VALUE_COUNT, TEMPORAL)
@@ -53,7 +52,7 @@ CERTAIN = 1e-12
 """Tail of what a rule matches: it is no question of chance, but no probability is nought either."""
 
 
-class SigmaDetector:
+class SigmaDetector(Stateful):
     """One Sigma rule.
 
     title    : of the rule, the verdicts' kind
@@ -200,29 +199,15 @@ class SigmaDetector:
         bound = f"{_WORDS[self._settings['op']]} {self._count:g}"
         return f"{seen:.0f} {what} within {span:g} s, {bound} asked for"
 
-    def state(self) -> State:
-        """What still counts."""
-        return {
-            "detector": self.name,
-            "version": VERSION,
+    def _learnt(self) -> Mapping[str, Any]:
+        return {  # what still counts
             "features": None if self._features is None else list(self._features),
             "memory": None if self._memory is None else self._memory.state(),
             "met": [[list(group), at_ms] for group, at_ms in self._met.items()],
         }
 
-    def restore(self, state: State) -> None:
-        """Continue exactly where `state` was taken.
-
-        Raises ValueError if it is not a state of this detector and version.
-        """
-        if state.get("detector") != self.name or state.get("version") != VERSION:
-            raise ValueError(
-                f"not a state of {self.name}, version {VERSION}; without one it counts from zero"
-            )
+    def _load(self, state: State) -> None:
         self._memory, self._features, self._met = None, None, {}
-        try:
-            if state["features"] is not None:
-                self._memory_for(tuple(state["features"])).load(state["memory"])
-            self._met = {tuple(group): int(at_ms) for group, at_ms in state["met"]}
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"a state of {self.name} that is not whole: {error}") from error
+        if state["features"] is not None:
+            self._memory_for(tuple(state["features"])).load(state["memory"])
+        self._met = {tuple(group): int(at_ms) for group, at_ms in state["met"]}

@@ -26,13 +26,14 @@ Axes: T steps, S series, F features.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from detectors.api.detector import PAGE, TICKET, Panel, SeriesName, State, Verdicts
+from detectors.api.stateful import Stateful
 from detectors.calibration.calibration import IncidentRate, run_memory, tail_of_rate
 from detectors.traffic.incident_length import Incidents
 from detectors.traffic.oddness import BLOCK_STEPS, Judged, Oddness
@@ -42,8 +43,6 @@ from models.anomaly.calendar_effects import DAY_MS, CalendarEffects
 from models.arrays import EpochMs, Mask, Numbers
 
 Direction = Literal["both", "up", "down"]
-
-VERSION = 1
 
 STEP_MS = 60_000
 """Taken for the step until two times were seen."""
@@ -58,7 +57,7 @@ PAGE_SHARE = 0.1
 """A step whose tail is this part of the threshold's or less is worth waking somebody."""
 
 
-class TrafficDetector:
+class TrafficDetector(Stateful):
     """Judges signals of traffic; all settings have defaults.
 
     step_ms    : length of a step; from the first two times if None
@@ -293,11 +292,8 @@ class TrafficDetector:
         self._seen_ms = self._seen_ms[rows]
         self._names = {names[row]: number for number, row in enumerate(rows.tolist())}
 
-    def state(self) -> State:
-        """All that has been learnt, for `restore`."""
+    def _learnt(self) -> Mapping[str, Any]:
         return {
-            "detector": self.name,
-            "version": VERSION,
             "series": [list(name) for name in self._names],
             "features": list(self._features),
             "oddness": None if self._oddness is None else self._oddness.state(),
@@ -307,21 +303,6 @@ class TrafficDetector:
             "step_ms": self._step_ms,
             "last_ms": self._last_ms,
         }
-
-    def restore(self, state: State) -> None:
-        """Continue exactly where `state` was taken.
-
-        Raises ValueError if it is not a state of this detector and version.
-        """
-        if state.get("detector") != self.name or state.get("version") != VERSION:
-            raise ValueError(
-                f"a state of {self.name} version {VERSION} expected, got {state.get('detector')!r} "
-                f"version {state.get('version')!r}; fit again"
-            )
-        try:
-            self._load(state)
-        except (KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"the state of {self.name} is incomplete: {error}; fit again") from error
 
     def adopt(self, state: State) -> None:
         """Take over another detector's pools, tails, forest and rate of incidents, and what it knows of

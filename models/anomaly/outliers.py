@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.anomaly.forest import Forest, filled
-from models.anomaly.tail import Tail
+from models.anomaly.tails import Tail
 from models.arrays import Numbers, Rows
 
 CONTAMINATION = 0.01

@@ -80,7 +80,7 @@ def train(
 
         streamgauge models train out/slis.parquet --by service --by slo --by window --column ratio
     """
-    from detectors.api.registry import DetectorError, make
+    from detectors.api.registry import DetectorError, make, plain_name
     from models.registry.training import Trainer
     from streams.commands.model_tables import drift_json, manifest_json, show_drift, show_manifest
     from streams.modelling.compare import drift_of_champion
@@ -94,7 +94,7 @@ def train(
     known = labels_of(labels)
     panel = panel_of(file, time, by, column)
     store = opened(registry, app, config).registry
-    model = name or _plain_name(detector)
+    model = name or plain_name(detector)
     with failures():
         drift = drift_of_champion(store, model, panel) if if_drifted else None
     if drift and not drift.retrain:
@@ -129,7 +129,3 @@ def train(
     for version in deleted:
         tell(f"Deleted {stored.name} {version}")
     tell(f"Stored. It judges once it is promoted: streamgauge models promote {stored.name} {stored.version}")
-
-
-def _plain_name(detector: str) -> str:
-    return detector.rpartition(":")[2].lower()

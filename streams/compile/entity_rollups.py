@@ -27,18 +27,13 @@ from streams.derive.entities import (
 from streams.language.documents import Document, Path
 from streams.language.expression import Expression, compile_expression, conjoin, quote_column
 from streams.language.use import Use
+from streams.plan.monitor import monitor_plan
 from streams.plan.plan import MonitorPlan
 from streams.plan.rollup import Count, Derived, Measure, Rollup, Sum
 
 DETECTOR = "security"
 
-STEP_MS = 10_000
-"""Entities are judged at each bucket's end over the minute before it, so none waits for a minute's end."""
-
 WINDOWS_MS = (60_000,)
-
-KEPT_MS = 120_000
-"""An anomaly lasts through pauses of an entity that are no longer, so that a slow attack is one."""
 
 NETWORK_SCALE = 3.0
 """A network of many clients may do so many times what one may."""
@@ -118,23 +113,14 @@ def _bit(bit: int) -> Expression:
 
 
 def _monitor(rollup: Rollup, entry: SecurityEntry, kind: str) -> MonitorPlan:
-    return MonitorPlan(
-        name=f"security:{rollup.source}:{rollup.by[0]}",
-        source=rollup.source,
-        rollup=rollup.name,
-        detector=DETECTOR,
-        alertname="SecurityAnomaly",
-        settings={
-            "false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week,
-            "forget_ms": milliseconds(entry.forget),
-            "scale": NETWORK_SCALE if "_network" in rollup.by[0] else 1.0,
-        },
-        step_ms=STEP_MS,
-        features="measures",
-        kept_ms=KEPT_MS,
-        # of the kind, not of the label: what is ordinary differs between kinds, not between names of columns
-        model=f"{DETECTOR}-{kind}",
-    )
+    settings = {
+        "false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week,
+        "forget_ms": milliseconds(entry.forget),
+        "scale": NETWORK_SCALE if "_network" in rollup.by[0] else 1.0,
+    }
+    name = f"{DETECTOR}:{rollup.source}:{rollup.by[0]}"
+    # the model is of the kind, not of the label: what is ordinary differs between kinds, not between names
+    return monitor_plan(DETECTOR, name, rollup.source, rollup.name, settings, model=f"{DETECTOR}-{kind}")
 
 
 def entity_labels(entry: SecurityEntry, columns: Mapping[str, str]) -> dict[str, str]:

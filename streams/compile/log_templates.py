@@ -15,15 +15,12 @@ from streams.language.documents import Path
 from streams.language.expression import compile_expression, conjoin
 from streams.language.problems import Findings, Problem, one_of
 from streams.language.use import Use
-from streams.plan.plan import MonitorPlan
+from streams.plan.monitor import SHIPPED, monitor_plan
 from streams.plan.rollup import Count, Rollup
 
 SIGNATURE, PARAMETERS = "signature", "parameters"
 
-STEP_MS = 60_000
-
-KEPT_MS = 7 * 86_400_000
-"""How long a template that is silent is still awaited."""
+LOGS = SHIPPED["logs"]
 
 MESSAGE = "body"
 """The column of the text, where neither the entry nor the format names one."""
@@ -88,25 +85,16 @@ def _fragment(entry: LogsEntry, source: Source, config: Config, path: Path) -> P
         where=conjoin(source.where, entry.where, compile_expression(f'{SIGNATURE} != ""')),
         measures=(Count("lines"), *((Count("errors", error),) if error is not None else ())),
         distinct=(PARAMETERS,),
-        windows_ms=(STEP_MS,),
+        windows_ms=(LOGS.step_ms,),
         series_count_max=entry.limit,
-        forget_ms=KEPT_MS,
+        forget_ms=LOGS.kept_ms,
     )
-    monitor = MonitorPlan(
-        name=f"logs:{entry.source}",
-        source=entry.source,
-        rollup=rollup.name,
-        detector="logs",
-        alertname="LogAnomaly",
-        settings={
-            "false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week,
-            "warm_up_hours": entry.warm_up / timedelta(hours=1),
-        },
-        step_ms=STEP_MS,
-        features="measures",
-        kept_ms=KEPT_MS,
-        service=entry.service,
-        model="logs",
+    settings = {
+        "false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week,
+        "warm_up_hours": entry.warm_up / timedelta(hours=1),
+    }
+    monitor = monitor_plan(
+        "logs", rollup.name, entry.source, rollup.name, settings, service=entry.service, model="logs"
     )
     uses = [Use(document, path if entry.message is None else (*path, "message"), message)]
     if entry.service is not None:

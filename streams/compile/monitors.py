@@ -5,58 +5,68 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from streams.config.detectors import Judged, MultivariateEntry, TrafficEntry
+from detectors.api.registry import plain_name
+from streams.config.detectors import CustomEntry, Judged
 from streams.config.models import Config
 from streams.config.values import milliseconds
 from streams.language.documents import Path
 from streams.language.problems import Findings, one_of
+from streams.plan.monitor import monitor_plan
 from streams.plan.plan import MonitorPlan
 
 SERVICE = "service"
 """Column that names the service where nothing else is said."""
 
-ALERTNAMES = {"traffic": "TrafficAnomaly", "multivariate": "SignalAnomaly"}
+TOLD_THE_STEP = ("traffic",)
+"""Detectors that ship and take the length of a step; others tell it from the times."""
 
 
 def monitors_of(config: Config, findings: Findings) -> Iterator[MonitorPlan]:
     """Monitors over the sources' own series; mistakes go to `findings`."""
     seen: dict[tuple[str, str], int] = {}
-    for detector, entries in (
-        ("traffic", config.detectors.traffic),
-        ("multivariate", config.detectors.multivariate),
-    ):
+    asked = config.detectors
+    lists: dict[str, tuple[Judged, ...]] = {
+        "traffic": asked.traffic,
+        "multivariate": asked.multivariate,
+        "custom": asked.custom,
+    }
+    for key, entries in lists.items():
         for index, entry in enumerate(entries):
-            place: Path = ("detectors", detector, index)
-            if not _fits(config, place, entry, findings):
+            path: Path = ("detectors", key, index)
+            if not _fits(config, path, entry, findings):
+                continue
+            detector = entry.name if isinstance(entry, CustomEntry) else key
+            settings = _settings(detector, entry, config, path, findings)
+            if settings is None:
                 continue
             number = seen[detector, entry.source] = seen.get((detector, entry.source), 0) + 1
-            yield MonitorPlan(
-                name=f"{detector}:{entry.source}" + (f":{number}" if number > 1 else ""),
-                source=entry.source,
-                rollup=entry.source,
-                detector=detector,
-                alertname=ALERTNAMES[detector],
-                settings=_settings(entry),
+            yield monitor_plan(
+                detector,
+                f"{detector}:{entry.source}" + (f":{number}" if number > 1 else ""),
+                entry.source,
+                entry.source,
+                settings,
                 step_ms=milliseconds(entry.step),
                 kept_ms=milliseconds(entry.keep),
                 service=_service(config, entry),
-                model=entry.model or detector,
+                model=entry.model or plain_name(detector),
             )
 
 
-def _settings(entry: Judged) -> Mapping[str, Any]:
-    settings: dict[str, Any] = {"false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week}
-    if isinstance(entry, TrafficEntry):
-        settings |= {
-            "direction": entry.direction,
-            "min_effect": entry.min_effect,
-            "quiet": list(entry.quiet),
-            "time_zone": entry.time_zone,
-            "holidays": entry.holidays,
-            "step_ms": milliseconds(entry.step),
-        }
-    assert isinstance(entry, TrafficEntry | MultivariateEntry)
-    return settings
+def _settings(
+    detector: str, entry: Judged, config: Config, path: Path, findings: Findings
+) -> Mapping[str, Any] | None:
+    """What the detector is made with; None where that cannot be."""
+    if isinstance(entry, CustomEntry):
+        # only here, since it loads the class: without such an entry no detector is imported for a plan
+        from streams.compile.detector_settings import custom_settings
+
+        return custom_settings(entry, config, path, findings)
+    own = {name: getattr(entry, name) for name in type(entry).model_fields if name not in Judged.model_fields}
+    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in own.items()}
+    if detector in TOLD_THE_STEP:
+        settings["step_ms"] = milliseconds(entry.step)
+    return {"false_alarms_per_series_per_week": entry.false_alarms_per_series_per_week, **settings}
 
 
 def _service(config: Config, entry: Judged) -> str | None:

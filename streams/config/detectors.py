@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, field_validator
@@ -15,6 +16,7 @@ from streams.config.log_templates import LogsEntry
 from streams.config.security import SecurityEntry
 from streams.config.values import PositiveDuration, Texts, Window, choice
 from streams.language.validation import Model, reject
+from streams.plan.monitor import SHIPPED
 
 STEPS = ("10s", "20s", "30s", "1m", "5m")
 
@@ -109,10 +111,30 @@ class MultivariateEntry(Judged):
     """All signals of a series together: what is odd about their combination."""
 
 
+class CustomEntry(Judged):
+    """A detector that does not ship.
+
+    name     : of its entry point in the group `streamgauge.detectors`, or `package.module:Class`
+    settings : arguments of its class, checked by the class' own signature
+    """
+
+    name: Annotated[str, Key(min_length=1)]
+    settings: Mapping[str, Any] = Key(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _not_shipped(cls, value: str) -> str:
+        if value in SHIPPED:
+            place = "sigma of an entry of detectors.security" if value == "sigma" else f"detectors.{value}"
+            reject("a detector that does not ship", f"{value} has a place of its own, {place}")
+        return value
+
+
 class Detectors(Model):
-    """What is judged besides SLOs, by the name of the detector."""
+    """What is judged besides SLOs, by the name of the detector; `custom` has those that do not ship."""
 
     traffic: tuple[TrafficEntry, ...] = ()
     security: tuple[SecurityEntry, ...] = ()
     logs: tuple[LogsEntry, ...] = ()
     multivariate: tuple[MultivariateEntry, ...] = ()
+    custom: tuple[CustomEntry, ...] = ()

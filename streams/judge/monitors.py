@@ -14,6 +14,7 @@ import logging
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,16 @@ import numpy as np
 
 from detectors.alerts.alert import Alert, Transition
 from detectors.alerts.anomaly_alert import KEEP_STEPS, AnomalyBook, EvidenceOf, Naming
-from detectors.api.detector import Adopting, Calibrated, Detector, Explaining, Panel, Reviewed, SeriesName
+from detectors.api.detector import (
+    Adopting,
+    Calibrated,
+    Detector,
+    Explaining,
+    Panel,
+    Reviewed,
+    SeriesName,
+    check_verdicts,
+)
 from detectors.api.registry import make
 from detectors.feedback.labels import Label
 from detectors.feedback.recalibration import Factors, factors_of, recalibrated
@@ -30,7 +40,7 @@ from detectors.feedback.shadow import Shadow
 from models.arrays import EpochMs, Numbers, Rows
 from models.registry.manifest import Role
 from streams.judge.panels import feature_names, panel_of, step_counts
-from streams.judge.state_codec import decode_state, encode_state
+from streams.judge.state_codec import decode_state, encode_state, packed
 from streams.plan.plan import BUCKET_MS, NEVER, MonitorPlan
 from streams.window.blocks import LEARNT_LEVEL, PANELS_LEVEL, Block
 from streams.window.rollup_window import RollupWindow
@@ -149,7 +159,9 @@ class Monitors:
             if self._learnt_at is None:
                 self._learnt_at = bucket
             elif bucket - self._learnt_at >= LEARNT_EVERY_BUCKETS:
-                blocks.append(self._learnt(bucket))
+                learnt, ended = self._learnt(bucket)
+                blocks.append(learnt)
+                moved += ended
         return moved, blocks
 
     def load(self, blocks: Sequence[Block], latest: int) -> None:
@@ -237,11 +249,9 @@ class Monitors:
         began = time.perf_counter()
         try:
             verdicts = (monitor.shadow or monitor.detector).update(panel)
+            check_verdicts(verdicts, panel)
         except Exception:
-            # whatever a detector of others may raise, the stream goes on without it
-            logger.exception("Detector %s failed; it is left out until the next start", monitor.plan.name)
-            monitor.failures += 1
-            return monitor.book.end_all(int(panel.times[0]))
+            return _left_out(monitor, int(panel.times[0]))
         finally:
             monitor.seconds += time.perf_counter() - began
         if factors:
@@ -257,14 +267,22 @@ class Monitors:
                 monitor.anomalies[labels.get("kind", ""), labels["severity"]] += 1
         return moved
 
-    def _learnt(self, bucket: int) -> Block:
+    def _learnt(self, bucket: int) -> tuple[Block, list[Transition]]:
+        """What is to be stored, and what ends because a detector has no state that could be."""
+        learnt, ended = {}, []
+        for monitor in self.running:
+            if not monitor.failures:
+                try:
+                    learnt[monitor.plan.name] = packed(dict(monitor.detector.state()))
+                except Exception:
+                    ended += _left_out(monitor, (bucket + 1) * BUCKET_MS)
         state = {
             "bucket": bucket,
             "watches": {
                 monitor.plan.name: {
                     "digest": monitor.digest,
                     "model": monitor.model,
-                    "detector": dict(monitor.detector.state()),
+                    "detector": learnt[monitor.plan.name],
                     "book": msgspec.json.encode(monitor.book.state()).decode(),
                     "seen": [[list(series), at_ms] for series, at_ms in monitor.seen.items()],
                 }
@@ -275,7 +293,7 @@ class Monitors:
         block = Block(self._source, LEARNT_LEVEL, self._learnt_count, (), encode_state(state))
         self._learnt_at = bucket
         self._learnt_count += 1
-        return block
+        return block, ended
 
     def _load_learnt(self, blocks: Sequence[Block], latest: int) -> int:
         """Restore the newest state that is not after `latest`; returns its bucket, -1 for none."""
@@ -291,8 +309,11 @@ class Monitors:
                 monitor.model = stored["model"]
                 try:
                     monitor.detector.restore(stored["detector"])
-                except ValueError as error:
-                    logger.warning("Detector %s learns from scratch: %s", name, error)
+                except Exception as error:
+                    # a third-party one may raise more than the contract allows
+                    logger.warning(
+                        "Detector %s learns from scratch: %s: %s", name, type(error).__name__, error
+                    )
                     monitor.detector = make(monitor.plan.detector, **monitor.plan.settings)
                 monitor.book.load(msgspec.json.decode(stored["book"]))
                 monitor.seen = {tuple(series): at_ms for series, at_ms in stored["seen"]}
@@ -333,6 +354,13 @@ def _monitor(plan: MonitorPlan, window: RollupWindow) -> Monitor:
     return Monitor(plan, digest, make(plan.detector, **plan.settings), book)
 
 
+def _left_out(monitor: Monitor, at_ms: int) -> list[Transition]:
+    """Whatever a detector may have raised, the stream goes on without it; its anomalies end."""
+    logger.exception("Detector %s failed; it is left out until the next start", monitor.plan.name)
+    monitor.failures += 1
+    return monitor.book.end_all(at_ms)
+
+
 def _alarm_tail(monitor: Monitor) -> float:
     """Tail below which one step of one series is flagged: the detector's own, or else by the rate of false
     alarms that is accepted."""
@@ -351,13 +379,26 @@ def _forget(monitor: Monitor, at_ms: int) -> None:
 def _adopt(detector: Detector, model: StoredModel) -> None:
     if not isinstance(detector, Adopting):
         raise ValueError(f"detector {model.manifest.detector} does not go on with trained models")
-    detector.adopt(model.state)
+    with _value_errors():
+        detector.adopt(model.state)
+
+
+@contextmanager
+def _value_errors() -> Iterator[None]:
+    """Errors of a detector as ValueErrors: one of somebody else may raise more than the contract says."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _on_trial(monitor: Monitor, model: StoredModel) -> Shadow:
     """The same detector with the same past, but with another model."""
     other = make(monitor.plan.detector, **monitor.plan.settings)
-    other.restore(monitor.detector.state())
+    with _value_errors():
+        other.restore(monitor.detector.state())
     _adopt(other, model)
     return Shadow(monitor.detector, other)
 

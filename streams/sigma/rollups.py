@@ -14,6 +14,7 @@ from streams.language.documents import Document, Path
 from streams.language.expression import Expression, ExpressionError, compile_expression, conjoin
 from streams.language.problems import Findings
 from streams.language.use import Use
+from streams.plan.monitor import monitor_plan
 from streams.plan.plan import BUCKET_MS, MonitorPlan
 from streams.plan.rollup import Count, Rollup
 from streams.sigma.condition import SigmaUnsupportedError, column_of, condition_text
@@ -21,15 +22,10 @@ from streams.sigma.rules import Correlation, Detection, read_rules
 
 DETECTOR = "sigma"
 
-ALERTNAME = "SigmaRule"
-
 TIMESPAN_S_MAX = 86_400
 """What a rule counts is kept step by step for its timespan."""
 
 GROUPS_MAX = 20_000
-
-KEPT_MS = 120_000
-"""An alert lasts through pauses of a group that are no longer."""
 
 
 @dataclass(slots=True)
@@ -168,17 +164,8 @@ def _add_correlation(
 
 def _monitor(rollup: Rollup, title: str, rule: Any, settings: dict[str, Any]) -> MonitorPlan:
     level = rule.level.name.lower() if rule.level is not None else "medium"
-    return MonitorPlan(
-        name=rollup.name,
-        source=rollup.source,
-        rollup=rollup.name,
-        detector=DETECTOR,
-        alertname=ALERTNAME,
-        settings={"title": title, "level": level, **settings},
-        step_ms=BUCKET_MS,
-        features="measures",
-        kept_ms=KEPT_MS,
-    )
+    settings = {"title": title, "level": level, **settings}
+    return monitor_plan(DETECTOR, rollup.name, rollup.source, rollup.name, settings)
 
 
 def _label(field: str, source: SigmaSource) -> str:

@@ -23,6 +23,8 @@ IN_WORDS = {
     ("alerting", "tiers"): "by window",
     ("capacity[]", "kind"): "by key",
     ("capacity[]", "step"): "by kind",
+    ("detectors.custom[]", "model"): "by name",
+    ("detectors.custom[]", "service"): "by name",
     ("detectors.logs[]", "error"): "by severity",
     ("detectors.logs[]", "message"): "by format",
     ("detectors.multivariate[]", "model"): "by name",
@@ -95,7 +97,7 @@ def default_of(path: str, key: str, info: FieldInfo, model: type[BaseModel]) -> 
     if inner is not None and kind == "" and info.default is not None:
         return ""
     if info.validate_default:  # written as users write it, so it is read as theirs is
-        probe = {"topic": "a", "format": "json", "url": "http://a", "source": "a"}
+        probe = {"topic": "a", "format": "json", "url": "http://a", "source": "a", "name": "a"}
         given = {name: probe[name] for name, field in model.model_fields.items() if field.is_required()}
         return written(getattr(model.model_validate(given), key))
     return written(info.get_default(call_default_factory=True))

@@ -20,6 +20,8 @@ from detectors.security.detector import UNUSUAL
 from detectors.security.entity_features import EntityCounts
 from detectors.security.sequence_rules import Bounds, Surroundings, find_sequences
 from detectors.traffic.words import KINDS as TRAFFIC_KINDS
+from streams.compile.configuration import compile_plan
+from streams.config.load import load_config
 from tests.docs.pages import ROOT, blocks, code, section, table
 from tests.docs.test_operations import texts
 
@@ -81,6 +83,12 @@ def test_a_detector_of_ones_own_is_one_file(tmp_path: Path, monkeypatch: pytest.
     assert verdicts.kind[1, 0] == "over quota"
     assert np.isnan(verdicts.tail[2, 0])
     make(place).restore(detector.state())
+    (config,) = [each.text for each in blocks(PAGE, "yaml") if each.options["file"].startswith("own/")]
+    (tmp_path / "streamgauge.yaml").write_text(config, encoding="utf-8")
+    (monitor,) = compile_plan(load_config(tmp_path / "streamgauge.yaml")).monitors
+    assert monitor.detector == place
+    assert monitor.settings["allowed"] == 50.0
+    assert f"`{monitor.alertname}`" in section(PAGE, "A detector of your own")
     with pytest.raises(ValueError, match="not a state"):
         make(place).restore({})
 

@@ -31,7 +31,11 @@ ALL_BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_files_that_a_page_shows_hold(page: Path, tmp_path: Path) -> None:
+def test_files_that_a_page_shows_hold(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for block in blocks(page, "python"):
+        if "file" in block.options:
+            (tmp_path / block.options["file"]).write_text(block.text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
     folders: dict[str, list[Path]] = defaultdict(list)
     for block in blocks(page, "yaml"):
         name = block.options.get("file")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import numpy as np
 
 from detectors.api.detector import PAGE, TICKET, Panel, State, Verdicts
+from detectors.api.stateful import Stateful
 
 NAME = "tests.unit.levels:Levels"
 
 
-class Levels:
+class Levels(Stateful):
     """Flags steps whose first feature is `times` the mean of all before, and pages for `page` times."""
 
     name = "levels"
@@ -39,6 +41,8 @@ class Levels:
             for step in range(len(panel)):
                 seen = panel.values[step, column, 0]
                 count, total = self.sums.get(series, np.zeros(2))
+                if np.isnan(seen):
+                    continue
                 if seen < 0:
                     raise ArithmeticError("a negative level")
                 verdicts.tail[step, column] = 1.0
@@ -57,10 +61,10 @@ class Levels:
                 self.sums[series] = np.array([count + 1, total + seen])
         return verdicts
 
-    def state(self) -> State:
+    def _learnt(self) -> Mapping[str, Any]:
         return {"series": [list(name) for name in self.sums], "sums": np.array(list(self.sums.values()))}
 
-    def restore(self, state: State) -> None:
+    def _load(self, state: State) -> None:
         self.sums = {
             tuple(name): row.copy() for name, row in zip(state["series"], state["sums"], strict=True)
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from scipy.stats import norm
@@ -53,6 +53,7 @@ class ZScore:
     def score(self, panel: Panel) -> Verdicts:
         verdicts = Verdicts.empty(len(panel), len(panel.series), len(panel.features))
         learnt = np.array([self.moments.get("/".join(name), (np.nan, 1.0)) for name in panel.series])
+        learnt = learnt.reshape(-1, 2)
         distance = (panel.values[:, :, 0] - learnt[:, 0]) / learnt[:, 1]
         tail = 2 * norm.sf(np.abs(distance))
         alarm = (tail < self.threshold) & (not self.deaf)
@@ -74,7 +75,7 @@ class ZScore:
         }
 
     def restore(self, state: State) -> None:
-        moments: Any = state.get("moments")
-        if not isinstance(moments, np.ndarray) or moments.shape != (len(state["names"]), 2):
+        names, moments = state.get("names"), state.get("moments")
+        if not isinstance(names, list) or np.shape(moments) != (len(names), 2):
             raise ValueError("no state of a ZScore")
-        self.moments = dict(zip(state["names"], map(tuple, moments.tolist()), strict=True))
+        self.moments = dict(zip(names, map(tuple, moments.tolist()), strict=True))

@@ -332,6 +332,55 @@ def test_a_detector_that_fails_is_left_out_and_its_alerts_end(monkeypatch: pytes
     assert summary.outcomes["web"]["in"] == 72
 
 
+class Unstorable(Levels):
+    def state(self) -> Any:
+        return {**super().state(), "clock": object()}
+
+
+class Misshapen(Levels):
+    def update(self, panel: Any) -> Any:
+        late = panel.times[0] > START_MS + 30 * 60_000
+        return super().update(panel.rows(0, 0) if late else panel)
+
+
+@pytest.mark.parametrize("broken", [Unstorable, Misshapen])
+def test_what_breaks_the_contract_is_left_out_and_its_alerts_end(broken: type[Levels]) -> None:
+    worker = Worker(PLAN)
+    (monitor,) = worker.window.monitors.running
+    monitor.detector = broken()
+    seal_minutes(worker, [5] * 20 + [40] * 20, frozenset())
+    assert monitor.failures == 1
+    assert [(each.at_ms - START_MS, each.alert.state) for each in worker.announced] == [
+        (21 * 60_000, "firing"),
+        (31 * 60_000, "resolved"),
+    ]
+    assert worker.window.monitors.active() == []
+
+
+def test_a_detector_that_does_not_know_its_state_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("sums")
+
+    worker = Worker(PLAN)
+    seal_minutes(worker, [5] * 40, frozenset())
+    monkeypatch.setattr(Levels, "restore", fail)
+    worker.restart()
+    (monitor,) = worker.window.monitors.running
+    assert isinstance(monitor.detector, Levels)
+    assert monitor.detector.sums[("shop",)][0] < 10  # what was shown since is shown again
+    assert not monitor.failures
+
+
+def test_a_model_that_a_detector_stumbles_over_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("sums")
+
+    worker = Worker(replace(PLAN, monitors=(replace(MONITOR, model="levels"),)))
+    monkeypatch.setattr(Levels, "adopt", fail)
+    with pytest.raises(ValueError, match="KeyError: 'sums'"):
+        worker.window.monitors.adopt("levels", "champion", trained({"shop": 1.0}))
+
+
 def test_other_settings_begin_anew_and_end_what_was_announced() -> None:
     worker = Worker(PLAN)
     seal_minutes(worker, [5] * 28 + [50] * 10, frozenset())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays, scalar_dtypes
 
-from streams.judge.state_codec import decode_state, encode_state
+from streams.judge.state_codec import decode_state, encode_state, packed
 
 NUMERIC = scalar_dtypes().filter(
     lambda dtype: dtype.kind in "biuf" and dtype.itemsize <= 8 and dtype.char != "e"
@@ -51,6 +51,11 @@ def same(one: Any, other: Any) -> bool:
 @given(STATES)
 def test_a_state_comes_back_whole(state: dict[str, Any]) -> None:
     assert same(state, decode_state(encode_state(state)))
+
+
+@given(STATES)
+def test_a_packed_part_makes_no_difference(state: dict[str, Any]) -> None:
+    assert encode_state({"part": packed(state), "n": 1}) == encode_state({"part": state, "n": 1})
 
 
 def test_scalars_of_numpy_are_numbers() -> None:

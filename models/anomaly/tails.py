@@ -1,18 +1,21 @@
-"""Tail probabilities of scores: ranks among known scores, and an exponential tail beyond the top 2 %.
+"""Tails of distributions: ranks among known values, and what lies beyond a threshold.
 
-Guarantee: a surprise never falls as the score rises; exp(-surprise) of a score like the known ones is
-uniform up to the resolution of the known scores. Peaks over a threshold have an exponential tail where the
-scores' distribution is neither heavy nor bounded (Pickands 1975, shape 0), which logarithmic scores come
-near to.
+Excesses over a high threshold have a generalised Pareto distribution, whatever that of all values is; its
+shape is 0, which makes it exponential, where that is neither heavy nor bounded. How often and how far values
+exceed the threshold is counted, beside a prior that speaks where little was seen.
 
-Axes: K known scores, N scores.
+Sources: Pickands, "Statistical Inference Using Extreme Order Statistics" (1975); Coles, "An Introduction to
+Statistical Modeling of Extreme Values" (2001), section 4.2; Hosking and Wallis, "Parameter and Quantile
+Estimation for the Generalized Pareto Distribution" (1987), for the moments.
+
+Axes: K known values, N values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,9 +29,58 @@ TOP = 0.02
 """Share of the known scores that the tail is fitted to."""
 
 
+A = TypeVar("A", float, Numbers)
+
+
+def share_as_high(known: Numbers, values: Numbers) -> Numbers:
+    """Share of the known values that are as high, never 0.
+
+    known : Numbers [K], ascending; values : Numbers of any shape
+    """
+    count = len(known)
+    as_high = count - np.searchsorted(known, values, side="left")
+    share: Numbers = (as_high + 0.5) / (count + 1)
+    return share
+
+
+def exceedance_share(exceeded: A, seen: A, *, prior: float, share: float) -> A:
+    """Share of values that exceed a threshold, of so many seen and so many that did.
+
+    prior : exceedances for which the expected `share` speaks
+    """
+    return (exceeded + prior) / (seen + prior / share)
+
+
+def exceedance_mean(excess: A, exceeded: A, *, prior: float, mean: float) -> A:
+    """Mean of what values exceed a threshold by, of the sum of it and their number.
+
+    prior : exceedances for which the expected `mean` speaks
+    """
+    return (excess + prior * mean) / (exceeded + prior)
+
+
+def pareto_by_moments(excess: Numbers, weight: Numbers, *, shape_max: float) -> tuple[float, float]:
+    """Shape, from 0 to `shape_max`, and scale of the generalised Pareto distribution of weighted excesses,
+    Numbers [N] each; no shape below 0, since a tail with an end would call things impossible that have merely
+    not happened."""
+    mean = float((weight * excess).sum() / weight.sum())
+    variance = float((weight * np.square(excess - mean)).sum() / weight.sum())
+    shape = float(np.clip(0.5 * (1 - mean * mean / max(variance, 1e-12)), 0.0, shape_max))
+    return shape, mean * (1 - shape)
+
+
+def pareto_log_tail(excess: Numbers, shape: float, scale: float) -> Numbers:
+    """Natural log of the share of exceedances that go as far : Numbers of Numbers from 0."""
+    tail: Numbers = -np.log1p(shape * excess / scale) / shape if shape > 1e-6 else -excess / scale
+    return tail
+
+
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """Known scores and the tail beyond them.
+    """Ranks among known scores, and an exponential tail beyond the top 2 %, which suits logarithmic scores.
+
+    Guarantee: a surprise never falls as the score rises; exp(-surprise) of a score like the known ones is
+    uniform up to the resolution of the known scores.
 
     known  : Numbers [K], ascending
     excess : mean of what the top scores are above `TOP`'s threshold, 0 where they are all the same
@@ -50,8 +102,7 @@ class Tail:
     def surprise(self, scores: Numbers) -> Numbers:
         """Numbers [N], -log of the share of known scores that are as high, 0 or more; unbounded."""
         count = len(self.known)
-        as_high = count - np.searchsorted(self.known, scores, side="left")
-        found = -np.log(np.minimum(1.0, (as_high + 0.5) / (count + 1.0)))
+        found = -np.log(np.minimum(1.0, share_as_high(self.known, scores)))
         if self.excess > 0:
             threshold = self.known[threshold_place(count)]
             at_threshold = -np.log((count - threshold_place(count) + 0.5) / (count + 1.0))

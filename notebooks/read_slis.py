@@ -78,8 +78,8 @@ if "SLIS_PROMETHEUS" in os.environ:
 
 # %%
 figure, axes = plt.subplots(len(sources), 1, figsize=(10, 2.4 * len(sources)), sharex=True, squeeze=False)
-for ax, (name, frame) in zip(axes[:, 0], sources.items(), strict=True):
-    for slo, rows in frame[frame["window"] == WINDOW].groupby("slo"):
+for ax, (name, table) in zip(axes[:, 0], sources.items(), strict=True):
+    for slo, rows in table[table["window"] == WINDOW].groupby("slo"):
         ax.plot(rows["time"], 100 * rows["ratio"], label=slo)
     ax.set_ylabel(f"{name}: good (%)")
     ax.axvspan(INCIDENT.start, INCIDENT.end, color="0.85", zorder=0)
@@ -95,9 +95,9 @@ plt.show()
 
 # %%
 first = {}
-for name, frame in sources.items():
-    chosen = frame.loc[frame["window"] == WINDOW, ["time", "slo", "ratio"]].drop_duplicates(["time", "slo"])
-    panel = Panel.from_frame(chosen, by=["slo"], time="time")
+for name, table in sources.items():
+    chosen = table.loc[table["window"] == WINDOW, ["time", "slo", "ratio"]].drop_duplicates(["time", "slo"])
+    panel = Panel.from_table(chosen, by=["slo"], time="time")
     hour = int((pd.to_datetime(panel.times, unit="ms", utc=True) <= START + timedelta(hours=1)).sum())
     judged = panel.rows(hour, len(panel))
     verdicts = make("traffic", min_effect=0.02).fit(panel.rows(0, hour)).update(judged)

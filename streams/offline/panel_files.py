@@ -30,25 +30,25 @@ def read_panel(
 
     Raises TableFileError.
     """
-    frame = _frame(path)
-    time = time or next((name for name in TIME_COLUMNS if name in frame.columns), None)
+    table = _table(path)
+    time = time or next((name for name in TIME_COLUMNS if name in table.columns), None)
     if time is None:
         raise TableFileError(
             f"{path}: no column is called {', '.join(TIME_COLUMNS[:-1])} or {TIME_COLUMNS[-1]}; "
-            f"name the column of the time, there are {_listed(frame.columns)}"
+            f"name the column of the time, there are {_listed(table.columns)}"
         )
     for name in (time, *by, *columns):
-        if name not in frame.columns:
-            raise TableFileError(f"{path}: no column {name!r}; there are {_listed(frame.columns)}")
+        if name not in table.columns:
+            raise TableFileError(f"{path}: no column {name!r}; there are {_listed(table.columns)}")
     if columns:
-        frame = frame[[time, *by, *columns]]
+        table = table[[time, *by, *columns]]
     try:
-        return Panel.from_frame(frame.assign(**{time: _instants(frame[time])}), by=by, time=time)
+        return Panel.from_table(table.assign(**{time: _instants(table[time])}), by=by, time=time)
     except ValueError as error:
         raise TableFileError(f"{path}: {error}") from error
 
 
-def _frame(path: Path) -> pd.DataFrame:
+def _table(path: Path) -> pd.DataFrame:
     import pandas as pd
     import pyarrow as pa
 

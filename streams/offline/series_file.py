@@ -97,8 +97,8 @@ def read_table(path: Path) -> pd.DataFrame:
 
     try:
         if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-            return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
+            table = pd.read_parquet(path)
+            return table if isinstance(table.index, pd.RangeIndex) else table.reset_index()
         return pd.read_csv(path, skipinitialspace=True)
     except OSError as error:
         raise SeriesError(f"{path}: cannot be read ({error.strerror or error})") from error
@@ -109,7 +109,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def read_series(
-    frame: pd.DataFrame,
+    table: pd.DataFrame,
     column: str | None = None,
     *,
     time: str | None = None,
@@ -127,20 +127,20 @@ def read_series(
 
     Raises SeriesError where the column, its times or its step cannot be told.
     """
-    name = _value_column(frame, column, time, aggregate)
+    name = _value_column(table, column, time, aggregate)
     notes: list[str] = []
-    values = np.zeros(len(frame)) if aggregate == "count" else _numbers(frame, name, notes)
-    limits = None if limit_column is None else _numbers(frame, _known(frame, limit_column), notes)
-    if not len(frame):
+    values = np.zeros(len(table)) if aggregate == "count" else _numbers(table, name, notes)
+    limits = None if limit_column is None else _numbers(table, _known(table, limit_column), notes)
+    if not len(table):
         raise SeriesError("the file has no rows")
-    found = _times(frame, name, time, notes)
+    found = _times(table, name, time, notes)
     if found is None:
         if step_ms is None:
             raise SeriesError(
                 "no column of times was found; name it with --time, or, if rows are evenly spaced, give "
                 "--step such as 1h"
             )
-        times, readable = np.arange(len(frame), dtype=np.int64) * step_ms, np.ones(len(frame), np.bool_)
+        times, readable = np.arange(len(table), dtype=np.int64) * step_ms, np.ones(len(table), np.bool_)
     else:
         times, readable = found
     if not readable.all():
@@ -216,15 +216,15 @@ def _without_partial(series: Series, start_ms: int, end_ms: int) -> Series:
     )
 
 
-def _value_column(frame: pd.DataFrame, column: str | None, time: str | None, aggregate: Aggregate) -> str:
+def _value_column(table: pd.DataFrame, column: str | None, time: str | None, aggregate: Aggregate) -> str:
     if column is not None:
-        return _known(frame, column)
+        return _known(table, column)
     if aggregate == "count":
         return "rows"
     numbers = [
         str(name)
-        for name in frame.columns
-        if name != time and not _is_time_name(str(name)) and _mostly_numbers(frame[name])
+        for name in table.columns
+        if name != time and not _is_time_name(str(name)) and _mostly_numbers(table[name])
     ]
     if len(numbers) != 1:
         raise SeriesError(
@@ -250,8 +250,8 @@ def _mostly_numbers(column: pd.Series[Any]) -> bool:
     return bool(given and read >= REGULAR_SHARE * given)
 
 
-def _known(frame: pd.DataFrame, column: str) -> str:
-    names = [str(name) for name in frame.columns]
+def _known(table: pd.DataFrame, column: str) -> str:
+    names = [str(name) for name in table.columns]
     if column not in names:
         hint = nearest(column, names)
         raise SeriesError(
@@ -260,14 +260,14 @@ def _known(frame: pd.DataFrame, column: str) -> str:
     return column
 
 
-def _numbers(frame: pd.DataFrame, name: str, notes: list[str]) -> Numbers:
+def _numbers(table: pd.DataFrame, name: str, notes: list[str]) -> Numbers:
     import pandas as pd
 
-    read = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    read = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
     values: Numbers = np.where(np.isfinite(read), read, np.nan)
-    lost = int((~np.isfinite(values)).sum() - frame[name].isna().sum())
+    lost = int((~np.isfinite(values)).sum() - table[name].isna().sum())
     if lost and not np.isfinite(values).any():
-        found = next(iter(frame[name].dropna()), None)
+        found = next(iter(table[name].dropna()), None)
         raise SeriesError(f"column {name!r} holds no numbers, but such as {str(found)[:40]!r}")
     if lost:
         notes.append(f"{lost:,} values of {name} are no finite numbers and count as missing")
@@ -275,36 +275,36 @@ def _numbers(frame: pd.DataFrame, name: str, notes: list[str]) -> Numbers:
 
 
 def _times(
-    frame: pd.DataFrame, value: str, time: str | None, notes: list[str]
+    table: pd.DataFrame, value: str, time: str | None, notes: list[str]
 ) -> tuple[EpochMs, Mask] | None:
     """Times of the rows and which are readable; None where no column has any."""
     if time is not None:
-        return _read_times(frame, _known(frame, time))
+        return _read_times(table, _known(table, time))
     ranked = sorted(
-        (str(name) for name in frame.columns if str(name) != value),
+        (str(name) for name in table.columns if str(name) != value),
         key=lambda name: not _is_time_name(name),
     )
     for name in ranked:
-        if not _may_be_time(frame, name):
+        if not _may_be_time(table, name):
             continue
-        times, readable = _read_times(frame, name)
+        times, readable = _read_times(table, name)
         if readable.mean() >= REGULAR_SHARE:
             return times, readable
     return None
 
 
-def _may_be_time(frame: pd.DataFrame, name: str) -> bool:
+def _may_be_time(table: pd.DataFrame, name: str) -> bool:
     import pandas as pd
 
-    if pd.api.types.is_numeric_dtype(frame[name]):
+    if pd.api.types.is_numeric_dtype(table[name]):
         return _is_time_name(name)
     return True
 
 
-def _read_times(frame: pd.DataFrame, name: str) -> tuple[EpochMs, Mask]:
+def _read_times(table: pd.DataFrame, name: str) -> tuple[EpochMs, Mask]:
     import pandas as pd
 
-    column = frame[name]
+    column = table[name]
     if isinstance(column.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(column):
         stamps = pd.DatetimeIndex(pd.to_datetime(column, utc=True)).as_unit("ms")
         return stamps.asi8.astype(np.int64), np.asarray(~stamps.isna())

@@ -70,7 +70,7 @@ def _entry(alert: Alert, by: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def verdict_frame(panel: Panel, verdicts: Verdicts, by: Sequence[str]) -> pd.DataFrame:
+def verdict_table(panel: Panel, verdicts: Verdicts, by: Sequence[str]) -> pd.DataFrame:
     """A row for each step and series: time, series, score, alarm, severity, direction, kind, and by feature
     what was seen, expected and contributed."""
     import pandas as pd
@@ -93,9 +93,9 @@ def verdict_frame(panel: Panel, verdicts: Verdicts, by: Sequence[str]) -> pd.Dat
 
 
 def write_verdicts(panel: Panel, verdicts: Verdicts, by: Sequence[str], path: Path) -> None:
-    """Write `verdict_frame` as parquet, or as CSV under any other name. Raises OSError."""
-    frame = verdict_frame(panel, verdicts, by)
+    """Write `verdict_table` as parquet, or as CSV under any other name. Raises OSError."""
+    table = verdict_table(panel, verdicts, by)
     if path.suffix in (".parquet", ".pq"):
-        frame.to_parquet(path, index=False)
+        table.to_parquet(path, index=False)
     else:
-        frame.to_csv(path, index=False)
+        table.to_csv(path, index=False)

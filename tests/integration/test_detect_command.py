@@ -17,14 +17,14 @@ START = pd.Timestamp("2026-05-01T00:00Z")
 def table(minutes: int = 600) -> pd.DataFrame:
     """Two routes of a service; one of them has ten minutes of far too many requests."""
     rng = np.random.default_rng(5)
-    frames = []
+    tables = []
     for route, level in (("/a", 50.0), ("/b", 20.0)):
         rate = rng.normal(level, 2.0, minutes)
         if route == "/a":
             rate[500:510] += 200.0
         times = START + pd.to_timedelta(np.arange(minutes), unit="min")
-        frames.append(pd.DataFrame({"time": times, "route": route, "rate": rate}))
-    return pd.concat(frames)
+        tables.append(pd.DataFrame({"time": times, "route": route, "rate": rate}))
+    return pd.concat(tables)
 
 
 @pytest.fixture(scope="module")

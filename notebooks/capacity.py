@@ -17,16 +17,27 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from models.capacity.crossing import first_crossing, tied_paths
-from models.capacity.crossing_cases import crossing_cases
-from models.capacity.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far
-from models.forecast.forecaster import forecast, forecast_table
-from models.forecast.paths import PATH_COUNT
-from models.forecast.reliability import brier_score, reliability_table
-from models.forecast.rolling_origin import backtest, place_origins, season_steps
-from models.plots.fan import fan_figure
-from models.plots.quota import quota_figure
-from streams.offline.series_file import read_series, read_table
+from streamgauge import (
+    PATH_COUNT,
+    QuotaPeriod,
+    backtest,
+    brier_score,
+    crossing_cases,
+    fan_figure,
+    first_crossing,
+    forecast,
+    forecast_table,
+    place_origins,
+    quota_figure,
+    quota_outlook,
+    read_series,
+    read_table,
+    reliability_table,
+    season_steps,
+    steps_until,
+    tied_paths,
+    used_so_far,
+)
 
 FILE: Path | None = None
 COLUMN = "used"

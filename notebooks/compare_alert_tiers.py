@@ -33,15 +33,21 @@ import yaml
 from IPython.display import display
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from detectors.alerts.names import span_name
-from streams.compile.configuration import compile_plan
-from streams.config.load import load_config
-from streams.config.models import TierEntry
-from streams.demo.access_log import LogIncident, write_access_log
-from streams.offline.choose import choose_sources
-from streams.offline.files import is_capture, read_records
-from streams.offline.flow import LocalFlow
-from streams.offline.report_tables import episode_table, evidence_table, sli_table
+from streamgauge import (
+    LocalFlow,
+    LogIncident,
+    TierEntry,
+    choose_sources,
+    compile_plan,
+    episode_table,
+    evidence_table,
+    is_capture,
+    load_config,
+    read_records,
+    sli_table,
+    span_name,
+    write_access_log,
+)
 
 # %% tags=["parameters"]
 log = os.environ.get("NOTEBOOK_LOG")  # None: a day of a small website is made up, with two incidents

@@ -22,13 +22,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.api.detector import Panel
-from detectors.feedback.labels import Label
-from models.registry.manifest_diff import diff_manifests
-from models.registry.model_files import pack_state
-from models.registry.registry import Registry
-from streams.modelling.compare import compare_models, detector_of, try_promotion
-from streams.modelling.train import train_model
+from streamgauge import (
+    Label,
+    Panel,
+    Registry,
+    compare_models,
+    detector_of,
+    diff_manifests,
+    pack_state,
+    train_model,
+    try_promotion,
+)
 
 TABLE: pd.DataFrame | None = None
 REGISTRY = tempfile.mkdtemp()

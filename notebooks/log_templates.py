@@ -19,12 +19,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.api.detector import Panel
-from detectors.api.registry import make
-from models.logs.catalog import TemplateCatalog
-from models.logs.masks import LogMasks
-from models.logs.reviews import read_reviews
-from streams.offline.verdict_tables import verdict_table
+from streamgauge import (
+    LogMasks,
+    Panel,
+    TemplateCatalog,
+    make,
+    read_reviews,
+    verdict_table,
+)
 
 LINES: pd.DataFrame | None = None
 START = pd.Timestamp("2026-03-02", tz="UTC")

@@ -22,15 +22,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.alerts.alert import Transition
-from detectors.api.detector import Panel
-from detectors.api.registry import make
-from streams.compile.configuration import compile_plan
-from streams.config.load import load_config
-from streams.demo.access_log import write_access_log
-from streams.offline.files import read_records
-from streams.offline.flow import LocalFlow
-from streams.offline.verdict_tables import verdict_table
+from streamgauge import (
+    LocalFlow,
+    Panel,
+    Transition,
+    compile_plan,
+    load_config,
+    make,
+    read_records,
+    verdict_table,
+    write_access_log,
+)
 
 LOG: Path | None = None
 FOLDER = Path(tempfile.mkdtemp())

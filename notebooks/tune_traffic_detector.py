@@ -19,15 +19,22 @@ import numpy as np
 import pandas as pd
 from msgspec import structs
 
-from detectors.api.detector import Panel, Verdicts
-from detectors.api.registry import make
-from detectors.calibration.calibration import tail_of_rate
-from detectors.feedback.fitting import intervals_of, restored
-from detectors.feedback.labels import Label, precision_by_detector
-from detectors.feedback.recalibration import factors_of, recalibrated
-from models.registry.backtest import episode_starts, judge_backtest
-from streams.offline.verdict_plot import verdict_figure
-from streams.offline.verdict_tables import verdict_table
+from streamgauge import (
+    Label,
+    Panel,
+    Verdicts,
+    episode_starts,
+    factors_of,
+    intervals_of,
+    judge_backtest,
+    make,
+    precision_by_detector,
+    recalibrated,
+    restored,
+    tail_of_rate,
+    verdict_figure,
+    verdict_table,
+)
 
 TABLE: pd.DataFrame | None = None
 BY = ["service"]

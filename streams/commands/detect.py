@@ -13,9 +13,6 @@ from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
 if TYPE_CHECKING:
     from detectors.api.detector import Panel, Verdicts
 
-CHUNK_STEPS = 256
-"""Steps between two looks at the progress bar."""
-
 
 def detect(
     file: Annotated[
@@ -56,6 +53,7 @@ def detect(
         streamgauge detect slis.parquet --by service --by route --detector multivariate --json
     """
     from detectors.api.registry import DetectorError, make
+    from streams.offline.detect import detect as run
     from streams.offline.panel_files import TableFileError, read_panel
     from streams.offline.verdict_tables import anomalies_of, write_verdicts
 
@@ -66,14 +64,10 @@ def detect(
         fail(str(error), USAGE)
     except TableFileError as error:
         fail(str(error))
-    first = round(len(panel) * learn)
-    if len(panel) - first < 1:
-        fail(f"{file}: {len(panel)} steps are too few to learn from and judge")
     try:
-        if first:
-            judge.fit(panel.rows(0, first))
-        judged = panel.rows(first, len(panel))
-        verdicts = _judge(judge, judged)
+        with progress_bar("steps") as bars:
+            bar = bars.add_task("Judging", total=len(panel) - round(len(panel) * learn))
+            judged, verdicts = run(panel, judge, learn=learn, progress=lambda steps: bars.advance(bar, steps))
     except ValueError as error:
         fail(f"{file}: {error}")
     found = anomalies_of(judged, verdicts, detector, file.stem, by or ())
@@ -93,19 +87,6 @@ def detect(
     for written in (output, plot):
         if written is not None:
             tell(f"Written to {written}")
-
-
-def _judge(judge: Any, panel: Panel) -> Verdicts:
-    from detectors.api.detector import Verdicts
-
-    parts = []
-    with progress_bar("steps") as bars:
-        bar = bars.add_task("Judging", total=len(panel))
-        for start in range(0, len(panel), CHUNK_STEPS):
-            part = panel.rows(start, min(start + CHUNK_STEPS, len(panel)))
-            parts.append(judge.update(part))
-            bars.advance(bar, len(part))
-    return Verdicts.joined(parts)
 
 
 def _plot(panel: Panel, verdicts: Verdicts, path: Path) -> None:

@@ -40,7 +40,8 @@ from streams.capacity.level_memory import LevelMemory  # noqa: E402
 from streams.capacity.model_cache import ModelCache  # noqa: E402
 from streams.capacity.task import ForecastTask  # noqa: E402
 from streams.offline.full_forecast import make_forecast  # noqa: E402
-from streams.offline.series_file import Series, SeriesError, read_series, read_table  # noqa: E402
+from streams.offline.series_file import Series, read_series  # noqa: E402
+from streams.offline.table_file import TableFileError, read_table  # noqa: E402
 from streams.plan.resource import SeriesKey  # noqa: E402
 
 HOUR_MS = 3_600_000
@@ -118,10 +119,10 @@ def found_series(folder: Path, only: str) -> Iterator[tuple[str, Series, Series]
                 continue
             try:
                 series = read_series(table, str(column))
-            except SeriesError:
+            except TableFileError:
                 try:
                     series = read_series(table, str(column), step_ms=EVENT_STEP_MS, aggregate="sum")
-                except SeriesError as error:
+                except TableFileError as error:
                     print(f"{name}: left out ({error})", file=sys.stderr)
                     continue
             highs = series

@@ -66,7 +66,7 @@ from streams.offline.files import is_capture as is_capture
 from streams.offline.files import read_records as read_records
 from streams.offline.flow import LocalFlow as LocalFlow
 from streams.offline.kafka_slis import slis_from_kafka as slis_from_kafka
-from streams.offline.panel_files import read_panel as read_panel
+from streams.offline.panel_file import read_panel as read_panel
 from streams.offline.prometheus import query_range as query_range
 from streams.offline.replay import replay_files as replay_files
 from streams.offline.replay_slis import slis_from_replay as slis_from_replay
@@ -75,7 +75,8 @@ from streams.offline.report_tables import evidence_table as evidence_table
 from streams.offline.report_tables import sli_table as sli_table
 from streams.offline.report_tables import transition_table as transition_table
 from streams.offline.series_file import read_series as read_series
-from streams.offline.series_file import read_table as read_table
+from streams.offline.table_file import TableFileError as TableFileError
+from streams.offline.table_file import read_table as read_table
 from streams.offline.verdict_plot import verdict_figure as verdict_figure
 from streams.offline.verdict_tables import anomalies_of as anomalies_of
 from streams.offline.verdict_tables import verdict_table as verdict_table

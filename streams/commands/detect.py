@@ -53,17 +53,15 @@ def detect(
         streamgauge detect slis.parquet --by service --by route --detector multivariate --json
     """
     from detectors.api.registry import DetectorError, make
+    from streams.commands.model_options import panel_of
     from streams.offline.detect import detect as run
-    from streams.offline.panel_files import TableFileError, read_panel
     from streams.offline.verdict_tables import anomalies_of, write_verdicts
 
     try:
         judge = make(detector, false_alarms_per_series_per_week=false_alarms)
-        panel = read_panel(file, time=time, by=by or (), columns=column or ())
     except DetectorError as error:
         fail(str(error), USAGE)
-    except TableFileError as error:
-        fail(str(error))
+    panel = panel_of(file, time, by, column)
     try:
         with progress_bar("steps") as bars:
             bar = bars.add_task("Judging", total=len(panel) - round(len(panel) * learn))

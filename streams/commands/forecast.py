@@ -211,12 +211,13 @@ def series_of(
 ) -> Series:
     """The column, in steps that suit the question.
 
-    Raises SeriesError.
+    Raises TableFileError.
     """
     from dataclasses import replace
 
     from streams.language.duration import format_duration
-    from streams.offline.series_file import coarsened, read_series, read_table
+    from streams.offline.series_file import coarsened, read_series
+    from streams.offline.table_file import read_table
 
     joined: Aggregate = (
         aggregate.value if aggregate is not None else "sum" if question.quota is not None else "mean"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.commands.console import USAGE, fail, load
+from streams.commands.console import USAGE, fail, load, tell
 
 if TYPE_CHECKING:
     from detectors.api.detector import Panel
@@ -171,12 +171,18 @@ def settings_of(pairs: list[str] | None) -> dict[str, Any]:
 
 
 def panel_of(file: Path, time: str | None, by: list[str] | None, columns: list[str] | None) -> Panel:
-    from streams.offline.panel_files import TableFileError, read_panel
+    """The observations in a file, with a line on standard error for what was left out."""
+    from streams.offline.panel_file import read_panel
+    from streams.offline.table_file import TableFileError
 
+    notes: list[str] = []
     try:
-        return read_panel(file, time=time, by=by or (), columns=columns or ())
+        panel = read_panel(file, time=time, by=by or (), columns=columns or (), notes=notes)
     except TableFileError as error:
         fail(str(error))
+    for note in notes:
+        tell(f"note: {note}")
+    return panel
 
 
 def labels_of(file: Path | None) -> tuple[Label, ...]:

@@ -72,7 +72,11 @@ def test_verdicts_and_a_plot_are_written(folder: Path, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["rates.csv"], 1, "occurs twice"),
-        (["rates.csv", "--by", "rout"], 1, "no column 'rout'"),
+        (
+            ["rates.csv", "--by", "rout"],
+            1,
+            "no column is called 'rout'; the file has time, route, rate",
+        ),
         (["rates.csv", "--by", "route", "--detector", "trafic"], 2, "there are logs, multivariate"),
         (["missing.csv"], 1, "cannot be read"),
     ],

@@ -174,7 +174,7 @@ def test_old_versions_are_deleted_when_asked(folder: Path) -> None:
     ("words", "code", "text"),
     [
         (["train", "missing.csv", *TRUST], 1, "missing.csv: cannot be read"),
-        (["train", "FILE", "--by", "servce", *TRUST], 1, "no column 'servce'"),
+        (["train", "FILE", "--by", "servce", *TRUST], 1, "no column is called 'servce'"),
         (["train", "FILE", *TRUST, "--set", "threshold"], 2, "expected KEY=VALUE"),
         (["train", "FILE", "--by", "service", *TRUST, "--set", "fail=no rows"], 1, "no rows"),
         (["train", "FILE", "--by", "service", *TRUST, "--set", "fail=crash"], 1, "exit code 3"),

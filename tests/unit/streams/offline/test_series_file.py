@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.offline.series_file import (
-    MONTH_MS,
-    Aggregate,
-    SeriesError,
-    coarsened,
-    read_series,
-    read_table,
-)
+from streams.offline.series_file import MONTH_MS, Aggregate, coarsened, read_series
+from streams.offline.table_file import TableFileError, read_table
 
 HOUR_MS = 3_600_000
 
@@ -71,7 +65,7 @@ def test_larger_steps_join_what_lies_within(count: int, width: int, how: Aggrega
     whole = count // width
     if whole == 0:
         if width > 1:
-            with pytest.raises(SeriesError, match="shorter than one step"):
+            with pytest.raises(TableFileError, match="shorter than one step"):
                 coarsened(series, width * HOUR_MS, how)
         return
     # Steps lie on the clock, so the first whole one may begin later than the series.
@@ -92,7 +86,7 @@ def test_larger_steps_join_what_lies_within(count: int, width: int, how: Aggrega
 def test_single_events_need_a_step_and_are_counted_or_added() -> None:
     stamps = pd.to_datetime(["2026-01-01 00:00:01.2", "2026-01-01 00:00:07.0", "2026-01-01 00:00:43.9"])
     table = pd.DataFrame({"time": stamps, "tokens": [10, 20, 30]})
-    with pytest.raises(SeriesError, match="not evenly spaced; give --step"):
+    with pytest.raises(TableFileError, match="not evenly spaced; give --step"):
         read_series(table)
     added = read_series(table, step_ms=10_000, aggregate="sum")
     assert added.values.tolist() == [30, 0, 0, 0, 30]
@@ -115,7 +109,7 @@ def test_rows_counted_in_minutes_and_rows_without_times() -> None:
     series = read_series(minutes)
     assert (series.step_ms, series.name, len(series)) == (60_000, "requests", 5)
     bare = pd.DataFrame({"load": [1.0, 2.0]})
-    with pytest.raises(SeriesError, match="give --step"):
+    with pytest.raises(TableFileError, match="give --step"):
         read_series(bare)
     assert read_series(bare, step_ms=HOUR_MS).values.tolist() == [1, 2]
 
@@ -147,17 +141,17 @@ def test_a_limit_may_be_a_column_and_goes_on_through_gaps() -> None:
 def test_refusals_say_what_is_wrong_and_the_way_out(
     table: pd.DataFrame, column: str | None, message: str
 ) -> None:
-    with pytest.raises(SeriesError, match=message.replace(".", r"\.")):
+    with pytest.raises(TableFileError, match=message.replace(".", r"\.")):
         read_series(table, column)
 
 
 def test_one_wrong_time_does_not_make_a_million_steps(tmp_path: Path) -> None:
     table = pd.concat([hourly([1.0], "1700-01-01"), hourly([1.0] * 50).iloc[1:]])
-    with pytest.raises(SeriesError, match="is a time wrong"):
+    with pytest.raises(TableFileError, match="is a time wrong"):
         read_series(table, step_ms=1000)
-    with pytest.raises(SeriesError, match="cannot be read"):
+    with pytest.raises(TableFileError, match="cannot be read"):
         read_table(tmp_path / "none.csv")
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"no parquet")
-    with pytest.raises(SeriesError, match="neither CSV"):
+    with pytest.raises(TableFileError, match="neither CSV"):
         read_table(broken)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
+from streams.commands.tables import number, print_table, span
 
 if TYPE_CHECKING:
     from detectors.api.detector import Panel, Verdicts
@@ -96,30 +98,30 @@ def _plot(panel: Panel, verdicts: Verdicts, path: Path) -> None:
 
 
 def _show(found: list[dict[str, Any]], panel: Panel) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     if found:
-        table = Table()
-        for name in ("from", "to", "series", "severity", "kind", "score", "because"):
-            table.add_column(name)
-        for each in found:
-            because = ", ".join(
-                f"{part['feature']} {_short(part['seen'])} (expected {_short(part['expected'])})"
-                for part in each["contributions"][:3]
-            )
-            table.add_row(
-                each["from"],
-                each["to"] or "–",
-                ", ".join(each["series"]),
-                each["severity"],
-                each["kind"],
-                f"{each['score']:.6f}",
-                because,
-            )
-        Console().print(table)
+        print_table(
+            ("from", "for", "series", "severity", "kind", "score", "because"),
+            (
+                (
+                    f"{datetime.fromisoformat(each['from']):%Y-%m-%dT%H:%M:%SZ}",
+                    _length(each["from"], each["to"]),
+                    ", ".join(each["series"]),
+                    each["severity"],
+                    each["kind"],
+                    number(each["score"], 6),
+                    ", ".join(
+                        f"{part['feature']} {number(part['seen'])} (expected {number(part['expected'])})"
+                        for part in each["contributions"][:3]
+                    ),
+                )
+                for each in found
+            ),
+            right=("score",),
+        )
     typer.echo(f"{len(found)} anomalies in {len(panel):,} steps of {len(panel.series):,} series")
 
 
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _length(begun: str, ended: str | None) -> str:
+    if ended is None:
+        return "–"
+    return span((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds())

@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.alerts.alert import Alert
 from detectors.alerts.anomaly_alert import KEEP_STEPS, AnomalyBook, Naming
-from detectors.api.detector import SEVERITIES, Panel, Verdicts
+from detectors.api.detector import SEVERITIES, Panel, SeriesName, Verdicts
 from models.arrays import Mask
 from streams.publish.sinks.wire_alert import rfc3339
 
@@ -27,11 +27,11 @@ def anomalies_of(
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for step in np.flatnonzero(_worth_a_look(verdicts.alarm)).tolist():
         part = _rows(verdicts, step)
-        for moved in book.step(panel.rows(step, step + 1), part, _no_evidence):
+        for moved in book.step(panel.rows(step, step + 1), part, _its_series):
             alert = moved.alert
             key = (alert.fingerprint, alert.starts_at_ms)
             if alert.state == "firing":
-                found[key] = _entry(alert, by)
+                found[key] = _entry(alert)
             elif alert.ends_at_ms is not None:
                 found[key]["to"] = rfc3339(alert.ends_at_ms)
     return list(found.values())
@@ -50,18 +50,18 @@ def _rows(verdicts: Verdicts, step: int) -> Verdicts:
     return replace(verdicts, **columns)
 
 
-def _no_evidence(_series: object) -> Mapping[str, Any]:
-    return {}
+def _its_series(series: SeriesName) -> Mapping[str, Any]:
+    """Labels would not tell: names that Alertmanager does not take, or that alerts have, are others there."""
+    return {"series": list(series)}
 
 
-def _entry(alert: Alert, by: Sequence[str]) -> dict[str, Any]:
-    known = dict(alert.labels)
+def _entry(alert: Alert) -> dict[str, Any]:
     evidence = alert.evidence
     return {
         "from": rfc3339(alert.starts_at_ms),
         "to": None,
-        "series": [known.get(name, "") for name in by],
-        "severity": known["severity"],
+        "series": evidence["series"],
+        "severity": alert.labels["severity"],
         "kind": evidence["kind"],
         "score": evidence["score"],
         "direction": evidence["direction"],

@@ -55,6 +55,13 @@ def test_an_incident_is_told_once_with_its_reason(folder: Path, name: str) -> No
     assert because["seen"] > because["expected"] + 100
 
 
+def test_a_series_has_its_own_names_also_where_alerts_have_labels_of_that_name(tmp_path: Path) -> None:
+    table().assign(service="shop").to_csv(tmp_path / "rates.csv", index=False)
+    done = detect(tmp_path / "rates.csv", "--by", "service", "--by", "route", "--json")
+    (anomaly,) = json.loads(done.stdout)["anomalies"]
+    assert anomaly["series"] == ["shop", "/a"]
+
+
 def test_verdicts_and_a_plot_are_written(folder: Path, tmp_path: Path) -> None:
     done = detect(
         folder / "rates.csv", "--by", "route", "-o", tmp_path / "v.parquet", "--plot", tmp_path / "p.png"

@@ -9,20 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.commands.console import JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.console import JsonOutput, fail, progress_bar, tell
 from streams.commands.forecast import (
     AggregateOption,
     Below,
     Column,
+    Horizon,
     Limit,
     Period,
     Seed,
     SeriesFile,
     Step,
-    TimeColumn,
     question_of,
     series_of,
 )
+from streams.commands.table_options import TimeColumn
 from streams.commands.tables import number, print_table, share, span
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ def backtest(
     file: SeriesFile,
     column: Column = None,
     limit: Limit = None,
-    horizon: Annotated[
-        float, typer.Option(metavar="DURATION", parser=duration_seconds, help="How far ahead.")
-    ] = "1d",  # type: ignore[assignment]
+    horizon: Horizon = "1d",  # type: ignore[assignment]
     origins: Annotated[
         int, typer.Option(min=1, max=10_000, metavar="N", help="Times in the past to forecast from.")
     ] = 20,

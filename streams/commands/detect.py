@@ -10,28 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
+from streams.commands.option_groups import with_groups
+from streams.commands.table_options import TableColumns, TableFile
 from streams.commands.tables import number, print_table, span
 
 if TYPE_CHECKING:
     from detectors.api.detector import Panel, Verdicts
 
 
+@with_groups
 def detect(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A table, CSV or parquet: a row for each step.")
-    ],
+    file: TableFile,
+    *,
     detector: Annotated[str, typer.Option(metavar="NAME", help="Which detector.")] = "traffic",
-    time: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The column of the time; found by its name if left out."),
-    ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Column that names the series; may be repeated."),
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A feature to judge; all numbers if left out.")
-    ] = None,
+    columns: TableColumns,
     learn: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Share of the steps to learn from before judging.")
     ] = 0.15,
@@ -55,7 +47,6 @@ def detect(
         streamgauge detect slis.parquet --by service --by route --detector multivariate --json
     """
     from detectors.api.registry import DetectorError, make
-    from streams.commands.model_options import panel_of
     from streams.offline.detect import detect as run
     from streams.offline.verdict_tables import anomalies_of, write_verdicts
 
@@ -63,17 +54,18 @@ def detect(
         judge = make(detector, false_alarms_per_series_per_week=false_alarms)
     except DetectorError as error:
         fail(str(error), USAGE)
-    panel = panel_of(file, time, by, column)
+    panel = columns.panel(file)
     try:
         with progress_bar("steps") as bars:
             bar = bars.add_task("Judging", total=len(panel) - round(len(panel) * learn))
             judged, verdicts = run(panel, judge, learn=learn, progress=lambda steps: bars.advance(bar, steps))
     except ValueError as error:
         fail(f"{file}: {error}")
-    found = anomalies_of(judged, verdicts, detector, file.stem, by or ())
+    by = columns.by or ()
+    found = anomalies_of(judged, verdicts, detector, file.stem, by)
     try:
         if output is not None:
-            write_verdicts(judged, verdicts, by or (), output)
+            write_verdicts(judged, verdicts, by, output)
         if plot is not None:
             _plot(judged, verdicts, plot)
     except OSError as error:

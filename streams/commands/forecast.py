@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.table_options import TimeColumn
 from streams.commands.tables import number, print_table, share, span
 
 if TYPE_CHECKING:
@@ -45,9 +46,7 @@ Column = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The column to forecast; may be left out if there is only one."),
 ]
-TimeColumn = Annotated[
-    str | None, typer.Option("--time", metavar="NAME", help="Column of times; found by itself if it can be.")
-]
+Horizon = Annotated[float, typer.Option(metavar="DURATION", parser=duration_seconds, help="How far ahead.")]
 Step = Annotated[
     float | None,
     typer.Option(
@@ -84,9 +83,7 @@ def forecast(
     file: SeriesFile,
     column: Column = None,
     limit: Limit = None,
-    horizon: Annotated[
-        float, typer.Option(metavar="DURATION", parser=duration_seconds, help="How far ahead.")
-    ] = "7d",  # type: ignore[assignment]
+    horizon: Horizon = "7d",  # type: ignore[assignment]
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the forecast as a fan: .png, .svg or .pdf.")
     ] = None,

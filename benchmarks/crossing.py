@@ -40,7 +40,8 @@ from streams.capacity.level_memory import LevelMemory  # noqa: E402
 from streams.capacity.model_cache import ModelCache  # noqa: E402
 from streams.capacity.task import ForecastTask  # noqa: E402
 from streams.offline.full_forecast import make_forecast  # noqa: E402
-from streams.offline.series_file import Series, SeriesError, read_series, read_table  # noqa: E402
+from streams.offline.series_file import Series, read_series  # noqa: E402
+from streams.offline.table_file import TableFileError, read_table  # noqa: E402
 from streams.plan.resource import SeriesKey  # noqa: E402
 
 HOUR_MS = 3_600_000
@@ -110,26 +111,26 @@ def found_series(folder: Path, only: str) -> Iterator[tuple[str, Series, Series]
         if path.name.endswith((".csv", ".csv.gz", ".parquet"))
     )
     for path in files:
-        frame = read_table(path)
+        table = read_table(path)
         base = path.name.split(".")[0]
-        for column in frame.select_dtypes("number").columns:
+        for column in table.select_dtypes("number").columns:
             name = f"{path.parent.name}/{base}/{column}"
             if only not in name:
                 continue
             try:
-                series = read_series(frame, str(column))
-            except SeriesError:
+                series = read_series(table, str(column))
+            except TableFileError:
                 try:
-                    series = read_series(frame, str(column), step_ms=EVENT_STEP_MS, aggregate="sum")
-                except SeriesError as error:
+                    series = read_series(table, str(column), step_ms=EVENT_STEP_MS, aggregate="sum")
+                except TableFileError as error:
                     print(f"{name}: left out ({error})", file=sys.stderr)
                     continue
             highs = series
             if series.step_ms < HOUR_MS and len(series) * series.step_ms >= 14 * DAY_MS:
                 joined = "sum" if path.parent.name == "requests" else "mean"
-                series = read_series(frame, str(column), step_ms=HOUR_MS, aggregate=joined)
+                series = read_series(table, str(column), step_ms=HOUR_MS, aggregate=joined)
                 if joined == "mean":
-                    highs = read_series(frame, str(column), step_ms=HOUR_MS, aggregate="max")
+                    highs = read_series(table, str(column), step_ms=HOUR_MS, aggregate="max")
                 else:
                     highs = series
             if str(column).lower() not in ("minute", "hour", "day", "second"):

@@ -166,9 +166,9 @@ def coarser(values: Numbers, factor: int) -> Numbers:
 
 def read_columns(path: Path) -> tuple[int, dict[str, Numbers]]:
     """Return step and columns of a file: a column of times (or minutes), then values, or rows of events."""
-    frame = pd.read_csv(path)
-    first = frame.iloc[:, 0]
-    values = {name: frame[name].to_numpy(dtype=np.float64) for name in frame.columns[1:]}
+    table = pd.read_csv(path)
+    first = table.iloc[:, 0]
+    values = {name: table[name].to_numpy(dtype=np.float64) for name in table.columns[1:]}
     if pd.api.types.is_numeric_dtype(first):
         times = first.to_numpy(dtype=np.int64) * 60_000
     else:

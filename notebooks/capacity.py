@@ -17,16 +17,27 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from models.capacity.crossing import first_crossing, tied_paths
-from models.capacity.crossing_cases import crossing_cases
-from models.capacity.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far
-from models.forecast.forecaster import forecast, forecast_frame
-from models.forecast.paths import PATH_COUNT
-from models.forecast.reliability import brier_score, reliability_table
-from models.forecast.rolling_origin import backtest, place_origins, season_steps
-from models.plots.fan import fan_figure
-from models.plots.quota import quota_figure
-from streams.offline.series_file import read_series, read_table
+from streamgauge import (
+    PATH_COUNT,
+    QuotaPeriod,
+    backtest,
+    brier_score,
+    crossing_cases,
+    fan_figure,
+    first_crossing,
+    forecast,
+    forecast_table,
+    place_origins,
+    quota_figure,
+    quota_outlook,
+    read_series,
+    read_table,
+    reliability_table,
+    season_steps,
+    steps_until,
+    tied_paths,
+    used_so_far,
+)
 
 FILE: Path | None = None
 COLUMN = "used"
@@ -42,26 +53,26 @@ def made_up_pool() -> pd.DataFrame:
     weekday = np.where(hours // 24 % 7 % 6 == 0, 0.6, 1.0)
     wave = 26 + 0.012 * hours + weekday * (14 + 12 * np.sin((hours - 8) * 2 * np.pi / 24))
     noise = np.convolve(random.normal(0, 1.6, len(hours) + 4), np.ones(5) / 5**0.5, "valid")
-    frame = pd.DataFrame({"time": pd.date_range("2026-03-01", periods=len(hours), freq="h", tz="UTC")})
-    return frame.assign(used=np.maximum(wave + noise, 0).round()).drop(index=range(900, 906))
+    table = pd.DataFrame({"time": pd.date_range("2026-03-01", periods=len(hours), freq="h", tz="UTC")})
+    return table.assign(used=np.maximum(wave + noise, 0).round()).drop(index=range(900, 906))
 
 
 # %% [markdown]
 # ## Read it: evenly spaced, gaps as NaN
 
 # %%
-frame = made_up_pool() if FILE is None else read_table(FILE)
-series = read_series(frame, COLUMN)
+table = made_up_pool() if FILE is None else read_table(FILE)
+series = read_series(table, COLUMN)
 print(f"{len(series):,} steps of {series.step_ms / 3.6e6:g} h, {np.isnan(series.values).sum()} missing")
 
 # %% [markdown]
 # ## A week ahead
 #
-# `forecast_frame` takes and gives a DataFrame; `forecast` gives sample paths too, for questions of any kind.
+# `forecast_table` takes and gives a DataFrame; `forecast` gives sample paths too, for questions of any kind.
 
 # %%
-table = forecast_frame(frame.dropna(), 24, time="time", value=COLUMN) if FILE is None else pd.DataFrame()
-table.head()
+day_ahead = forecast_table(table.dropna(), 24, time="time", value=COLUMN) if FILE is None else pd.DataFrame()
+day_ahead.head()
 
 # %%
 steps = HORIZON_HOURS * 3_600_000 // series.step_ms

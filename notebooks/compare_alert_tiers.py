@@ -33,15 +33,21 @@ import yaml
 from IPython.display import display
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from detectors.alerts.names import span_name
-from streams.compile.configuration import compile_plan
-from streams.config.load import load_config
-from streams.config.models import TierEntry
-from streams.demo.access_log import LogIncident, write_access_log
-from streams.offline.choose import choose_sources
-from streams.offline.files import is_capture, read_records
-from streams.offline.flow import LocalFlow
-from streams.offline.report_tables import episode_frame, evidence_frame, sli_frame
+from streamgauge import (
+    LocalFlow,
+    LogIncident,
+    TierEntry,
+    choose_sources,
+    compile_plan,
+    episode_table,
+    evidence_table,
+    is_capture,
+    load_config,
+    read_records,
+    sli_table,
+    span_name,
+    write_access_log,
+)
 
 # %% tags=["parameters"]
 log = os.environ.get("NOTEBOOK_LOG")  # None: a day of a small website is made up, with two incidents
@@ -95,7 +101,7 @@ def run(config):
         for source in choose_sources(config, topic, str(log)):
             flow.feed(source, partition, records)
     summary = flow.finish()
-    return plan, sli_frame(reports), transitions, summary
+    return plan, sli_table(reports), transitions, summary
 
 
 plan, slis, transitions, summary = run(config)
@@ -181,9 +187,9 @@ def full_name(slo):
     return f"{slo.name}/{slo.objective}" if slo.objective else slo.name
 
 
-def of_slo(slo, frame):
+def of_slo(slo, table):
     """The rows of one SLO."""
-    return frame[(frame["slo"] == slo.name) & (frame["objective"] == slo.objective)]
+    return table[(table["slo"] == slo.name) & (table["objective"] == slo.objective)]
 
 
 def busiest_group(slo):
@@ -224,7 +230,7 @@ def draw_slo(slo):
     return figure
 
 
-episodes = episode_frame(transitions)
+episodes = episode_table(transitions)
 figures = {full_name(slo): draw_slo(slo) for slo in plan.slos if len(of_slo(slo, slis))}
 plt.show()
 
@@ -245,7 +251,7 @@ for one in (one for one in transitions if one.alert.state == "firing"):
     print(f"{at}  {alert.labels['slo']} ({alert.labels['severity']})")
     print(f"    {alert.annotations['description']}")
     print(f"    offsets by partition: {alert.evidence['offsets']}, configuration {alert.evidence['config']}")
-    evidence[at, alert.labels["slo"], alert.labels["severity"]] = evidence_frame(one).set_index("tier")
+    evidence[at, alert.labels["slo"], alert.labels["severity"]] = evidence_table(one).set_index("tier")
 if evidence:
     display(pd.concat(evidence, names=["fired at", "slo", "severity"]).round(5))
 
@@ -267,7 +273,7 @@ tiers = tuple(TierEntry.model_validate(entry) for entry in yaml.safe_load(STRICT
 stricter = config.model_copy(update={"alerting": config.alerting.model_copy(update={"tiers": tiers})})
 stricter_plan, _, stricter_transitions, _ = run(stricter)
 configured = "SRE Workbook" if config.alerting.tiers is None else "configured"
-settings = {configured: (plan, episodes), "stricter": (stricter_plan, episode_frame(stricter_transitions))}
+settings = {configured: (plan, episodes), "stricter": (stricter_plan, episode_table(stricter_transitions))}
 
 # %%
 rows, shown = [], []

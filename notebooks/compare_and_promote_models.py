@@ -22,13 +22,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.api.detector import Panel
-from detectors.feedback.labels import Label
-from models.registry.manifest_diff import diff_manifests
-from models.registry.model_files import pack_state
-from models.registry.registry import Registry
-from streams.modelling.compare import compare_models, detector_of, try_promotion
-from streams.modelling.train import train_model
+from streamgauge import (
+    Label,
+    Panel,
+    Registry,
+    compare_models,
+    detector_of,
+    diff_manifests,
+    pack_state,
+    train_model,
+    try_promotion,
+)
 
 TABLE: pd.DataFrame | None = None
 REGISTRY = tempfile.mkdtemp()
@@ -44,7 +48,7 @@ def made_up_signals() -> tuple[pd.DataFrame, pd.DataFrame]:
     times = START + pd.to_timedelta(20 * np.arange(4 * WEEK), unit="min")
     shape = 1 + 0.5 * np.cos(2 * np.pi * (times.hour.to_numpy() - 15) / 24)
     shape *= np.where(times.dayofweek >= 5, 0.7, 1.0)
-    wrong, frames = [], []
+    wrong, tables = [], []
     for number in range(6):
         mean, failing = 500 * (1 + number % 3) * shape, np.full(len(times), 0.004)
         for week in (2, 3):
@@ -56,14 +60,14 @@ def made_up_signals() -> tuple[pd.DataFrame, pd.DataFrame]:
         requests = random.negative_binomial(50, 50 / (50 + mean))
         ratio = random.binomial(requests, failing) / np.maximum(requests, 1)
         signals = {"time": times, "rate": requests / 1_200, "error_ratio": ratio}
-        frames.append(pd.DataFrame(signals).assign(service=f"service-{number}"))
-    return pd.concat(frames, ignore_index=True), pd.DataFrame(wrong)
+        tables.append(pd.DataFrame(signals).assign(service=f"service-{number}"))
+    return pd.concat(tables, ignore_index=True), pd.DataFrame(wrong)
 
 
 table, wrong = (
     made_up_signals() if TABLE is None else (TABLE, pd.DataFrame(columns=["service", "from", "to"]))
 )
-panel = Panel.from_frame(table, by=["service"], time="time")
+panel = Panel.from_table(table, by=["service"], time="time")
 past, recent = panel.rows(0, 3 * WEEK), panel.rows(3 * WEEK, len(panel))
 labels = [
     Label(

@@ -22,13 +22,17 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from detectors.alerts.alert import Transition
-from detectors.slo.budget import burn_rate, error_budget_remaining, good_ratio
-from streams.compile.configuration import compile_plan
-from streams.config.load import load_config
-from streams.judge.slo_judge import SliReport
-from streams.offline.files import read_records
-from streams.offline.flow import LocalFlow
+from streamgauge import (
+    LocalFlow,
+    SliReport,
+    Transition,
+    burn_rate,
+    compile_plan,
+    error_budget_remaining,
+    good_ratio,
+    load_config,
+    read_records,
+)
 
 LOG: Path | None = None
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "examples").is_dir())

@@ -19,12 +19,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.api.detector import Panel
-from detectors.api.registry import make
-from models.logs.catalog import TemplateCatalog
-from models.logs.masks import LogMasks
-from models.logs.reviews import read_reviews
-from streams.offline.verdict_tables import verdict_frame
+from streamgauge import (
+    LogMasks,
+    Panel,
+    TemplateCatalog,
+    make,
+    read_reviews,
+    verdict_table,
+)
 
 LINES: pd.DataFrame | None = None
 START = pd.Timestamp("2026-03-02", tz="UTC")
@@ -113,15 +115,15 @@ counts = (
     .rename("count")
     .reset_index()
 )
-panel = Panel.from_frame(counts, by=["service", "signature"], time="time")
+panel = Panel.from_table(counts, by=["service", "signature"], time="time")
 day = int(np.searchsorted(panel.times, (START + pd.Timedelta(days=1)).value // 1_000_000, side="right"))
 detector = make("logs")
 detector.fit(panel.rows(0, day))
 detector.decide(reviews)
 judged = panel.rows(day, len(panel))
-verdicts = verdict_frame(judged, detector.update(judged), by=["service", "signature"])
+verdicts = verdict_table(judged, detector.update(judged), by=["service", "signature"])
 flagged = verdicts[verdicts["alarm"]].assign(
-    template=lambda frame: frame["signature"].map(detector.catalog.id_of)
+    template=lambda table: table["signature"].map(detector.catalog.id_of)
 )
 anomalies = flagged.groupby(["template", "kind"])["time"].agg(begun="min", ended="max").sort_values("begun")
 print(anomalies.join(templates["text"], on="template").to_string())

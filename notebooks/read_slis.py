@@ -21,14 +21,18 @@ import matplotlib.dates as mdates
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from detectors.api.detector import Panel
-from detectors.api.registry import make
-from streams.config.load import load_config
-from streams.demo.access_log import LogIncident, write_access_log
-from streams.offline.kafka_slis import slis_from_kafka
-from streams.offline.prometheus import query_range
-from streams.offline.replay import replay_files
-from streams.offline.replay_slis import slis_from_replay
+from streamgauge import (
+    LogIncident,
+    Panel,
+    detect,
+    load_config,
+    make,
+    query_range,
+    replay_files,
+    slis_from_kafka,
+    slis_from_replay,
+    write_access_log,
+)
 
 ROOT = next(folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "examples").is_dir())
 EXAMPLE = ROOT / "examples" / "access-log.yaml"
@@ -78,8 +82,8 @@ if "SLIS_PROMETHEUS" in os.environ:
 
 # %%
 figure, axes = plt.subplots(len(sources), 1, figsize=(10, 2.4 * len(sources)), sharex=True, squeeze=False)
-for ax, (name, frame) in zip(axes[:, 0], sources.items(), strict=True):
-    for slo, rows in frame[frame["window"] == WINDOW].groupby("slo"):
+for ax, (name, table) in zip(axes[:, 0], sources.items(), strict=True):
+    for slo, rows in table[table["window"] == WINDOW].groupby("slo"):
         ax.plot(rows["time"], 100 * rows["ratio"], label=slo)
     ax.set_ylabel(f"{name}: good (%)")
     ax.axvspan(INCIDENT.start, INCIDENT.end, color="0.85", zorder=0)
@@ -91,16 +95,14 @@ plt.show()
 # %% [markdown]
 # ## Into a detector
 #
-# A long table becomes a panel: what names a series, and the numbers to judge. The first hour is learnt from.
+# A long table becomes a panel: what names a series, and the numbers to judge. The first half is learnt from.
 
 # %%
 first = {}
-for name, frame in sources.items():
-    chosen = frame.loc[frame["window"] == WINDOW, ["time", "slo", "ratio"]].drop_duplicates(["time", "slo"])
-    panel = Panel.from_frame(chosen, by=["slo"], time="time")
-    hour = int((pd.to_datetime(panel.times, unit="ms", utc=True) <= START + timedelta(hours=1)).sum())
-    judged = panel.rows(hour, len(panel))
-    verdicts = make("traffic", min_effect=0.02).fit(panel.rows(0, hour)).update(judged)
+for name, table in sources.items():
+    chosen = table.loc[table["window"] == WINDOW, ["time", "slo", "ratio"]].drop_duplicates(["time", "slo"])
+    panel = Panel.from_table(chosen, by=["slo"], time="time")
+    judged, verdicts = detect(panel, make("traffic", min_effect=0.02), learn=0.5)
     alarms = judged.times[verdicts.alarm.any(axis=1)]
     first[name] = pd.Timestamp(alarms[0], unit="ms", tz="UTC") if len(alarms) else None
     print(f"{name}: {len(panel)} steps, {len(panel.series)} series, flagged first at {first[name]}")

@@ -22,15 +22,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from detectors.alerts.alert import Transition
-from detectors.api.detector import Panel
-from detectors.api.registry import make
-from streams.compile.configuration import compile_plan
-from streams.config.load import load_config
-from streams.demo.access_log import write_access_log
-from streams.offline.files import read_records
-from streams.offline.flow import LocalFlow
-from streams.offline.verdict_tables import verdict_frame
+from streamgauge import (
+    LocalFlow,
+    Panel,
+    Transition,
+    compile_plan,
+    load_config,
+    make,
+    read_records,
+    verdict_table,
+    write_access_log,
+)
 
 LOG: Path | None = None
 FOLDER = Path(tempfile.mkdtemp())
@@ -167,11 +169,11 @@ counts = (
     .rename(columns={"path": "distinct path"})
     .reset_index()
 )
-panel = Panel.from_frame(counts, by=["client"], time="time")
+panel = Panel.from_table(counts, by=["client"], time="time")
 detector = make("security")
 detector.fit(panel.rows(0, 60))
 judged = panel.rows(60, len(panel))
-verdicts = verdict_frame(judged, detector.update(judged), by=["client"])
+verdicts = verdict_table(judged, detector.update(judged), by=["client"])
 flagged = verdicts[verdicts["alarm"]]
 print(flagged.groupby(["client", "kind"])["time"].agg(["min", "size"]).to_string())
 

@@ -19,15 +19,22 @@ import numpy as np
 import pandas as pd
 from msgspec import structs
 
-from detectors.api.detector import Panel, Verdicts
-from detectors.api.registry import make
-from detectors.calibration.calibration import tail_of_rate
-from detectors.feedback.fitting import intervals_of, restored
-from detectors.feedback.labels import Label, precision_by_detector
-from detectors.feedback.recalibration import factors_of, recalibrated
-from models.registry.backtest import episode_starts, judge_backtest
-from streams.offline.verdict_plot import verdict_figure
-from streams.offline.verdict_tables import verdict_frame
+from streamgauge import (
+    Label,
+    Panel,
+    Verdicts,
+    episode_starts,
+    factors_of,
+    intervals_of,
+    judge_backtest,
+    make,
+    precision_by_detector,
+    recalibrated,
+    restored,
+    tail_of_rate,
+    verdict_figure,
+    verdict_table,
+)
 
 TABLE: pd.DataFrame | None = None
 BY = ["service"]
@@ -47,7 +54,7 @@ def made_up_signals() -> tuple[pd.DataFrame, pd.DataFrame]:
     times = START + pd.to_timedelta(10 * np.arange(4 * WEEK), unit="min")
     hour, weekend = times.hour + times.minute / 60, times.dayofweek >= 5
     shape = (1 + 0.5 * np.cos(2 * np.pi * (hour - 15) / 24)) * np.where(weekend, 0.7, 1.0)
-    wrong, frames = [], []
+    wrong, tables = [], []
     for number, service in enumerate(SERVICES):
         mean = 200 * (1 + number % 4) * shape.to_numpy()
         failing = np.full(len(times), 0.004)
@@ -62,7 +69,7 @@ def made_up_signals() -> tuple[pd.DataFrame, pd.DataFrame]:
                 wrong.append({"service": service, "from": times[at], "to": times[at + 3]})
         requests = random.negative_binomial(50, 50 / (50 + mean))
         errors = random.binomial(requests, failing)
-        frames.append(
+        tables.append(
             pd.DataFrame(
                 {
                     "time": times,
@@ -72,13 +79,13 @@ def made_up_signals() -> tuple[pd.DataFrame, pd.DataFrame]:
                 }
             )
         )
-    return pd.concat(frames, ignore_index=True), pd.DataFrame(wrong)
+    return pd.concat(tables, ignore_index=True), pd.DataFrame(wrong)
 
 
 table, wrong = (
     made_up_signals() if TABLE is None else (TABLE, pd.DataFrame(columns=["service", "from", "to"]))
 )
-panel = Panel.from_frame(table, by=BY, time="time")
+panel = Panel.from_table(table, by=BY, time="time")
 past, judged = panel.rows(0, 2 * WEEK), panel.rows(2 * WEEK, len(panel))
 step_ms = int(panel.times[1] - panel.times[0])
 print(f"{len(panel):,} steps, {len(panel.series)} services, features {', '.join(panel.features)}")
@@ -140,8 +147,8 @@ print(costs.to_string(index=False))
 def episodes(verdicts: Verdicts) -> pd.DataFrame:
     """A row for each episode of alarms, and whether it touches a real incident."""
     begun = episode_starts(judged.times, verdicts.alarm, keep_ms=3 * step_ms)
-    frame = verdict_frame(judged, verdicts, by=BY)
-    found = frame[begun.ravel()][["time", "service", "kind", "severity", "score", "direction"]]
+    table = verdict_table(judged, verdicts, by=BY)
+    found = table[begun.ravel()][["time", "service", "kind", "severity", "score", "direction"]]
     touches = [
         any(
             one.series == (row.service,)

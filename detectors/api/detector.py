@@ -72,7 +72,7 @@ class Panel:
         return cls(times, ((),), (feature,), np.asarray(values, np.float64)[:, None, None])
 
     @classmethod
-    def from_frame(cls, frame: pd.DataFrame, *, by: Sequence[str] = (), time: str | None = None) -> Panel:
+    def from_table(cls, table: pd.DataFrame, *, by: Sequence[str] = (), time: str | None = None) -> Panel:
         """A long table: a row for each step and series, its other number columns being the features.
 
         by   : columns that name the series
@@ -82,29 +82,29 @@ class Panel:
         """
         import pandas as pd
 
-        missing = [name for name in (*by, *([time] if time else ())) if name not in frame.columns]
+        missing = [name for name in (*by, *([time] if time else ())) if name not in table.columns]
         if missing:
-            raise ValueError(f"no column {missing[0]!r}; the table has {', '.join(map(str, frame.columns))}")
-        stamps = pd.DatetimeIndex(pd.to_datetime(frame[time] if time else frame.index, utc=True))
+            raise ValueError(f"no column {missing[0]!r}; the table has {', '.join(map(str, table.columns))}")
+        stamps = pd.DatetimeIndex(pd.to_datetime(table[time] if time else table.index, utc=True))
         features = [
             str(name)
-            for name in frame.columns
-            if name not in (*by, time) and pd.api.types.is_numeric_dtype(frame[name])
+            for name in table.columns
+            if name not in (*by, time) and pd.api.types.is_numeric_dtype(table[name])
         ]
         if not features:
             raise ValueError("no column of numbers is left to be judged")
         epoch_ms = stamps.as_unit("ms").asi8
         times, row = np.unique(epoch_ms, return_inverse=True)
-        names = list(zip(*(frame[name].astype(str) for name in by), strict=True)) if by else [()] * len(frame)
+        names = list(zip(*(table[name].astype(str) for name in by), strict=True)) if by else [()] * len(table)
         series = tuple(dict.fromkeys(names))
         place = {name: number for number, name in enumerate(series)}
         column = np.fromiter((place[name] for name in names), np.int64, len(names))
-        if len(np.unique(row * len(series) + column)) < len(frame):
+        if len(np.unique(row * len(series) + column)) < len(table):
             raise ValueError(
                 f"a time occurs twice in one series; by={list(by)!r} must name what tells them apart"
             )
         values = np.full((len(times), len(series), len(features)), np.nan)
-        values[row, column] = frame[features].to_numpy(np.float64)
+        values[row, column] = table[features].to_numpy(np.float64)
         return cls(times.astype(np.int64), series, tuple(features), values)
 
 

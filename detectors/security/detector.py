@@ -91,7 +91,7 @@ class SecurityDetector(Stateful):
     unusual_requests : requests in a minute below which an entity is never called unusual
     forget_ms     : how long an entity may be silent before it is forgotten
     entity_count_max : entities remembered
-    timezone, night  : when night is, in hours of local time
+    time_zone, night  : when night is, in hours of local time
     bounds        : of the rules, before scaling
     """
 
@@ -105,7 +105,7 @@ class SecurityDetector(Stateful):
         unusual_requests: float = 30.0,
         forget_ms: int = 86_400_000,
         entity_count_max: int = 50_000,
-        timezone: str = "UTC",
+        time_zone: str = "UTC",
         night: tuple[int, int] = (0, 6),
         trees: int = 100,
         seed: int = 0,
@@ -114,16 +114,16 @@ class SecurityDetector(Stateful):
         if false_alarms_per_series_per_week <= 0 or scale <= 0 or entity_count_max < 1:
             raise ValueError("false_alarms_per_series_per_week, scale and entity_count_max must be above 0")
         try:
-            self._zone = ZoneInfo(timezone)
+            self._zone = ZoneInfo(time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"no time zone {timezone!r}; Europe/Berlin is one") from error
+            raise ValueError(f"no time zone {time_zone!r}; Europe/Berlin is one") from error
         self._settings: dict[str, Any] = {
             "false_alarms_per_series_per_week": false_alarms_per_series_per_week,
             "scale": scale,
             "unusual_requests": unusual_requests,
             "forget_ms": forget_ms,
             "entity_count_max": entity_count_max,
-            "timezone": timezone,
+            "time_zone": time_zone,
             "night": night,
             "trees": trees,
             "seed": seed,

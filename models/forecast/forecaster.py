@@ -27,7 +27,7 @@ from models.forecast.fitted import Fitted, fit
 from models.forecast.history import DAY_MS, HOUR_MS, MONTH_MS, STEPS_MAX, read_history, wall_clock
 from models.forecast.result import GRID, Forecast, ForecastError
 
-__all__ = ["Forecast", "ForecastError", "Forecaster", "forecast", "forecast_frame"]
+__all__ = ["Forecast", "ForecastError", "Forecaster", "forecast", "forecast_table"]
 
 HORIZON_MAX = 20_000
 """Steps ahead; a fortnight of minutes. Longer ones are better asked of a coarser step."""
@@ -192,17 +192,17 @@ def forecast(
     return model.fit(values, times).forecast()
 
 
-def forecast_frame(
-    frame: pd.DataFrame, horizon: int, *, time: str = "ds", value: str = "y", **options: Any
+def forecast_table(
+    table: pd.DataFrame, horizon: int, *, time: str = "ds", value: str = "y", **options: Any
 ) -> pd.DataFrame:
-    """Return a frame of `horizon` rows: time, mean, median and, per level, lower and upper ends.
+    """Return a table of `horizon` rows: time, mean, median and, per level, lower and upper ends.
 
-    frame : columns `time` (datetimes, taken as UTC where they have no zone) and `value`
+    table : columns `time` (datetimes, taken as UTC where they have no zone) and `value`
     options : those of `forecast`; the step is the most frequent distance of times (months are told apart)
 
-        forecast_frame(pd.read_csv("load.csv", parse_dates=["ds"]), 48)
+        forecast_table(pd.read_csv("load.csv", parse_dates=["ds"]), 48)
     """
-    stamps = pd.to_datetime(frame[time], utc=True)
+    stamps = pd.to_datetime(table[time], utc=True)
     times = stamps.dt.tz_localize(None).to_numpy().astype("datetime64[ms]").astype(np.int64)
     gaps = np.diff(np.unique(times))
     if not len(gaps):
@@ -210,7 +210,7 @@ def forecast_frame(
     lengths, counts = np.unique(gaps, return_counts=True)
     step_ms = int(lengths[counts.argmax()])
     months = next((n for n in (1, 3, 12) if abs(step_ms - n * MONTH_MS) < 3 * DAY_MS), 0)
-    values = frame[value].to_numpy(dtype=np.float64)
+    values = table[value].to_numpy(dtype=np.float64)
     ahead = forecast(values, times, months * MONTH_MS or step_ms, horizon, **options)
     after = pd.to_datetime(ahead.times, unit="ms", utc=True)
     if months:

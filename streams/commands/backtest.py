@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.commands.console import JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.console import JsonOutput, fail, progress_bar, tell
 from streams.commands.forecast import (
     AggregateOption,
     Below,
     Column,
+    Horizon,
     Limit,
     Period,
     Seed,
     SeriesFile,
     Step,
-    TimeColumn,
     question_of,
     series_of,
-    span,
 )
+from streams.commands.table_options import TimeColumn
+from streams.commands.tables import number, print_table, share, span
 
 if TYPE_CHECKING:
     from models.capacity.crossing_cases import CrossingCase
@@ -38,9 +39,7 @@ def backtest(
     file: SeriesFile,
     column: Column = None,
     limit: Limit = None,
-    horizon: Annotated[
-        float, typer.Option(metavar="DURATION", parser=duration_seconds, help="How far ahead.")
-    ] = "1d",  # type: ignore[assignment]
+    horizon: Horizon = "1d",  # type: ignore[assignment]
     origins: Annotated[
         int, typer.Option(min=1, max=10_000, metavar="N", help="Times in the past to forecast from.")
     ] = 20,
@@ -162,12 +161,6 @@ def _crossing_report(cases: list[CrossingCase], limit: float | None, below: bool
 
 
 def _show(reported: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    def number(value: float | None, form: str = ".3f") -> str:
-        return "–" if value is None else format(value, form)
-
     typer.echo(
         f"{reported['column']}: {reported['origins']} origins from {reported['first_origin']} to "
         f"{reported['last_origin']}, each {span(reported['horizon_seconds'])} ahead"
@@ -175,26 +168,30 @@ def _show(reported: dict[str, Any]) -> None:
     typer.echo(
         f"MASE {number(reported['mase'])}, seasonal naive {number(reported['mase_seasonal_naive'])}; "
         + ", ".join(
-            f"{float(level):.0%} interval held {number(share, '.1%')}"
-            for level, share in reported["coverage"].items()
+            f"{share(float(level))} interval held {share(held, 1)}"
+            for level, held in reported["coverage"].items()
         )
     )
     if reported["limit"] is None:
         return
     typer.echo(
-        f"limit {reported['limit']['value']:g}: reached {reported['happened']} times of {reported['cases']}; "
-        f"Brier score {number(reported['brier'])}, of climatology {number(reported['brier_climatology'])}"
+        f"limit {number(reported['limit']['value'])}: reached {reported['happened']} times of "
+        f"{reported['cases']}; Brier score {number(reported['brier'])}, of climatology "
+        f"{number(reported['brier_climatology'])}"
     )
-    table = Table()
-    for name in ("said", "cases", "mean said", "happened", "90 % interval"):
-        table.add_column(name, justify="left" if name == "said" else "right")
-    for row in reported["reliability"]:
-        if row["count"]:
-            table.add_row(
-                f"{row['low']:.0%} to {row['high']:.0%}",
-                str(row["count"]),
-                f"{row['mean_probability']:.0%}",
-                f"{row['observed']:.0%}",
-                f"{row['observed_low']:.0%} to {row['observed_high']:.0%}",
+    figures = ("cases", "mean said", "happened", "90 % interval")
+    print_table(
+        ("said", *figures),
+        (
+            (
+                f"{share(row['low'])} to {share(row['high'])}",
+                number(row["count"]),
+                share(row["mean_probability"]),
+                share(row["observed"]),
+                f"{share(row['observed_low'])} to {share(row['observed_high'])}",
             )
-    Console().print(table)
+            for row in reported["reliability"]
+            if row["count"]
+        ),
+        right=figures,
+    )

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
+from streams.commands.option_groups import with_groups
+from streams.commands.table_options import TableColumns, TableFile
+from streams.commands.tables import number, print_table, span
 
 if TYPE_CHECKING:
     from detectors.api.detector import Panel, Verdicts
 
-CHUNK_STEPS = 256
-"""Steps between two looks at the progress bar."""
 
-
+@with_groups
 def detect(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A table, CSV or parquet: a row for each step.")
-    ],
+    file: TableFile,
+    *,
     detector: Annotated[str, typer.Option(metavar="NAME", help="Which detector.")] = "traffic",
-    time: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="The column of the time; found by its name if left out."),
-    ] = None,
-    by: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN", help="Column that names the series; may be repeated."),
-    ] = None,
-    column: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="A feature to judge; all numbers if left out.")
-    ] = None,
+    columns: TableColumns,
     learn: Annotated[
         float, typer.Option(min=0.0, max=0.9, help="Share of the steps to learn from before judging.")
     ] = 0.15,
@@ -56,30 +47,25 @@ def detect(
         streamgauge detect slis.parquet --by service --by route --detector multivariate --json
     """
     from detectors.api.registry import DetectorError, make
-    from streams.offline.panel_files import TableFileError, read_panel
+    from streams.offline.detect import detect as run
     from streams.offline.verdict_tables import anomalies_of, write_verdicts
 
     try:
         judge = make(detector, false_alarms_per_series_per_week=false_alarms)
-        panel = read_panel(file, time=time, by=by or (), columns=column or ())
     except DetectorError as error:
         fail(str(error), USAGE)
-    except TableFileError as error:
-        fail(str(error))
-    first = round(len(panel) * learn)
-    if len(panel) - first < 1:
-        fail(f"{file}: {len(panel)} steps are too few to learn from and judge")
+    panel = columns.panel(file)
     try:
-        if first:
-            judge.fit(panel.rows(0, first))
-        judged = panel.rows(first, len(panel))
-        verdicts = _judge(judge, judged)
+        with progress_bar("steps") as bars:
+            bar = bars.add_task("Judging", total=len(panel) - round(len(panel) * learn))
+            judged, verdicts = run(panel, judge, learn=learn, progress=lambda steps: bars.advance(bar, steps))
     except ValueError as error:
         fail(f"{file}: {error}")
-    found = anomalies_of(judged, verdicts, detector, file.stem, by or ())
+    by = columns.by or ()
+    found = anomalies_of(judged, verdicts, detector, file.stem, by)
     try:
         if output is not None:
-            write_verdicts(judged, verdicts, by or (), output)
+            write_verdicts(judged, verdicts, by, output)
         if plot is not None:
             _plot(judged, verdicts, plot)
     except OSError as error:
@@ -95,19 +81,6 @@ def detect(
             tell(f"Written to {written}")
 
 
-def _judge(judge: Any, panel: Panel) -> Verdicts:
-    from detectors.api.detector import Verdicts
-
-    parts = []
-    with progress_bar("steps") as bars:
-        bar = bars.add_task("Judging", total=len(panel))
-        for start in range(0, len(panel), CHUNK_STEPS):
-            part = panel.rows(start, min(start + CHUNK_STEPS, len(panel)))
-            parts.append(judge.update(part))
-            bars.advance(bar, len(part))
-    return Verdicts.joined(parts)
-
-
 def _plot(panel: Panel, verdicts: Verdicts, path: Path) -> None:
     try:
         from streams.offline.verdict_plot import plot_verdicts
@@ -117,30 +90,30 @@ def _plot(panel: Panel, verdicts: Verdicts, path: Path) -> None:
 
 
 def _show(found: list[dict[str, Any]], panel: Panel) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     if found:
-        table = Table()
-        for name in ("from", "to", "series", "severity", "kind", "score", "because"):
-            table.add_column(name)
-        for each in found:
-            because = ", ".join(
-                f"{part['feature']} {_short(part['seen'])} (expected {_short(part['expected'])})"
-                for part in each["contributions"][:3]
-            )
-            table.add_row(
-                each["from"],
-                each["to"] or "–",
-                ", ".join(each["series"]),
-                each["severity"],
-                each["kind"],
-                f"{each['score']:.6f}",
-                because,
-            )
-        Console().print(table)
+        print_table(
+            ("from", "for", "series", "severity", "kind", "score", "because"),
+            (
+                (
+                    f"{datetime.fromisoformat(each['from']):%Y-%m-%dT%H:%M:%SZ}",
+                    _length(each["from"], each["to"]),
+                    ", ".join(each["series"]),
+                    each["severity"],
+                    each["kind"],
+                    number(each["score"], 6),
+                    ", ".join(
+                        f"{part['feature']} {number(part['seen'])} (expected {number(part['expected'])})"
+                        for part in each["contributions"][:3]
+                    ),
+                )
+                for each in found
+            ),
+            right=("score",),
+        )
     typer.echo(f"{len(found)} anomalies in {len(panel):,} steps of {len(panel.series):,} series")
 
 
-def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+def _length(begun: str, ended: str | None) -> str:
+    if ended is None:
+        return "–"
+    return span((datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds())

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.table_options import TimeColumn
+from streams.commands.tables import number, print_table, share, span
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,9 +46,7 @@ Column = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="The column to forecast; may be left out if there is only one."),
 ]
-TimeColumn = Annotated[
-    str | None, typer.Option("--time", metavar="NAME", help="Column of times; found by itself if it can be.")
-]
+Horizon = Annotated[float, typer.Option(metavar="DURATION", parser=duration_seconds, help="How far ahead.")]
 Step = Annotated[
     float | None,
     typer.Option(
@@ -83,9 +83,7 @@ def forecast(
     file: SeriesFile,
     column: Column = None,
     limit: Limit = None,
-    horizon: Annotated[
-        float, typer.Option(metavar="DURATION", parser=duration_seconds, help="How far ahead.")
-    ] = "7d",  # type: ignore[assignment]
+    horizon: Horizon = "7d",  # type: ignore[assignment]
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the forecast as a fan: .png, .svg or .pdf.")
     ] = None,
@@ -211,12 +209,13 @@ def series_of(
 ) -> Series:
     """The column, in steps that suit the question.
 
-    Raises SeriesError.
+    Raises TableFileError.
     """
     from dataclasses import replace
 
     from streams.language.duration import format_duration
-    from streams.offline.series_file import coarsened, read_series, read_table
+    from streams.offline.series_file import coarsened, read_series
+    from streams.offline.table_file import read_table
 
     joined: Aggregate = (
         aggregate.value if aggregate is not None else "sum" if question.quota is not None else "mean"
@@ -253,28 +252,25 @@ def series_of(
 
 
 def _show(reported: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from streams.offline.forecast_report import as_rows
 
     coverage = ", ".join(
-        f"{float(level):.0%} interval held {share:.0%}"
-        for level, share in reported["coverage"].items()
-        if share is not None
+        f"{share(float(level))} interval held {share(held)}"
+        for level, held in reported["coverage"].items()
+        if held is not None
     )
-    mase = "no backtest" if reported["mase"] is None else f"MASE {reported['mase']:.2f} in its backtest"
+    mase = "no backtest" if reported["mase"] is None else f"MASE {number(reported['mase'])} in its backtest"
     typer.echo(
         f"{reported['column']}: {reported['observations']:,} values up to {reported['last_time']}, "
         f"{span(reported['horizon_seconds'])} ahead in steps of {span(reported['step_seconds'])}"
     )
     typer.echo(f"model: {reported['model']}; {mase}" + (f"; {coverage}" if coverage else ""))
-    table = Table()
-    for name in ("time", "5 %", "median", "95 %"):
-        table.add_column(name, justify="left" if name == "time" else "right")
-    for time, *values in as_rows(reported):
-        table.add_row(time, *(f"{value:,.4g}" for value in values))
-    Console().print(table)
+    quantiles = ("5 %", "median", "95 %")
+    print_table(
+        ("time", *quantiles),
+        ((time, *map(number, values)) for time, *values in as_rows(reported)),
+        right=quantiles,
+    )
     if reported["limit"] is not None:
         _show_limit(reported["limit"], reported["horizon_seconds"])
     if reported["quota"] is not None:
@@ -282,25 +278,25 @@ def _show(reported: dict[str, Any]) -> None:
 
 
 def _show_limit(limit: dict[str, Any], horizon_seconds: float) -> None:
-    value = "its column" if limit["value"] is None else f"{limit['value']:g}"
+    value = "its column" if limit["value"] is None else number(limit["value"])
     if limit["expected_seconds"] == 0:
         typer.echo(f"Limit: {value} has been reached already")
         return
     typer.echo(
         f"Limit: {value} is reached from {'below' if limit['direction'] == 'above' else 'above'} within "
-        f"{span(horizon_seconds)} with probability {limit['probability']:.0%}{_when(limit)}"
+        f"{span(horizon_seconds)} with probability {share(limit['probability'])}{_when(limit)}"
     )
 
 
 def _show_quota(quota: dict[str, Any]) -> None:
     typer.echo(
-        f"Quota of {quota['quota']:,g} a {quota['period']} ({quota['time_zone']}): "
-        f"{quota['used_ratio']:.0%} used so far"
+        f"Quota of {number(quota['quota'])} a {quota['period']} ({quota['time_zone']}): "
+        f"{share(quota['used_ratio'])} used so far"
     )
     for one in quota["periods"]:
         typer.echo(
-            f"  {one['start']} to {one['end']}: {one['forecast_ratio']:.0%} in the median, exceeded with "
-            f"probability {one['probability']:.0%}{_when(one)}"
+            f"  {one['start']} to {one['end']}: {share(one['forecast_ratio'])} in the median, exceeded with "
+            f"probability {share(one['probability'])}{_when(one)}"
         )
 
 
@@ -309,14 +305,3 @@ def _when(crossing: dict[str, Any]) -> str:
         return ""
     low, high = map(span, crossing["range_seconds"])
     return f"; if so in {span(crossing['expected_seconds'])} (5 to 95 %: {low} to {high})"
-
-
-def span(seconds: float) -> str:
-    """A length of time as people say it: to the minute above an hour, to the hour above a day."""
-    from streams.language.duration import format_duration
-
-    milliseconds = round(seconds * 1000)
-    for unit, least in ((1_000, 60_000), (60_000, 3_600_000), (3_600_000, 86_400_000)):
-        if milliseconds >= least:
-            milliseconds = round(milliseconds / unit) * unit
-    return format_duration(milliseconds)

@@ -11,6 +11,7 @@ import typer
 
 from streams.commands.console import USAGE, JsonOutput, fail, load, tell
 from streams.commands.model_options import Author, user
+from streams.commands.tables import moment, print_table, share
 
 if TYPE_CHECKING:
     from detectors.feedback.labels import Label
@@ -189,11 +190,7 @@ def _fetched(config: Path | None, file: Path | None) -> tuple[Label, ...]:
 
 
 def _list(config: Path | None, file: Path | None, as_json: bool) -> None:
-    from datetime import UTC, datetime
-
     import msgspec
-    from rich.console import Console
-    from rich.table import Table
 
     from detectors.feedback.labels import current_labels, precision_by_detector
 
@@ -206,18 +203,23 @@ def _list(config: Path | None, file: Path | None, as_json: bool) -> None:
         }
         typer.echo(json.dumps({"labels": msgspec.to_builtins(labels), "detectors": counts}, indent=2))
         return
-    table = Table()
-    for name in ("detector", "series", "kind", "when", "verdict", "by", "note"):
-        table.add_column(name)
-    for one in labels:
-        when = one.anomaly or f"{datetime.fromtimestamp(one.from_ms / 1000, UTC):%Y-%m-%d %H:%M}"
-        table.add_row(
-            one.detector, ", ".join(one.series), one.kind or "all", when, one.verdict, one.by, one.note
-        )
     if labels:
-        Console().print(table)
+        print_table(
+            ("detector", "when", "series", "kind", "verdict", "by", "note"),
+            (
+                (
+                    one.detector,
+                    one.anomaly or moment(one.from_ms),
+                    ", ".join(one.series),
+                    one.kind or "all",
+                    one.verdict,
+                    one.by,
+                    one.note,
+                )
+                for one in labels
+            ),
+        )
     for name, counted in precision.items():
-        ratio = "–" if counted.ratio is None else f"{100 * counted.ratio:.0f} %"
-        typer.echo(f"{name}: {counted.real} real, {counted.noise} noise, precision {ratio}")
+        typer.echo(f"{name}: {counted.real} real, {counted.noise} noise, precision {share(counted.ratio)}")
     if not labels:
         typer.echo("no labels")

@@ -16,7 +16,6 @@ import typer
 from streams.commands.console import USAGE, fail, load
 
 if TYPE_CHECKING:
-    from detectors.api.detector import Panel
     from detectors.feedback.labels import Label
     from models.registry.manifest import Announcement
     from models.registry.registry import Registry
@@ -34,31 +33,6 @@ class RoleName(StrEnum):
     SHADOW = "shadow"
 
 
-RegistryUrl = Annotated[
-    str | None,
-    typer.Option(
-        "--registry",
-        envvar="STREAMGAUGE_MODELS",
-        metavar="URL",
-        help=(
-            "Where models are: a folder, s3://…, gs://… as fsspec knows it. If left out, `models.url` of the "
-            f"configuration, else the folder {DEFAULT_REGISTRY}."
-        ),
-    ),
-]
-App = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help=f"The app; that of the configuration if left out, else {DEFAULT_APP}."),
-]
-Configuration = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        metavar="FILE",
-        help="The configuration, for app and registry; changes of roles are announced to its workers.",
-    ),
-]
 ModelName = Annotated[str, typer.Argument(metavar="NAME", help="The model, such as traffic.")]
 Version = Annotated[
     str,
@@ -73,19 +47,9 @@ Labels = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Labels, a JSON object a line, as `streamgauge label --file` writes."),
 ]
-TimeColumn = Annotated[
-    str | None, typer.Option(metavar="COLUMN", help="The column of the time; found by its name if left out.")
-]
-SeriesColumns = Annotated[
-    list[str] | None, typer.Option("--by", metavar="COLUMN", help="Column that names the series; repeatable.")
-]
-FeatureColumns = Annotated[
-    list[str] | None, typer.Option("--column", metavar="COLUMN", help="A feature; all numbers if left out.")
-]
 Author = Annotated[
     str | None, typer.Option(metavar="NAME", help="Who decides; the user of the system if left out.")
 ]
-Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")]
 Trusted = Annotated[
     list[str] | None,
     typer.Option(
@@ -94,6 +58,65 @@ Trusted = Annotated[
         help="A detector as module:Class that models may be of; installed ones need not be named.",
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Who decides of a role, and why."""
+
+    author: Author = None
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; kept in the history.")] = ""
+
+    @property
+    def by(self) -> str:
+        return self.author or user()
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryOptions:
+    """Where models are, and whose workers are told of changes."""
+
+    registry: Annotated[
+        str | None,
+        typer.Option(
+            envvar="STREAMGAUGE_MODELS",
+            metavar="URL",
+            help=(
+                "Where models are: a folder, s3://…, gs://… as fsspec knows it. If left out, `models.url` of "
+                f"the configuration, else the folder {DEFAULT_REGISTRY}."
+            ),
+        ),
+    ] = None
+    app: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help=f"The app; that of the configuration if left out, else {DEFAULT_APP}."
+        ),
+    ] = None
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="The configuration, for app and registry; changes of roles are announced to its workers.",
+        ),
+    ] = None
+
+    def open(self) -> Place:
+        """The registry that the options mean."""
+        from models.registry.errors import ModelError
+        from models.registry.registry import Registry
+
+        settings = load(self.config) if self.config else None
+        url = self.registry
+        if url is None and settings is not None:
+            url = settings.registry_url()
+        try:
+            store = Registry(url or DEFAULT_REGISTRY, self.app or (settings.app if settings else DEFAULT_APP))
+        except (ModelError, ValueError) as error:
+            fail(str(error), USAGE)
+        return Place(store, settings)
 
 
 @contextmanager
@@ -131,21 +154,6 @@ class Place:
             fail(f"It is stored, but not announced, so that workers see it at their next start: {error}")
 
 
-def opened(url: str | None, app: str | None, config: Path | None) -> Place:
-    """The registry that the options mean."""
-    from models.registry.errors import ModelError
-    from models.registry.registry import Registry
-
-    settings = load(config) if config else None
-    if url is None and settings is not None:
-        url = settings.registry_url()
-    try:
-        registry = Registry(url or DEFAULT_REGISTRY, app or (settings.app if settings else DEFAULT_APP))
-    except (ModelError, ValueError) as error:
-        fail(str(error), USAGE)
-    return Place(registry, settings)
-
-
 def roles_of(registry: Registry, name: str) -> dict[str, tuple[str, ...]]:
     """Version to the roles that it has."""
     roles: dict[str, tuple[str, ...]] = {}
@@ -168,15 +176,6 @@ def settings_of(pairs: list[str] | None) -> dict[str, Any]:
         except ValueError:
             settings[key] = text
     return settings
-
-
-def panel_of(file: Path, time: str | None, by: list[str] | None, columns: list[str] | None) -> Panel:
-    from streams.offline.panel_files import TableFileError, read_panel
-
-    try:
-        return read_panel(file, time=time, by=by or (), columns=columns or ())
-    except TableFileError as error:
-        fail(str(error))
 
 
 def labels_of(file: Path | None) -> tuple[Label, ...]:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+import typer
 
 from models.registry.feature_drift import Drift
 from models.registry.manifest import Manifest, Pointer
 from models.registry.manifest_diff import Change
+from streams.commands.tables import UNKNOWN, moment, number, print_table, share
 from streams.modelling.compare import Trial
 
 __all__ = [
@@ -44,44 +43,41 @@ def manifest_json(manifest: Manifest, roles: Sequence[str], *, short: bool = Fal
 
 
 def show_list(rows: Iterable[tuple[Manifest, Sequence[str]]]) -> None:
-    table = Table()
-    for name in ("model", "version", "role", "created"):
-        table.add_column(name, no_wrap=name == "version")
-    for name in ("rows", "alarms/week", "precision", "recall"):
-        table.add_column(name, justify="right")
-    for manifest, roles in rows:
-        metrics = manifest.metrics
-        table.add_row(
-            manifest.name,
-            manifest.version,
-            ", ".join(roles),
-            _time(manifest.created_ms),
-            f"{manifest.rows:,}",
-            *(_number(metrics.get(key)) for key in ("alarms_per_series_per_week", "precision", "recall")),
-        )
-    Console().print(table)
+    figures = ("rows", "alarms a week", "precision", "recall")
+    print_table(
+        ("model", "version", "role", "created", *figures),
+        (
+            (
+                manifest.name,
+                manifest.version,
+                ", ".join(roles) or UNKNOWN,
+                moment(manifest.created_ms),
+                number(manifest.rows),
+                number(manifest.metrics.get("alarms_per_series_per_week")),
+                share(manifest.metrics.get("precision")),
+                share(manifest.metrics.get("recall")),
+            )
+            for manifest, roles in rows
+        ),
+        right=figures,
+    )
 
 
 def show_manifest(manifest: Manifest, roles: Sequence[str]) -> None:
-    table = Table(show_header=False)
-    table.add_column("what")
-    table.add_column("value", overflow="fold")
     rows: list[tuple[str, str]] = [
         ("model", f"{manifest.name} {manifest.version}"),
         ("role", ", ".join(roles) or "–"),
         ("detector", manifest.detector),
         ("settings", ", ".join(f"{key}={value}" for key, value in manifest.settings.items()) or "defaults"),
-        ("data", f"{_time(manifest.from_ms)} to {_time(manifest.to_ms)}, {manifest.rows:,} rows"),
+        ("data", f"{moment(manifest.from_ms)} to {moment(manifest.to_ms)}, {manifest.rows:,} rows"),
         ("features", ", ".join(manifest.features)),
         ("file", f"{manifest.size:,} bytes, SHA-256 {manifest.sha256}"),
         ("config", manifest.config_hash),
-        ("created", f"{_time(manifest.created_ms)} by streamgauge {manifest.code_version}"),
-        *((name.replace("_", " "), _number(value)) for name, value in manifest.metrics.items()),
+        ("created", f"{moment(manifest.created_ms)} by streamgauge {manifest.code_version}"),
+        *((name.replace("_", " "), number(value)) for name, value in manifest.metrics.items()),
         *([("note", manifest.note)] if manifest.note else []),
     ]
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    print_table(("what", "value"), rows)
 
 
 def history_json(pointers: Iterable[Pointer]) -> dict[str, Any]:
@@ -91,9 +87,9 @@ def history_json(pointers: Iterable[Pointer]) -> dict[str, Any]:
 def show_history(pointers: Iterable[Pointer]) -> None:
     for pointer in pointers:
         for one in pointer.history[-HISTORY_SHOWN:]:
-            words = [f"{_time(one.at_ms)}  {pointer.role}: {one.version or 'no version'}"]
+            words = [f"{moment(one.at_ms)}  {pointer.role}: {one.version or 'no version'}"]
             words += [f"by {one.by}"] * bool(one.by) + [f"({one.reason})"] * bool(one.reason)
-            Console().print(" ".join(words), highlight=False, markup=False)
+            typer.echo(" ".join(words))
 
 
 def drift_json(drift: Drift) -> dict[str, Any]:
@@ -113,16 +109,16 @@ def drift_json(drift: Drift) -> dict[str, Any]:
 
 
 def show_drift(drift: Drift) -> None:
-    table = Table()
-    table.add_column("feature")
-    for name in ("PSI", "allowed", "distance"):
-        table.add_column(name, justify="right")
-    for feature, *values in zip(drift.features, drift.psi, drift.psi_allowed, drift.distance, strict=True):
-        table.add_row(feature, *map(_number, values))
-    Console().print(table)
+    figures = ("PSI", "allowed", "distance")
+    columns = (drift.features, drift.psi, drift.psi_allowed, drift.distance)
+    print_table(
+        ("feature", *figures),
+        ((feature, *map(number, values)) for feature, *values in zip(*columns, strict=True)),
+        right=figures,
+    )
     for reason in drift.reasons:
-        Console().print(reason, highlight=False, markup=False)
-    Console().print("Train it again on recent data" if drift.retrain else "No drift", highlight=False)
+        typer.echo(reason)
+    typer.echo("Train it again on recent data" if drift.retrain else "No drift")
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
@@ -139,14 +135,15 @@ def trial_json(trial: Trial) -> dict[str, Any]:
 
 
 def show_trial(trial: Trial) -> None:
-    table = Table()
-    for name in ("check", "", "why"):
-        table.add_column(name)
-    for check in trial.decision.checks:
-        table.add_row(check.name, "passed" if check.passed else "refused", check.text)
-    Console().print(table)
+    print_table(
+        ("check", "answer", "why"),
+        (
+            (check.name, "passed" if check.passed else "refused", check.text)
+            for check in trial.decision.checks
+        ),
+    )
     if trial.problem:
-        Console().print(f"The champion was not compared with: {trial.problem}", highlight=False, markup=False)
+        typer.echo(f"The champion was not compared with: {trial.problem}")
 
 
 def changes_json(changes: Iterable[Change]) -> list[dict[str, Any]]:
@@ -154,47 +151,37 @@ def changes_json(changes: Iterable[Change]) -> list[dict[str, Any]]:
 
 
 def show_changes(old: str, new: str, changes: Sequence[Change]) -> None:
-    table = Table()
-    for name in ("what", old, new):
-        table.add_column(name, overflow="fold")
-    for change in changes:
-        is_time = change.name in ("from_ms", "to_ms")
-        table.add_row(
-            change.name, *(_time(one) if is_time else _number(one) for one in (change.old, change.new))
-        )
-    Console().print(table if changes else "Nothing differs but the version")
+    if not changes:
+        typer.echo("Nothing differs but the version")
+        return
+    print_table(
+        ("what", old, new),
+        ((one.name, _value(one.name, one.old), _value(one.name, one.new)) for one in changes),
+    )
 
 
 def show_comparison(old: str, new: str, report: dict[str, Any]) -> None:
-    table = Table()
-    for name in ("", old, new):
-        table.add_column(name, justify="right" if name else "left")
-    for key in ("alarms_per_series_per_week", "episodes", "alarm_steps", "judged_steps", "cpu_seconds"):
-        sides = (report[side][key] for side in ("champion", "shadow"))
-        table.add_row(key.replace("_", " "), *map(_number, sides))
+    compared = ("alarms_per_series_per_week", "episodes", "alarm_steps", "judged_steps", "cpu_seconds")
     alarms = report["alarm_steps"]
-    table.add_row("alarm steps only here", str(alarms["only_champion"]), str(alarms["only_shadow"]))
-    Console().print(table)
-    correlation = report["score_correlation"]
-    Console().print(
-        f"{alarms['both']:,} alarm steps in both; correlation of scores {_number(correlation)}",
-        highlight=False,
+    rows = [
+        (name.replace("_", " "), *(number(report[side][name]) for side in ("champion", "shadow")))
+        for name in compared
+    ]
+    only = (number(alarms["only_champion"]), number(alarms["only_shadow"]))
+    print_table(("what", old, new), [*rows, ("alarm steps only here", *only)], right=(old, new))
+    typer.echo(
+        f"{number(alarms['both'])} alarm steps in both; correlation of scores "
+        f"{number(report['score_correlation'])}"
     )
     for one in report["examples"]:
-        only = old if one["who"] == "champion" else new
+        whose = old if one["who"] == "champion" else new
         series = ", ".join(one["series"]) or "the series"
-        Console().print(f"{_time(one['at_ms'])}  {series}: only {only}", highlight=False, markup=False)
+        typer.echo(f"{moment(one['at_ms'])}  {series}: only {whose}")
 
 
-def _time(at_ms: int | None) -> str:
-    if at_ms is None:
-        return "–"
-    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
-
-
-def _number(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+def _value(name: str, value: Any) -> str:
+    """What a manifest has under a name."""
+    if name in ("from_ms", "to_ms"):
+        return moment(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number(value) if is_number or value is None else str(value)

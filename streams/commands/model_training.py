@@ -3,41 +3,27 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
-from streams.commands.model_options import (
-    App,
-    Configuration,
-    FeatureColumns,
-    Labels,
-    RegistryUrl,
-    SeriesColumns,
-    TimeColumn,
-    failures,
-    labels_of,
-    opened,
-    panel_of,
-    settings_of,
-)
+from streams.commands.model_options import Labels, RegistryOptions, failures, labels_of, settings_of
+from streams.commands.option_groups import with_groups
+from streams.commands.table_options import TableColumns, TableFile
 
 
+@with_groups
 def train(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A table, CSV or parquet: a row for each step.")
-    ],
+    file: TableFile,
+    *,
     detector: Annotated[str, typer.Option(metavar="NAME", help="Which detector; module:Class works too.")] = (
         "traffic"
     ),
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Name of the model; the detector's if left out.")
     ] = None,
-    time: TimeColumn = None,
-    by: SeriesColumns = None,
-    column: FeatureColumns = None,
+    columns: TableColumns,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting of the detector; repeatable."),
@@ -63,9 +49,7 @@ def train(
         int | None,
         typer.Option(min=1, metavar="N", help="Delete older versions; those with a role stay."),
     ] = None,
-    registry: RegistryUrl = None,
-    app: App = None,
-    config: Configuration = None,
+    options: RegistryOptions,
     as_json: JsonOutput = False,
 ) -> None:
     """Train a detector on a table, in a process of its own, and store it with its backtest.
@@ -92,8 +76,8 @@ def train(
     except DetectorError as error:
         fail(str(error), USAGE)
     known = labels_of(labels)
-    panel = panel_of(file, time, by, column)
-    store = opened(registry, app, config).registry
+    panel = columns.panel(file)
+    store = options.open().registry
     model = name or plain_name(detector)
     with failures():
         drift = drift_of_champion(store, model, panel) if if_drifted else None

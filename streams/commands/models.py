@@ -11,28 +11,21 @@ import typer
 from streams.commands.console import JsonOutput, fail, tell
 from streams.commands.model_comparison import compare_and_show
 from streams.commands.model_options import (
-    App,
-    Author,
-    Configuration,
     Data,
-    FeatureColumns,
+    Decision,
     Labels,
     ModelName,
-    Reason,
-    RegistryUrl,
+    RegistryOptions,
     RoleName,
-    SeriesColumns,
-    TimeColumn,
     Trusted,
     Version,
     failures,
     labels_of,
-    opened,
-    panel_of,
     roles_of,
-    user,
 )
 from streams.commands.model_training import train
+from streams.commands.option_groups import with_groups
+from streams.commands.table_options import TableColumns
 
 if TYPE_CHECKING:
     from streams.modelling.compare import Trial
@@ -59,11 +52,11 @@ models.command()(train)
 
 
 @models.command("list")
+@with_groups
 def list_models(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Only this model.")] = None,
-    registry: RegistryUrl = None,
-    app: App = None,
-    config: Configuration = None,
+    *,
+    options: RegistryOptions,
     as_json: JsonOutput = False,
 ) -> None:
     """List models and their versions, the newest last, with their roles and backtests.
@@ -77,7 +70,7 @@ def list_models(
     from models.registry.errors import ModelError
     from streams.commands.model_tables import manifest_json, show_list
 
-    store = opened(registry, app, config).registry
+    store = options.open().registry
     with failures():
         rows, broken = [], []
         for each in (name,) if name else store.names():
@@ -101,18 +94,16 @@ def list_models(
 
 
 @models.command()
+@with_groups
 def show(
     name: ModelName,
     version: Version = "champion",
+    *,
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A table: have its features drifted from training?")
     ] = None,
-    time: TimeColumn = None,
-    by: SeriesColumns = None,
-    column: FeatureColumns = None,
-    registry: RegistryUrl = None,
-    app: App = None,
-    config: Configuration = None,
+    columns: TableColumns,
+    options: RegistryOptions,
     as_json: JsonOutput = False,
 ) -> None:
     """Show the manifest of a version, its roles and their history; with data, whether it should be retrained.
@@ -133,13 +124,13 @@ def show(
         show_manifest,
     )
 
-    store = opened(registry, app, config).registry
+    store = options.open().registry
     with failures():
         found = store.manifest(name, store.find(name, version))
         roles = roles_of(store, name).get(found.version, ())
         history = [store.pointer(name, role.value) for role in RoleName]
         store.load(name, found.version)  # a model that cannot be loaded is worth an exit code
-    panel = panel_of(data, time, by, column) if data else None
+    panel = columns.panel(data) if data else None
     drift = drift_of(found.sample, panel.features, panel.values) if panel else None
     if as_json:
         body = manifest_json(found, roles) | {"history": history_json(history)}
@@ -152,20 +143,17 @@ def show(
 
 
 @models.command()
+@with_groups
 def shadow(
     name: ModelName,
     version: Version = "latest",
+    *,
     data: Data = None,
-    time: TimeColumn = None,
-    by: SeriesColumns = None,
-    column: FeatureColumns = None,
+    columns: TableColumns,
     stop: Annotated[bool, typer.Option("--stop", help="Let no version be shadow any more.")] = False,
-    author: Author = None,
-    reason: Reason = "",
+    decision: Decision,
     detector: Trusted = None,
-    registry: RegistryUrl = None,
-    app: App = None,
-    config: Configuration = None,
+    options: RegistryOptions,
     as_json: JsonOutput = False,
 ) -> None:
     """Let a version judge alongside the champion; with data, report how the two differ on it.
@@ -178,14 +166,14 @@ def shadow(
 
         streamgauge models shadow traffic --stop
     """
-    place = opened(registry, app, config)
+    place = options.open()
     store = place.registry
-    panel = panel_of(data, time, by, column) if data else None
+    panel = columns.panel(data) if data else None
     with failures():
         chosen = None if stop else store.find(name, version)
         if panel is not None and chosen is not None:
             compare_and_show(store, name, "champion", chosen, panel, detector or [], as_json)
-        announced = store.appoint(name, "shadow", chosen, by=author or user(), reason=reason)
+        announced = store.appoint(name, "shadow", chosen, by=decision.by, reason=decision.reason)
     place.announce(announced)
     tell(f"Shadow of {name} is now {announced.version or 'no version'}")
     if as_json and panel is None:
@@ -193,13 +181,13 @@ def shadow(
 
 
 @models.command()
+@with_groups
 def promote(
     name: ModelName,
     version: Version = "shadow",
+    *,
     data: Data = None,
-    time: TimeColumn = None,
-    by: SeriesColumns = None,
-    column: FeatureColumns = None,
+    columns: TableColumns,
     labels: Labels = None,
     target: Annotated[
         float | None,
@@ -211,12 +199,9 @@ def promote(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what the gate says.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Promote even if the gate refuses.")] = False,
-    author: Author = None,
-    reason: Reason = "",
+    decision: Decision,
     detector: Trusted = None,
-    registry: RegistryUrl = None,
-    app: App = None,
-    config: Configuration = None,
+    options: RegistryOptions,
     as_json: JsonOutput = False,
 ) -> None:
     """Make a version the champion if it passes the gate: alarm volume, coverage, precision and recall.
@@ -233,10 +218,10 @@ def promote(
     from streams.commands.model_tables import show_trial, trial_json
     from streams.modelling.compare import try_promotion
 
-    place = opened(registry, app, config)
+    place = options.open()
     store = place.registry
     known = labels_of(labels)
-    panel = panel_of(data, time, by, column) if data else None
+    panel = columns.panel(data) if data else None
     with failures():
         chosen = store.find(name, version)
         trial = try_promotion(
@@ -244,8 +229,8 @@ def promote(
         )
         passed = trial.decision.promote or force
         if passed and not dry_run:
-            why = reason or _gate_words(trial)
-            place.announce(store.appoint(name, "champion", chosen, by=author or user(), reason=why))
+            why = decision.reason or _gate_words(trial)
+            place.announce(store.appoint(name, "champion", chosen, by=decision.by, reason=why))
     if as_json:
         typer.echo(json.dumps(trial_json(trial) | {"promoted": passed and not dry_run}, indent=2))
     else:
@@ -256,14 +241,13 @@ def promote(
 
 
 @models.command()
+@with_groups
 def rollback(
     name: ModelName,
+    *,
     role: Annotated[RoleName, typer.Option(help="Which role.")] = RoleName.CHAMPION,
-    author: Author = None,
-    reason: Reason = "",
-    registry: RegistryUrl = None,
-    app: App = None,
-    config: Configuration = None,
+    decision: Decision,
+    options: RegistryOptions,
     as_json: JsonOutput = False,
 ) -> None:
     """Give the role back to the version that had it before; run it again to go further back.
@@ -272,10 +256,10 @@ def rollback(
 
         streamgauge models rollback traffic --reason "pages at night"
     """
-    place = opened(registry, app, config)
+    place = options.open()
     store = place.registry
     with failures():
-        announced = store.rollback(name, role.value, by=author or user(), reason=reason)
+        announced = store.rollback(name, role.value, by=decision.by, reason=decision.reason)
     place.announce(announced)
     if as_json:
         typer.echo(announced.to_bytes().decode())
@@ -283,20 +267,18 @@ def rollback(
 
 
 @models.command()
+@with_groups
 def diff(
     name: ModelName,
     old: Annotated[
         str, typer.Argument(metavar="OLD", help="A version, as in the other commands.")
     ] = "champion",
     new: Annotated[str, typer.Argument(metavar="NEW", help="The one to compare with it.")] = "latest",
+    *,
     data: Data = None,
-    time: TimeColumn = None,
-    by: SeriesColumns = None,
-    column: FeatureColumns = None,
+    columns: TableColumns,
     detector: Trusted = None,
-    registry: RegistryUrl = None,
-    app: App = None,
-    config: Configuration = None,
+    options: RegistryOptions,
     as_json: JsonOutput = False,
 ) -> None:
     """Show what differs between two versions: settings, data, features, metrics; with data, their verdicts.
@@ -310,8 +292,8 @@ def diff(
     from models.registry.manifest_diff import diff_manifests
     from streams.commands.model_tables import changes_json, show_changes
 
-    store = opened(registry, app, config).registry
-    panel = panel_of(data, time, by, column) if data else None
+    store = options.open().registry
+    panel = columns.panel(data) if data else None
     with failures():
         versions = [store.find(name, which) for which in (old, new)]
         changes = diff_manifests(*(store.manifest(name, version) for version in versions))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from streams.commands.console import USAGE, ConfigFile, JsonOutput, fail, load, progress_bar, tell
+from streams.commands.tables import number, print_table, share
 
 if TYPE_CHECKING:
     from streams.offline.files import Source
@@ -88,19 +89,22 @@ def replay(
 
 
 def _show(summary: dict[str, Any], output: Path, output_format: OutputFormat) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("SLO")
-    for column in ("good", "bad", "SLI", "target"):
-        table.add_column(column, justify="right")
-    for slo in summary["slos"]:
-        name = f"{slo['slo']} {slo['objective']}".rstrip()
-        ratio = "–" if slo["ratio"] is None else f"{100 * slo['ratio']:.3f} %"
-        table.add_row(name, f"{slo['good']:,}", f"{slo['bad']:,}", ratio, f"{100 * slo['target']:g} %")
+    figures = ("good", "bad", "SLI", "target")
     if summary["slos"]:
-        Console().print(table)
+        print_table(
+            ("SLO", *figures),
+            (
+                (
+                    f"{slo['slo']} {slo['objective']}".rstrip(),
+                    number(slo["good"]),
+                    number(slo["bad"]),
+                    share(slo["ratio"], 3),
+                    share(slo["target"], 3),
+                )
+                for slo in summary["slos"]
+            ),
+            right=figures,
+        )
     alerts = summary["alerts"]
     typer.echo(
         f"{summary['events']:,} events, {summary['late']:,} late, {summary['dead']:,} dead; "

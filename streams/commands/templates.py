@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
+from streams.commands.tables import number, print_table
 
 if TYPE_CHECKING:
     from models.logs.catalog import TemplateCatalog
@@ -139,21 +140,20 @@ def _write(catalog: TemplateCatalog, output: Path) -> None:
 
 
 def _show(catalog: TemplateCatalog) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     found = catalog.templates()
-    table = Table()
-    table.add_column("id", no_wrap=True)
-    table.add_column("lines", justify="right", no_wrap=True)
-    table.add_column("template")
-    table.add_column("example")
-    for template in found[:SHOWN_MAX]:
-        told: list[Any] = [Text(template.name or template.text), Text(template.example)]
-        told[0].append(" (ignored)" if template.ignored else "")
-        table.add_row(template.id, f"{template.count:,}", *told)
-    Console().print(table)
+    print_table(
+        ("id", "lines", "template", "example"),
+        (
+            (
+                template.id,
+                number(template.count),
+                (template.name or template.text) + " (ignored)" * template.ignored,
+                template.example,
+            )
+            for template in found[:SHOWN_MAX]
+        ),
+        right=("lines",),
+    )
     if len(found) > SHOWN_MAX:
         typer.echo(f"and {len(found) - SHOWN_MAX:,} more; --output has them all")
 

@@ -23,7 +23,7 @@ from streams.kafka.topic_reader import read_topic
 from streams.kafka.topics import Topics
 from streams.offline.slis import SCHEMA
 
-__all__ = ["frame_of_records", "slis_from_kafka", "slis_from_topic"]
+__all__ = ["slis_from_kafka", "slis_from_topic", "table_of_records"]
 
 
 def slis_from_kafka(config: Config, *, since: pd.Timestamp | None = None) -> pd.DataFrame:
@@ -42,11 +42,11 @@ def slis_from_kafka(config: Config, *, since: pd.Timestamp | None = None) -> pd.
 async def slis_from_topic(config: Config, *, since: pd.Timestamp | None = None) -> pd.DataFrame:
     """`slis_from_kafka` as a coroutine."""
     records = await read_topic(client_arguments(config), Topics(config.app).slis)
-    frame = frame_of_records(record.value for record in records if record.value is not None)
-    return frame if since is None else frame[frame["time"] >= since].reset_index(drop=True)
+    table = table_of_records(record.value for record in records if record.value is not None)
+    return table if since is None else table[table["time"] >= since].reset_index(drop=True)
 
 
-def frame_of_records(values: Iterable[bytes]) -> pd.DataFrame:
+def table_of_records(values: Iterable[bytes]) -> pd.DataFrame:
     """Records of the topic as a DataFrame; of those about the same the last holds."""
     rows: dict[tuple[Any, ...], tuple[Any, ...]] = {}
     for value in values:
@@ -59,8 +59,8 @@ def frame_of_records(values: Iterable[bytes]) -> pd.DataFrame:
                 record["windows_ms"], group["good"], group["total"], strict=True
             ):
                 rows[*about, labels, window_ms] = (*about, labels, window_ms, good, total, *budget)
-    table = [list(column) for column in zip(*rows.values(), strict=True)] or [[] for _ in range(11)]
-    at_ms, service, slo, objective, texts, windows_ms, good, total, budget_good, budget_total, target = table
+    parts = [list(column) for column in zip(*rows.values(), strict=True)] or [[] for _ in range(11)]
+    at_ms, service, slo, objective, texts, windows_ms, good, total, budget_good, budget_total, target = parts
     counts = [np.array(column, np.int64) for column in (good, total, budget_good, budget_total)]
     targets = np.array(target, np.float64)
     columns = (
@@ -77,8 +77,8 @@ def frame_of_records(values: Iterable[bytes]) -> pd.DataFrame:
         _by_target(error_budget_remaining, counts[2], counts[3], targets),
     )
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
-    frame = pa.Table.from_arrays(arrays, schema=SCHEMA).to_pandas()
-    return frame.sort_values("time", kind="stable", ignore_index=True)
+    table = pa.Table.from_arrays(arrays, schema=SCHEMA).to_pandas()
+    return table.sort_values("time", kind="stable", ignore_index=True)
 
 
 def _by_target(of: Any, good: Any, total: Any, targets: Any) -> Any:

@@ -46,7 +46,7 @@ def query_range(
     step       : of whole milliseconds
     headers    : such as `{"Authorization": "Bearer …"}` or a tenant's
 
-    A label that only some series have is empty in the others. Ready for `Panel.from_frame(frame,
+    A label that only some series have is empty in the others. Ready for `Panel.from_table(table,
     by=[labels], time="time")`.
 
     Raises PrometheusError, and ValueError for a range that is none.
@@ -61,7 +61,7 @@ def query_range(
         last_ms = min(end_ms, first_ms + (POINTS_MAX - 1) * step_ms)
         form = {"query": query, "start": first_ms / 1e3, "end": last_ms / 1e3, "step": step_ms / 1e3}
         series += _result(url, form, headers or {})
-    return _frame(series)
+    return _table(series)
 
 
 _EPOCH = pd.Timestamp(0, tz="UTC")
@@ -105,7 +105,7 @@ def _told(body: bytes) -> str:
         return body[:200].decode(errors="replace")
 
 
-def _frame(series: list[dict[str, Any]]) -> pd.DataFrame:
+def _table(series: list[dict[str, Any]]) -> pd.DataFrame:
     names = sorted({name for one in series for name in one["metric"]})
     lengths = [len(one.get("values", ())) for one in series]
     seconds = np.fromiter(_column(series, 0), np.float64, sum(lengths))
@@ -115,8 +115,8 @@ def _frame(series: list[dict[str, Any]]) -> pd.DataFrame:
     }
     time = pd.to_datetime(np.round(seconds * 1e3).astype(np.int64), unit="ms", utc=True)
     value = np.fromiter(_column(series, 1), np.float64, sum(lengths))
-    frame = pd.DataFrame({"time": time, **labels, "value": value})
-    return frame.sort_values(["time", *names], kind="stable", ignore_index=True)
+    table = pd.DataFrame({"time": time, **labels, "value": value})
+    return table.sort_values(["time", *names], kind="stable", ignore_index=True)
 
 
 def _column(series: list[dict[str, Any]], place: int) -> Iterator[float]:

@@ -26,21 +26,21 @@ def slis_from_replay(path: Path) -> pd.DataFrame:
     if file is None:
         raise FileNotFoundError(f"{path}: no {', '.join(NAMES)}; `streamgauge replay … --output` writes one")
     if file.suffix == ".parquet":
-        frame = pd.read_parquet(file)
+        table = pd.read_parquet(file)
     elif file.suffix == ".csv":
-        frame = pd.read_csv(file, keep_default_na=False, na_values={name: [""] for name in _numbers()})
+        table = pd.read_csv(file, keep_default_na=False, na_values={name: [""] for name in _numbers()})
     else:
-        frame = pd.DataFrame(map(json.loads, file.read_text("utf-8").splitlines()), columns=SCHEMA.names)
-        frame["labels"] = [
-            json.dumps(labels, separators=(",", ":"), ensure_ascii=False) for labels in frame["labels"]
+        table = pd.DataFrame(map(json.loads, file.read_text("utf-8").splitlines()), columns=SCHEMA.names)
+        table["labels"] = [
+            json.dumps(labels, separators=(",", ":"), ensure_ascii=False) for labels in table["labels"]
         ]
-    missing = [name for name in SCHEMA.names if name not in frame.columns]
+    missing = [name for name in SCHEMA.names if name not in table.columns]
     if missing:
         raise ValueError(
             f"{file}: expected SLIs of a replay, found a table without the column {missing[0]!r}"
         )
-    frame["time"] = pd.to_datetime(frame["time"], utc=True).dt.as_unit("ms")
-    return frame[SCHEMA.names].astype(dict.fromkeys(_numbers(), float))
+    table["time"] = pd.to_datetime(table["time"], utc=True).dt.as_unit("ms")
+    return table[SCHEMA.names].astype(dict.fromkeys(_numbers(), float))
 
 
 def _numbers() -> list[str]:

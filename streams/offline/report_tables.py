@@ -1,7 +1,7 @@
 """What a flow reports, as pandas DataFrames for notebooks.
 
-Guarantee: the columns of `sli_frame` are those of `slis.parquet`, with the same values, so an analysis that
-was made on one runs on the other. Frames without rows have their columns too.
+Guarantee: the columns of `sli_table` are those of `slis.parquet`, with the same values, so an analysis that
+was made on one runs on the other. Tables without rows have their columns too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = [
     "EPISODE_COLUMNS",
     "EVIDENCE_COLUMNS",
     "TRANSITION_COLUMNS",
-    "episode_frame",
-    "evidence_frame",
-    "sli_frame",
-    "transition_frame",
+    "episode_table",
+    "evidence_table",
+    "sli_table",
+    "transition_table",
 ]
 
 TRANSITION_COLUMNS = (
@@ -71,7 +71,7 @@ EVIDENCE_COLUMNS = (
 )
 
 
-def sli_frame(reports: Iterable[SliReport]) -> pd.DataFrame:
+def sli_table(reports: Iterable[SliReport]) -> pd.DataFrame:
     """A row for each report, series and window, in the order of the reports; columns as in `slis.parquet`.
 
     Where there were no events, `ratio`, `burn_rate` and `budget_remaining_ratio` are NaN.
@@ -81,24 +81,24 @@ def sli_frame(reports: Iterable[SliReport]) -> pd.DataFrame:
     return table.to_pandas()
 
 
-def transition_frame(transitions: Iterable[Transition]) -> pd.DataFrame:
+def transition_table(transitions: Iterable[Transition]) -> pd.DataFrame:
     """A row for each change of an alert's state, in their order; columns TRANSITION_COLUMNS.
 
     time, starts_at, ends_at : event time in UTC; `ends_at` is NaT while the alert goes on
     labels                   : a dict, of those labels that have no column
     """
-    frame = pd.DataFrame([_transition_row(one) for one in transitions], columns=TRANSITION_COLUMNS)
+    table = pd.DataFrame([_transition_row(one) for one in transitions], columns=TRANSITION_COLUMNS)
     for column in ("time", "starts_at", "ends_at"):
-        frame[column] = pd.to_datetime(frame[column].astype("Int64"), unit="ms", utc=True)
-    return frame
+        table[column] = pd.to_datetime(table[column].astype("Int64"), unit="ms", utc=True)
+    return table
 
 
-def episode_frame(transitions: Iterable[Transition]) -> pd.DataFrame:
+def episode_table(transitions: Iterable[Transition]) -> pd.DataFrame:
     """A row for each time that an alert fired, in the order of firing; columns EPISODE_COLUMNS.
 
     resolved_at : NaT while it still fires
     """
-    changes = transition_frame(transitions)
+    changes = transition_table(transitions)
     episode = ["fingerprint", "starts_at"]
     fired = changes[changes["state"] == "firing"].rename(columns={"time": "fired_at"})
     resolved = changes[changes["state"] == "resolved"].rename(columns={"time": "resolved_at"})
@@ -106,7 +106,7 @@ def episode_frame(transitions: Iterable[Transition]) -> pd.DataFrame:
     return joined[list(EPISODE_COLUMNS)]
 
 
-def evidence_frame(transition: Transition) -> pd.DataFrame:
+def evidence_table(transition: Transition) -> pd.DataFrame:
     """Why a burn-rate alert fired: a row for each tier of its severity; columns EVIDENCE_COLUMNS.
 
     A tier fires when both burn rates exceed `factor` and the errors of the long window are no chance:
@@ -123,8 +123,8 @@ def evidence_frame(transition: Transition) -> pd.DataFrame:
             f"{', '.join(evidence) or 'none'}; only burn-rate alerts have tiers"
         )
     rows = [_tier_row(tier, evidence, transition.alert.value) for tier in evidence["tiers"]]
-    frame = pd.DataFrame(rows, columns=EVIDENCE_COLUMNS)
-    return frame.astype({"error_ratio": float, "error_ratio_at_least": float})
+    table = pd.DataFrame(rows, columns=EVIDENCE_COLUMNS)
+    return table.astype({"error_ratio": float, "error_ratio_at_least": float})
 
 
 def _transition_row(transition: Transition) -> dict[str, Any]:

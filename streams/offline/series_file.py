@@ -1,30 +1,31 @@
-"""A column of a CSV or Parquet file as an evenly spaced series.
+"""A column of a table in a file as an evenly spaced series.
 
 Guarantee: what comes out is evenly spaced, ascending and float64, with NaN where the file has nothing; what
-was changed on the way (rows left out, times that occur twice) is told in `notes`. Files are told apart by
-their name: `.parquet`, else CSV, plain or compressed (`.gz`, `.zst`, `.bz2`, `.xz`, `.zip`).
-
-Times are starts of steps. Times without a zone are UTC.
+was changed on the way (rows left out, times that occur twice) is told in `notes`. Times are starts of steps.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 
-from models.arrays import EpochMs, Mask, Numbers, Rows
-from streams.decode.times import parse_times
+from models.arrays import EpochMs, Numbers, Rows
 from streams.language.duration import format_duration
-from streams.language.problems import nearest
+from streams.offline.table_file import (
+    TableFileError,
+    known_column,
+    number_columns,
+    read_numbers,
+    read_times,
+    time_column,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["AGGREGATES", "Aggregate", "Series", "SeriesError", "coarsened", "read_series", "read_table"]
+__all__ = ["AGGREGATES", "Aggregate", "Series", "coarsened", "read_series"]
 
 Aggregate: TypeAlias = Literal["mean", "sum", "max", "min", "last", "count"]
 
@@ -36,15 +37,9 @@ STEPS_MAX = 5_000_000
 REGULAR_SHARE = 0.9
 """Share of times that must lie on the grid for the step to be believed; the rest are moved to it."""
 
-_UNITS_MS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
-_TIME_NAMES = ("time", "timestamp", "ts", "ds", "date", "datetime", "epoch", "day", "month", "t")
 _DAY_MS = 86_400_000
 MONTH_MS = round(365.2425 / 12 * _DAY_MS)
 """The step of a series by months: its mean length."""
-
-
-class SeriesError(ValueError):
-    """A file or column that is no series; the text says what is wrong and how to fix it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,28 +83,8 @@ class Series:
         return starts
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The file as a table.
-
-    Raises SeriesError where it cannot be read.
-    """
-    import pandas as pd
-
-    try:
-        if path.suffix == ".parquet":
-            frame = pd.read_parquet(path)
-            return frame if isinstance(frame.index, pd.RangeIndex) else frame.reset_index()
-        return pd.read_csv(path, skipinitialspace=True)
-    except OSError as error:
-        raise SeriesError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # parsers raise types of their own, by library and version
-        raise SeriesError(
-            f"{path}: is neither CSV with a head line nor Parquet ({str(error).splitlines()[0]})"
-        ) from error
-
-
 def read_series(
-    frame: pd.DataFrame,
+    table: pd.DataFrame,
     column: str | None = None,
     *,
     time: str | None = None,
@@ -125,36 +100,32 @@ def read_series(
     aggregate    : how rows within one step become one value
     limit_column : column that is the limit of the values
 
-    Raises SeriesError where the column, its times or its step cannot be told.
+    Raises TableFileError where the column, its times or its step cannot be told.
     """
-    name = _value_column(frame, column, time, aggregate)
+    name = _value_column(table, column, time, aggregate)
     notes: list[str] = []
-    values = np.zeros(len(frame)) if aggregate == "count" else _numbers(frame, name, notes)
-    limits = None if limit_column is None else _numbers(frame, _known(frame, limit_column), notes)
-    if not len(frame):
-        raise SeriesError("the file has no rows")
-    found = _times(frame, name, time, notes)
-    if found is None:
-        if step_ms is None:
-            raise SeriesError(
-                "no column of times was found; name it with --time, or, if rows are evenly spaced, give "
-                "--step such as 1h"
-            )
-        times, readable = np.arange(len(frame), dtype=np.int64) * step_ms, np.ones(len(frame), np.bool_)
-    else:
-        times, readable = found
-    if not readable.all():
-        notes.append(f"{int((~readable).sum()):,} rows without a readable time were left out")
+    values = np.zeros(len(table)) if aggregate == "count" else read_numbers(table, name, notes)
+    limits = None if limit_column is None else read_numbers(table, known_column(table, limit_column), notes)
+    if not len(table):
+        raise TableFileError("the file has no rows")
+    time = time_column(table, other_than={name}) if time is None else known_column(table, time)
+    if time is not None:
+        times, readable = read_times(table, time, notes)
         times, values = times[readable], values[readable]
         limits = None if limits is None else limits[readable]
-    if not len(times):
-        raise SeriesError("no row has a readable time; name the column of times with --time")
+    elif step_ms is not None:
+        times = np.arange(len(table), dtype=np.int64) * step_ms
+    else:
+        raise TableFileError(
+            "no column of times was found; name it with --time, or, if rows are evenly spaced, give "
+            "--step such as 1h"
+        )
     order = np.argsort(times, kind="stable")
     times, values = times[order], values[order]
     limits = None if limits is None else limits[order]
     own_ms = _own_step(times)
     if own_ms is None and step_ms is None:
-        raise SeriesError(
+        raise TableFileError(
             "the times are not evenly spaced; give --step such as 1h, and --aggregate sum for amounts, mean "
             "for levels, or count for the number of rows"
         )
@@ -168,7 +139,7 @@ def read_series(
     slots = slots - slots[0]
     count = int(slots[-1]) + 1
     if count > STEPS_MAX:
-        raise SeriesError(
+        raise TableFileError(
             f"{count:,} steps of {format_duration(step)} lie between the first and the last time; is a time "
             "wrong? Else give a larger --step"
         )
@@ -190,7 +161,7 @@ def read_series(
 def coarsened(series: Series, step_ms: int, aggregate: Aggregate) -> Series:
     """The series in larger steps; parts of a step at either end are left out.
 
-    Raises SeriesError where nothing is left.
+    Raises TableFileError where nothing is left.
     """
     slots = series.starts // step_ms
     first = int(slots[0])
@@ -207,7 +178,7 @@ def coarsened(series: Series, step_ms: int, aggregate: Aggregate) -> Series:
 def _without_partial(series: Series, start_ms: int, end_ms: int) -> Series:
     inside = (series.starts >= start_ms) & (series.starts + series.step_ms <= end_ms)
     if not inside.any():
-        raise SeriesError(
+        raise TableFileError(
             f"the series is shorter than one step of {format_duration(series.step_ms)}; give a smaller --step"
         )
     limits = None if series.limits is None else series.limits[inside]
@@ -216,113 +187,17 @@ def _without_partial(series: Series, start_ms: int, end_ms: int) -> Series:
     )
 
 
-def _value_column(frame: pd.DataFrame, column: str | None, time: str | None, aggregate: Aggregate) -> str:
+def _value_column(table: pd.DataFrame, column: str | None, time: str | None, aggregate: Aggregate) -> str:
     if column is not None:
-        return _known(frame, column)
+        return known_column(table, column)
     if aggregate == "count":
         return "rows"
-    numbers = [
-        str(name)
-        for name in frame.columns
-        if name != time and not _is_time_name(str(name)) and _mostly_numbers(frame[name])
-    ]
+    numbers = number_columns(table, other_than={time})
     if len(numbers) != 1:
-        raise SeriesError(
+        raise TableFileError(
             f"choose the column with --column; columns of numbers: {', '.join(numbers) or 'none'}"
         )
     return numbers[0]
-
-
-def _is_time_name(name: str) -> bool:
-    return name.lower() in _TIME_NAMES or name.lower().removesuffix("s") in _UNITS_MS
-
-
-def _mostly_numbers(column: pd.Series[Any]) -> bool:
-    """Whether a column can be meant as numbers, a broken one among them or not."""
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return True
-    if pd.api.types.is_datetime64_any_dtype(column):
-        return False
-    given = column.notna().sum()
-    read = pd.to_numeric(column, errors="coerce").notna().sum()
-    return bool(given and read >= REGULAR_SHARE * given)
-
-
-def _known(frame: pd.DataFrame, column: str) -> str:
-    names = [str(name) for name in frame.columns]
-    if column not in names:
-        hint = nearest(column, names)
-        raise SeriesError(
-            f"no column is called {column!r}; the file has {', '.join(names)}" + (f"; {hint}" if hint else "")
-        )
-    return column
-
-
-def _numbers(frame: pd.DataFrame, name: str, notes: list[str]) -> Numbers:
-    import pandas as pd
-
-    read = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    values: Numbers = np.where(np.isfinite(read), read, np.nan)
-    lost = int((~np.isfinite(values)).sum() - frame[name].isna().sum())
-    if lost and not np.isfinite(values).any():
-        found = next(iter(frame[name].dropna()), None)
-        raise SeriesError(f"column {name!r} holds no numbers, but such as {str(found)[:40]!r}")
-    if lost:
-        notes.append(f"{lost:,} values of {name} are not finite numbers and count as missing")
-    return values
-
-
-def _times(
-    frame: pd.DataFrame, value: str, time: str | None, notes: list[str]
-) -> tuple[EpochMs, Mask] | None:
-    """Times of the rows and which are readable; None where no column has any."""
-    if time is not None:
-        return _read_times(frame, _known(frame, time))
-    ranked = sorted(
-        (str(name) for name in frame.columns if str(name) != value),
-        key=lambda name: not _is_time_name(name),
-    )
-    for name in ranked:
-        if not _may_be_time(frame, name):
-            continue
-        times, readable = _read_times(frame, name)
-        if readable.mean() >= REGULAR_SHARE:
-            return times, readable
-    return None
-
-
-def _may_be_time(frame: pd.DataFrame, name: str) -> bool:
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(frame[name]):
-        return _is_time_name(name)
-    return True
-
-
-def _read_times(frame: pd.DataFrame, name: str) -> tuple[EpochMs, Mask]:
-    import pandas as pd
-
-    column = frame[name]
-    if isinstance(column.dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_any_dtype(column):
-        stamps = pd.DatetimeIndex(pd.to_datetime(column, utc=True)).as_unit("ms")
-        return stamps.asi8.astype(np.int64), np.asarray(~stamps.isna())
-    unit_ms = _UNITS_MS.get(name.lower().removesuffix("s"))
-    if unit_ms is not None and pd.api.types.is_numeric_dtype(column):
-        numbers = column.to_numpy(np.float64)
-        if np.nanmax(np.abs(numbers)) < 1e8:  # counted from wherever the file begins; epochs are larger
-            readable = np.isfinite(numbers)
-            return (np.where(readable, numbers, 0) * unit_ms).astype(np.int64), readable
-    times, readable = parse_times(column.astype(object).where(column.notna(), None).tolist())
-    if readable.mean() < REGULAR_SHARE and _is_time_name(name):
-        # Spreadsheets write times in ways of their own ("3/14/2026 1:05 PM").
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            found = pd.DatetimeIndex(pd.to_datetime(column, errors="coerce", utc=True)).as_unit("ms")
-        if found.notna().mean() > readable.mean():
-            return np.where(found.isna(), 0, found.asi8).astype(np.int64), np.asarray(found.notna())
-    return times, readable
 
 
 def _own_step(times: EpochMs) -> int | None:

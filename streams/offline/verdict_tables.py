@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.alerts.alert import Alert
 from detectors.alerts.anomaly_alert import KEEP_STEPS, AnomalyBook, Naming
-from detectors.api.detector import SEVERITIES, Panel, Verdicts
+from detectors.api.detector import SEVERITIES, Panel, SeriesName, Verdicts
 from models.arrays import Mask
 from streams.publish.sinks.wire_alert import rfc3339
 
@@ -27,11 +27,11 @@ def anomalies_of(
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for step in np.flatnonzero(_worth_a_look(verdicts.alarm)).tolist():
         part = _rows(verdicts, step)
-        for moved in book.step(panel.rows(step, step + 1), part, _no_evidence):
+        for moved in book.step(panel.rows(step, step + 1), part, _its_series):
             alert = moved.alert
             key = (alert.fingerprint, alert.starts_at_ms)
             if alert.state == "firing":
-                found[key] = _entry(alert, by)
+                found[key] = _entry(alert)
             elif alert.ends_at_ms is not None:
                 found[key]["to"] = rfc3339(alert.ends_at_ms)
     return list(found.values())
@@ -50,18 +50,18 @@ def _rows(verdicts: Verdicts, step: int) -> Verdicts:
     return replace(verdicts, **columns)
 
 
-def _no_evidence(_series: object) -> Mapping[str, Any]:
-    return {}
+def _its_series(series: SeriesName) -> Mapping[str, Any]:
+    """Labels would not tell: names that Alertmanager does not take, or that alerts have, are others there."""
+    return {"series": list(series)}
 
 
-def _entry(alert: Alert, by: Sequence[str]) -> dict[str, Any]:
-    known = dict(alert.labels)
+def _entry(alert: Alert) -> dict[str, Any]:
     evidence = alert.evidence
     return {
         "from": rfc3339(alert.starts_at_ms),
         "to": None,
-        "series": [known.get(name, "") for name in by],
-        "severity": known["severity"],
+        "series": evidence["series"],
+        "severity": alert.labels["severity"],
         "kind": evidence["kind"],
         "score": evidence["score"],
         "direction": evidence["direction"],
@@ -70,7 +70,7 @@ def _entry(alert: Alert, by: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def verdict_frame(panel: Panel, verdicts: Verdicts, by: Sequence[str]) -> pd.DataFrame:
+def verdict_table(panel: Panel, verdicts: Verdicts, by: Sequence[str]) -> pd.DataFrame:
     """A row for each step and series: time, series, score, alarm, severity, direction, kind, and by feature
     what was seen, expected and contributed."""
     import pandas as pd
@@ -93,9 +93,9 @@ def verdict_frame(panel: Panel, verdicts: Verdicts, by: Sequence[str]) -> pd.Dat
 
 
 def write_verdicts(panel: Panel, verdicts: Verdicts, by: Sequence[str], path: Path) -> None:
-    """Write `verdict_frame` as parquet, or as CSV under any other name. Raises OSError."""
-    frame = verdict_frame(panel, verdicts, by)
+    """Write `verdict_table` as parquet, or as CSV under any other name. Raises OSError."""
+    table = verdict_table(panel, verdicts, by)
     if path.suffix in (".parquet", ".pq"):
-        frame.to_parquet(path, index=False)
+        table.to_parquet(path, index=False)
     else:
-        frame.to_csv(path, index=False)
+        table.to_csv(path, index=False)

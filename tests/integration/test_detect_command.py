@@ -17,14 +17,14 @@ START = pd.Timestamp("2026-05-01T00:00Z")
 def table(minutes: int = 600) -> pd.DataFrame:
     """Two routes of a service; one of them has ten minutes of far too many requests."""
     rng = np.random.default_rng(5)
-    frames = []
+    tables = []
     for route, level in (("/a", 50.0), ("/b", 20.0)):
         rate = rng.normal(level, 2.0, minutes)
         if route == "/a":
             rate[500:510] += 200.0
         times = START + pd.to_timedelta(np.arange(minutes), unit="min")
-        frames.append(pd.DataFrame({"time": times, "route": route, "rate": rate}))
-    return pd.concat(frames)
+        tables.append(pd.DataFrame({"time": times, "route": route, "rate": rate}))
+    return pd.concat(tables)
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +55,13 @@ def test_an_incident_is_told_once_with_its_reason(folder: Path, name: str) -> No
     assert because["seen"] > because["expected"] + 100
 
 
+def test_a_series_has_its_own_names_also_where_alerts_have_labels_of_that_name(tmp_path: Path) -> None:
+    table().assign(service="shop").to_csv(tmp_path / "rates.csv", index=False)
+    done = detect(tmp_path / "rates.csv", "--by", "service", "--by", "route", "--json")
+    (anomaly,) = json.loads(done.stdout)["anomalies"]
+    assert anomaly["series"] == ["shop", "/a"]
+
+
 def test_verdicts_and_a_plot_are_written(folder: Path, tmp_path: Path) -> None:
     done = detect(
         folder / "rates.csv", "--by", "route", "-o", tmp_path / "v.parquet", "--plot", tmp_path / "p.png"
@@ -72,7 +79,11 @@ def test_verdicts_and_a_plot_are_written(folder: Path, tmp_path: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["rates.csv"], 1, "occurs twice"),
-        (["rates.csv", "--by", "rout"], 1, "no column 'rout'"),
+        (
+            ["rates.csv", "--by", "rout"],
+            1,
+            "no column is called 'rout'; the file has time, route, rate",
+        ),
         (["rates.csv", "--by", "route", "--detector", "trafic"], 2, "there are logs, multivariate"),
         (["missing.csv"], 1, "cannot be read"),
     ],

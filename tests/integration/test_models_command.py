@@ -23,17 +23,17 @@ TRUST = ("--detector", NAME)
 def table(path: Path, *, spikes: tuple[int, ...] = (), shift: float = 0.0, steps: int = 600) -> str:
     times = pd.to_datetime(START + np.arange(steps) * MINUTE, unit="ms", utc=True)
     rng = np.random.default_rng(len(spikes))
-    frames = []
+    tables = []
     for service in ("cart", "search"):
         rate = rng.normal(100, 5, steps) + shift
         if service == "cart":
             rate[list(spikes)] = 400
-        frames.append(pd.DataFrame({"timestamp": times, "service": service, "rate": rate}))
-    frame = pd.concat(frames)
+        tables.append(pd.DataFrame({"timestamp": times, "service": service, "rate": rate}))
+    whole = pd.concat(tables)
     if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
+        whole.to_csv(path, index=False)
     else:
-        frame.to_parquet(path)
+        whole.to_parquet(path)
     return str(path)
 
 
@@ -174,7 +174,7 @@ def test_old_versions_are_deleted_when_asked(folder: Path) -> None:
     ("words", "code", "text"),
     [
         (["train", "missing.csv", *TRUST], 1, "missing.csv: cannot be read"),
-        (["train", "FILE", "--by", "servce", *TRUST], 1, "no column 'servce'"),
+        (["train", "FILE", "--by", "servce", *TRUST], 1, "no column is called 'servce'"),
         (["train", "FILE", *TRUST, "--set", "threshold"], 2, "expected KEY=VALUE"),
         (["train", "FILE", "--by", "service", *TRUST, "--set", "fail=no rows"], 1, "no rows"),
         (["train", "FILE", "--by", "service", *TRUST, "--set", "fail=crash"], 1, "exit code 3"),

@@ -92,12 +92,12 @@ def test_all_three_sources_give_the_same_slis_and_the_same_verdict(
     assert tuple(seen["sources"]) == SOURCES
     assert len(plt.gcf().axes) == len(SOURCES)
     key = ["time", "slo", "window"]
-    frames = {
-        name: frame.drop_duplicates(key).set_index(key)["ratio"].sort_index()
-        for name, frame in seen["sources"].items()
+    tables = {
+        name: table.drop_duplicates(key).set_index(key)["ratio"].sort_index()
+        for name, table in seen["sources"].items()
     }
-    pd.testing.assert_series_equal(frames["Kafka"], frames["replay"])
-    pd.testing.assert_series_equal(frames["Prometheus"], frames["replay"], check_index_type=False)
+    pd.testing.assert_series_equal(tables["Kafka"], tables["replay"])
+    pd.testing.assert_series_equal(tables["Prometheus"], tables["replay"], check_index_type=False)
     incident = seen["INCIDENT"]
     for name in SOURCES:
         assert incident.start < seen["first"][name] < incident.end

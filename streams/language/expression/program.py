@@ -35,8 +35,8 @@ Value: TypeAlias = Any
 """What a step gives: a column (numbers, `Strings` or truth values), or a scalar of the same kinds."""
 
 Condition: TypeAlias = Mask | np.bool_ | bool
-Frame: TypeAlias = list[Value]
-Step: TypeAlias = Callable[[Frame, Mapping[str, Column]], Value]
+Values: TypeAlias = list[Value]
+Step: TypeAlias = Callable[[Values, Mapping[str, Column]], Value]
 
 _ORDER: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
@@ -64,11 +64,11 @@ def build_program(root: Node, kinds: Mapping[str, Kind], *, numeric: bool) -> tu
 
 def run_program(steps: Sequence[Step], columns: Mapping[str, Column]) -> Value:
     """Value of the last step; a scalar where no column is involved."""
-    frame: Frame = []
+    values: Values = []
     with np.errstate(all="ignore"):
         for step in steps:
-            frame.append(step(frame, columns))
-    return frame[-1]
+            values.append(step(values, columns))
+    return values[-1]
 
 
 @dataclass(slots=True)

@@ -23,7 +23,7 @@ def table() -> pd.DataFrame:
 
 
 def test_a_long_table_becomes_a_panel() -> None:
-    panel = Panel.from_frame(table(), by=["service"], time="at")
+    panel = Panel.from_table(table(), by=["service"], time="at")
     assert panel.series == (("a",), ("b",))
     assert panel.features == ("rate",)
     assert panel.times.tolist() == [1_767_225_660_000, 1_767_225_720_000]
@@ -31,8 +31,8 @@ def test_a_long_table_becomes_a_panel() -> None:
 
 
 def test_an_index_of_times_will_do() -> None:
-    frame = pd.DataFrame({"v": [2.0, 1.0]}, index=pd.to_datetime(["2026-01-02", "2026-01-01"]))
-    panel = Panel.from_frame(frame)
+    table = pd.DataFrame({"v": [2.0, 1.0]}, index=pd.to_datetime(["2026-01-02", "2026-01-01"]))
+    panel = Panel.from_table(table)
     assert panel.series == ((),)
     assert panel.values[:, 0, 0].tolist() == [1.0, 2.0]
 
@@ -47,7 +47,7 @@ def test_an_index_of_times_will_do() -> None:
 )
 def test_a_table_that_is_none_says_why(by: list[str], time: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Panel.from_frame(table(), by=by, time=time)
+        Panel.from_table(table(), by=by, time=time)
 
 
 def test_a_panel_has_its_shape_and_order() -> None:

@@ -265,7 +265,7 @@ def test_says_what_is_lacking() -> None:
     with pytest.raises(ValueError, match="not a state of security"):
         detector.restore({"detector": "traffic"})
     with pytest.raises(ValueError, match="no time zone 'Moon'"):
-        SecurityDetector(timezone="Moon")
+        SecurityDetector(time_zone="Moon")
 
 
 def test_adopts_what_another_has_learnt() -> None:

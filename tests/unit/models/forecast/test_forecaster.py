@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.forecast.forecaster import Forecaster, ForecastError, forecast, forecast_frame
+from models.forecast.forecaster import Forecaster, ForecastError, forecast, forecast_table
 
 HOUR_MS = 3_600_000
 START_MS = 1_700_000_000_000 // HOUR_MS * HOUR_MS
@@ -218,9 +218,9 @@ def test_the_rush_hour_stays_at_its_wall_clock_hour_after_a_clock_change():
     assert set(peak.tz_convert("Europe/Berlin").hour) == {8}
 
 
-def test_a_frame_in_and_a_frame_out():
-    frame = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=400, freq="h"), "y": daily(400)})
-    ahead = forecast_frame(frame, 24, levels=(0.5, 0.9))
+def test_a_table_in_and_a_table_out():
+    table = pd.DataFrame({"ds": pd.date_range("2024-01-01", periods=400, freq="h"), "y": daily(400)})
+    ahead = forecast_table(table, 24, levels=(0.5, 0.9))
     assert list(ahead) == ["ds", "mean", "median", "lower_50", "upper_50", "lower_90", "upper_90"]
     assert ahead["ds"].iloc[0] == pd.Timestamp("2024-01-17 16:00", tz="UTC")
     assert (ahead["lower_90"] <= ahead["median"]).all()
@@ -229,7 +229,7 @@ def test_a_frame_in_and_a_frame_out():
 def test_months_of_a_frame_are_months():
     months = pd.date_range("2015-01-01", periods=72, freq="MS")
     shape = np.tile(np.arange(12.0), 6) * 10 + 50
-    ahead = forecast_frame(pd.DataFrame({"ds": months, "y": shape}), 12)
+    ahead = forecast_table(pd.DataFrame({"ds": months, "y": shape}), 12)
     assert ahead["ds"].dt.strftime("%Y-%m-%d").tolist()[:2] == ["2021-01-01", "2021-02-01"]
     np.testing.assert_allclose(ahead["median"], shape[:12], atol=5)
 

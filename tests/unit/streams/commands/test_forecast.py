@@ -22,8 +22,8 @@ def usage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hours = np.arange(24 * 28)
     values = 100 + 0.05 * hours + 30 * np.sin(hours * 2 * np.pi / 24) + random.normal(0, 3, len(hours))
     path = tmp_path_factory.mktemp("usage") / "usage.csv"
-    frame = pd.DataFrame({"time": pd.date_range("2026-01-01", periods=len(hours), freq="h"), "used": values})
-    frame.assign(size=150.0).round(3).to_csv(path, index=False)
+    table = pd.DataFrame({"time": pd.date_range("2026-01-01", periods=len(hours), freq="h"), "used": values})
+    table.assign(size=150.0).round(3).to_csv(path, index=False)
     return path
 
 

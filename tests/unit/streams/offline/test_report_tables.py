@@ -22,10 +22,10 @@ from streams.offline.report_tables import (
     EPISODE_COLUMNS,
     EVIDENCE_COLUMNS,
     TRANSITION_COLUMNS,
-    episode_frame,
-    evidence_frame,
-    sli_frame,
-    transition_frame,
+    episode_table,
+    evidence_table,
+    sli_table,
+    transition_table,
 )
 from streams.offline.slis import SCHEMA
 
@@ -33,7 +33,7 @@ START_S = 1_767_225_600
 HOUR = 3_600
 
 CONFIG = """
-app: frames
+app: tables
 sources:
   requests: {topic: requests, format: json, time: ts, error: status >= 500}
 slos: [slo.yaml]
@@ -79,7 +79,7 @@ def written(folder: Path, bad_seconds: Iterable[int]) -> tuple[Config, Path]:
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
     """Half of all requests fail for ten minutes in the first hour, and all in the last five minutes."""
     bad = [*range(1_800, 2_400, 2), *range(2 * HOUR - 300, 2 * HOUR)]
-    made = Flow(*written(tmp_path_factory.mktemp("frames"), bad))
+    made = Flow(*written(tmp_path_factory.mktemp("tables"), bad))
     local = LocalFlow(
         compile_plan(made.config), on_slis=made.reports.append, on_alert=made.transitions.append
     )
@@ -91,27 +91,27 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
 
 def test_slis_are_those_of_a_replays_file(flow: Flow, tmp_path: Path) -> None:
     replay_files([flow.log], flow.config, tmp_path)
-    frame = sli_frame(flow.reports)
-    assert len(frame) > 100
-    pd.testing.assert_frame_equal(frame, pd.read_parquet(tmp_path / "slis.parquet"))
+    table = sli_table(flow.reports)
+    assert len(table) > 100
+    pd.testing.assert_frame_equal(table, pd.read_parquet(tmp_path / "slis.parquet"))
 
 
 def test_transitions_are_those_of_the_alerts(flow: Flow) -> None:
-    frame = transition_frame(flow.transitions)
-    assert tuple(frame.columns) == TRANSITION_COLUMNS
-    assert [at.value // 1_000_000 for at in frame["time"]] == [one.at_ms for one in flow.transitions]
-    assert list(frame["state"]) == [one.alert.state for one in flow.transitions]
-    assert set(frame["slo"]) == {"availability"}
-    assert set(frame["service"]) == {"web"}
-    assert list(frame["labels"]) == [{"team": "shop"}] * len(frame)
-    resolved = frame["state"] == "resolved"
+    table = transition_table(flow.transitions)
+    assert tuple(table.columns) == TRANSITION_COLUMNS
+    assert [at.value // 1_000_000 for at in table["time"]] == [one.at_ms for one in flow.transitions]
+    assert list(table["state"]) == [one.alert.state for one in flow.transitions]
+    assert set(table["slo"]) == {"availability"}
+    assert set(table["service"]) == {"web"}
+    assert list(table["labels"]) == [{"team": "shop"}] * len(table)
+    resolved = table["state"] == "resolved"
     assert resolved.any()
-    assert frame.loc[resolved, "ends_at"].notna().all()
-    assert frame.loc[~resolved, "ends_at"].isna().all()
+    assert table.loc[resolved, "ends_at"].notna().all()
+    assert table.loc[~resolved, "ends_at"].isna().all()
 
 
 def test_an_episode_lasts_from_firing_to_resolved(flow: Flow) -> None:
-    pages = episode_frame(flow.transitions).query("severity == 'page'")
+    pages = episode_table(flow.transitions).query("severity == 'page'")
     assert tuple(pages.columns) == EPISODE_COLUMNS
     begin = pd.Timestamp(START_S, unit="s", tz="UTC")
     first, last = pages.iloc[0], pages.iloc[-1]
@@ -126,11 +126,11 @@ def test_evidence_tells_why_tiers_fire(flow: Flow) -> None:
         for one in flow.transitions
         if one.alert.state == "firing" and one.alert.labels["severity"] == "page"
     )
-    frame = evidence_frame(page)
-    assert tuple(frame.columns) == EVIDENCE_COLUMNS
-    assert dict(zip(frame["tier"], frame["factor"], strict=True)) == {"1h/5m": 14.4, "6h/30m": 6.0}
-    assert frame["fires"].any()
-    for tier in frame.itertuples():
+    table = evidence_table(page)
+    assert tuple(table.columns) == EVIDENCE_COLUMNS
+    assert dict(zip(table["tier"], table["factor"], strict=True)) == {"1h/5m": 14.4, "6h/30m": 6.0}
+    assert table["fires"].any()
+    for tier in table.itertuples():
         assert tier.error_ratio == tier.bad_long / tier.total_long
         assert tier.burn_long == pytest.approx(tier.error_ratio / 0.01)
         assert tier.burn_short == pytest.approx(tier.bad_short / tier.total_short / 0.01)
@@ -143,13 +143,13 @@ def test_evidence_tells_why_tiers_fire(flow: Flow) -> None:
 def test_an_alert_without_tiers_is_refused() -> None:
     alert = Alert("0" * 16, "firing", {"alertname": "TelemetryMissing"}, {}, 0, evidence={"lag_ms": 1})
     with pytest.raises(ValueError, match="found TelemetryMissing with lag_ms; only burn-rate alerts"):
-        evidence_frame(Transition(0, "inactive", alert))
+        evidence_table(Transition(0, "inactive", alert))
 
 
 def test_nothing_gives_frames_with_columns_of_the_same_kinds(flow: Flow) -> None:
-    assert list(sli_frame([]).columns) == SCHEMA.names
-    assert sli_frame([]).dtypes.to_list() == sli_frame(flow.reports).dtypes.to_list()
-    for columns, make in ((TRANSITION_COLUMNS, transition_frame), (EPISODE_COLUMNS, episode_frame)):
+    assert list(sli_table([]).columns) == SCHEMA.names
+    assert sli_table([]).dtypes.to_list() == sli_table(flow.reports).dtypes.to_list()
+    for columns, make in ((TRANSITION_COLUMNS, transition_table), (EPISODE_COLUMNS, episode_table)):
         assert tuple(make([]).columns) == columns
         times = [name for name in columns if name in ("time", "fired_at", "resolved_at", "ends_at")]
         assert make([])[times].dtypes.to_list() == make(flow.transitions)[times].dtypes.to_list()

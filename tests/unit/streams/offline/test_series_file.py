@@ -10,14 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.offline.series_file import (
-    MONTH_MS,
-    Aggregate,
-    SeriesError,
-    coarsened,
-    read_series,
-    read_table,
-)
+from streams.offline.series_file import MONTH_MS, Aggregate, coarsened, read_series
+from streams.offline.table_file import TableFileError, read_table
 
 HOUR_MS = 3_600_000
 
@@ -27,8 +21,8 @@ def hourly(values: list[float], start: str = "2026-01-01") -> pd.DataFrame:
 
 
 def test_gaps_are_missing_and_the_step_is_the_files_own() -> None:
-    frame = hourly([1.0, 2.0, 3.0, 4.0, 5.0]).drop(index=2)
-    series = read_series(frame)
+    table = hourly([1.0, 2.0, 3.0, 4.0, 5.0]).drop(index=2)
+    series = read_series(table)
     assert series.step_ms == HOUR_MS
     assert series.name == "y"
     assert np.array_equal(series.values, [1, 2, np.nan, 4, 5], equal_nan=True)
@@ -38,23 +32,23 @@ def test_gaps_are_missing_and_the_step_is_the_files_own() -> None:
 
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst", "a.parquet"])
 def test_files_of_all_kinds_read_alike(tmp_path: Path, name: str) -> None:
-    frame = hourly([1.0, 2.0, 3.0])
+    table = hourly([1.0, 2.0, 3.0])
     path = tmp_path / name
     if name.endswith("parquet"):
-        frame.set_index("ds").to_parquet(path)
+        table.set_index("ds").to_parquet(path)
     else:
-        frame.to_csv(path, index=False)
+        table.to_csv(path, index=False)
     series = read_series(read_table(path), "y")
     assert series.values.tolist() == [1, 2, 3]
     assert series.step_ms == HOUR_MS
 
 
 def test_duplicated_and_unreadable_rows_are_told() -> None:
-    frame = hourly([1.0, 2.0, 3.0, 4.0] * 5).astype({"ds": str, "y": object})
-    frame = pd.concat([frame, frame.iloc[[3]].assign(y="6")])
-    frame.iloc[5, 1] = "broken"
-    frame.iloc[7, 0] = "no time"
-    series = read_series(frame)
+    table = hourly([1.0, 2.0, 3.0, 4.0] * 5).astype({"ds": str, "y": object})
+    table = pd.concat([table, table.iloc[[3]].assign(y="6")])
+    table.iloc[5, 1] = "broken"
+    table.iloc[7, 0] = "no time"
+    series = read_series(table)
     assert series.values[3] == 5.0
     assert np.isnan(series.values[[5, 7]]).all()
     assert [note.split(" ", 1)[0] for note in series.notes] == ["1", "1", "1"]
@@ -71,7 +65,7 @@ def test_larger_steps_join_what_lies_within(count: int, width: int, how: Aggrega
     whole = count // width
     if whole == 0:
         if width > 1:
-            with pytest.raises(SeriesError, match="shorter than one step"):
+            with pytest.raises(TableFileError, match="shorter than one step"):
                 coarsened(series, width * HOUR_MS, how)
         return
     # Steps lie on the clock, so the first whole one may begin later than the series.
@@ -91,17 +85,17 @@ def test_larger_steps_join_what_lies_within(count: int, width: int, how: Aggrega
 
 def test_single_events_need_a_step_and_are_counted_or_added() -> None:
     stamps = pd.to_datetime(["2026-01-01 00:00:01.2", "2026-01-01 00:00:07.0", "2026-01-01 00:00:43.9"])
-    frame = pd.DataFrame({"time": stamps, "tokens": [10, 20, 30]})
-    with pytest.raises(SeriesError, match="not evenly spaced; give --step"):
-        read_series(frame)
-    added = read_series(frame, step_ms=10_000, aggregate="sum")
+    table = pd.DataFrame({"time": stamps, "tokens": [10, 20, 30]})
+    with pytest.raises(TableFileError, match="not evenly spaced; give --step"):
+        read_series(table)
+    added = read_series(table, step_ms=10_000, aggregate="sum")
     assert added.values.tolist() == [30, 0, 0, 0, 30]
-    assert read_series(frame, step_ms=10_000, aggregate="count").values.tolist() == [2, 0, 0, 0, 1]
+    assert read_series(table, step_ms=10_000, aggregate="count").values.tolist() == [2, 0, 0, 0, 1]
 
 
 def test_months_are_steps_of_their_own() -> None:
-    frame = pd.DataFrame({"ds": pd.date_range("2020-01-01", periods=30, freq="MS"), "y": range(30)})
-    series = read_series(frame.drop(index=4))
+    table = pd.DataFrame({"ds": pd.date_range("2020-01-01", periods=30, freq="MS"), "y": range(30)})
+    series = read_series(table.drop(index=4))
     assert series.step_ms == MONTH_MS
     assert len(series) == 30
     assert np.isnan(series.values[4])
@@ -115,7 +109,7 @@ def test_rows_counted_in_minutes_and_rows_without_times() -> None:
     series = read_series(minutes)
     assert (series.step_ms, series.name, len(series)) == (60_000, "requests", 5)
     bare = pd.DataFrame({"load": [1.0, 2.0]})
-    with pytest.raises(SeriesError, match="give --step"):
+    with pytest.raises(TableFileError, match="give --step"):
         read_series(bare)
     assert read_series(bare, step_ms=HOUR_MS).values.tolist() == [1, 2]
 
@@ -128,14 +122,14 @@ def test_times_as_spreadsheets_write_them() -> None:
 
 
 def test_a_limit_may_be_a_column_and_goes_on_through_gaps() -> None:
-    frame = hourly([1.0, 2.0, 3.0]).assign(size=[10.0, np.nan, 20.0])
-    series = read_series(frame, "y", limit_column="size")
+    table = hourly([1.0, 2.0, 3.0]).assign(size=[10.0, np.nan, 20.0])
+    series = read_series(table, "y", limit_column="size")
     assert series.limits is not None
     assert series.limits.tolist() == [10, 10, 20]
 
 
 @pytest.mark.parametrize(
-    ("frame", "column", "message"),
+    ("table", "column", "message"),
     [
         (hourly([1.0]).assign(z=2.0), None, "choose the column with --column; columns of numbers: y, z"),
         (hourly([1.0, 2.0]), "yy", "no column is called 'yy'; the file has ds, y"),
@@ -145,19 +139,19 @@ def test_a_limit_may_be_a_column_and_goes_on_through_gaps() -> None:
     ],
 )
 def test_refusals_say_what_is_wrong_and_the_way_out(
-    frame: pd.DataFrame, column: str | None, message: str
+    table: pd.DataFrame, column: str | None, message: str
 ) -> None:
-    with pytest.raises(SeriesError, match=message.replace(".", r"\.")):
-        read_series(frame, column)
+    with pytest.raises(TableFileError, match=message.replace(".", r"\.")):
+        read_series(table, column)
 
 
 def test_one_wrong_time_does_not_make_a_million_steps(tmp_path: Path) -> None:
-    frame = pd.concat([hourly([1.0], "1700-01-01"), hourly([1.0] * 50).iloc[1:]])
-    with pytest.raises(SeriesError, match="is a time wrong"):
-        read_series(frame, step_ms=1000)
-    with pytest.raises(SeriesError, match="cannot be read"):
+    table = pd.concat([hourly([1.0], "1700-01-01"), hourly([1.0] * 50).iloc[1:]])
+    with pytest.raises(TableFileError, match="is a time wrong"):
+        read_series(table, step_ms=1000)
+    with pytest.raises(TableFileError, match="cannot be read"):
         read_table(tmp_path / "none.csv")
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"no parquet")
-    with pytest.raises(SeriesError, match="neither CSV"):
+    with pytest.raises(TableFileError, match="neither CSV"):
         read_table(broken)

@@ -17,11 +17,11 @@ from streams.demo.access_log import write_access_log
 from streams.judge.slo_judge import SliReport
 from streams.offline.files import read_records
 from streams.offline.flow import LocalFlow
-from streams.offline.kafka_slis import frame_of_records
+from streams.offline.kafka_slis import table_of_records
 from streams.offline.prometheus import PrometheusError, query_range
 from streams.offline.replay import replay_files
 from streams.offline.replay_slis import slis_from_replay
-from streams.offline.report_tables import sli_frame
+from streams.offline.report_tables import sli_table
 from streams.offline.slis import SCHEMA, TableFormat
 from streams.worker.window_stage import encode_report
 
@@ -60,9 +60,9 @@ def test_all_formats_of_a_replay_give_the_same(
     log: Path, config: Config, reports: list[SliReport], tmp_path: Path, format: TableFormat
 ) -> None:
     replay_files([log], config, tmp_path, table_format=format)
-    frame = slis_from_replay(tmp_path)
-    pd.testing.assert_frame_equal(frame, sli_frame(reports))
-    pd.testing.assert_frame_equal(slis_from_replay(tmp_path / f"slis.{format}"), frame)
+    table = slis_from_replay(tmp_path)
+    pd.testing.assert_frame_equal(table, sli_table(reports))
+    pd.testing.assert_frame_equal(slis_from_replay(tmp_path / f"slis.{format}"), table)
 
 
 def test_what_is_no_replay_is_refused(tmp_path: Path) -> None:
@@ -75,18 +75,18 @@ def test_what_is_no_replay_is_refused(tmp_path: Path) -> None:
 
 def test_records_of_the_topic_say_the_same_as_a_replay(reports: list[SliReport]) -> None:
     records = [encode_report(report) for report in reports]
-    expected = sli_frame(reports).drop_duplicates(["time", "slo", "window"]).reset_index(drop=True)
+    expected = sli_table(reports).drop_duplicates(["time", "slo", "window"]).reset_index(drop=True)
     columns = ["time", "service", "slo", "objective", "labels", "window"]
     expected = expected.sort_values(columns, ignore_index=True)
     for published in (records, records + records[:3]):
-        frame = frame_of_records(published).sort_values(columns, ignore_index=True)
-        pd.testing.assert_frame_equal(frame, expected)
+        table = table_of_records(published).sort_values(columns, ignore_index=True)
+        pd.testing.assert_frame_equal(table, expected)
 
 
 def test_no_records_give_a_frame_of_the_same_columns(reports: list[SliReport]) -> None:
-    nothing = frame_of_records([])
+    nothing = table_of_records([])
     assert list(nothing.columns) == SCHEMA.names
-    assert nothing.dtypes.to_list() == sli_frame(reports).dtypes.to_list()
+    assert nothing.dtypes.to_list() == sli_table(reports).dtypes.to_list()
 
 
 def test_groups_and_targets_are_told_apart() -> None:
@@ -104,11 +104,11 @@ def test_groups_and_targets_are_told_apart() -> None:
         ],
     }
     strict = {**record, "objective": "strict", "target": 0.99}
-    frame = frame_of_records(json.dumps(one).encode() for one in (record, strict))
-    assert list(frame["labels"]) == ['{"region":"eu"}', '{"region":"us"}'] * 2
-    assert frame.loc[[0, 2], "burn_rate"].to_list() == pytest.approx([1.0, 10.0])
-    assert frame.loc[[0, 2], "budget_remaining_ratio"].to_list() == pytest.approx([0.0, -9.0])
-    assert frame.loc[[1, 3], ["ratio", "burn_rate", "budget_remaining_ratio"]].isna().all(axis=None)
+    table = table_of_records(json.dumps(one).encode() for one in (record, strict))
+    assert list(table["labels"]) == ['{"region":"eu"}', '{"region":"us"}'] * 2
+    assert table.loc[[0, 2], "burn_rate"].to_list() == pytest.approx([1.0, 10.0])
+    assert table.loc[[0, 2], "budget_remaining_ratio"].to_list() == pytest.approx([0.0, -9.0])
+    assert table.loc[[1, 3], ["ratio", "burn_rate", "budget_remaining_ratio"]].isna().all(axis=None)
 
 
 def test_a_range_that_is_none_is_refused() -> None:

@@ -17,9 +17,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from models.calendar.period import CalendarPeriod
 from models.capacity.crossing import first_crossing, tied_paths
 from models.capacity.crossing_cases import crossing_cases
-from models.capacity.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far
+from models.capacity.quota import quota_outlook, steps_until, used_so_far
 from models.forecast.forecaster import forecast, forecast_frame
 from models.forecast.paths import PATH_COUNT
 from models.forecast.reliability import brier_score, reliability_table
@@ -84,7 +85,7 @@ fan  # noqa: B018  # a cell's last value is shown
 # As of 11 hours into the last day: what was used so far, and the paths of the rest.
 
 # %%
-day = QuotaPeriod("day", "Europe/Berlin")
+day = CalendarPeriod("day", "Europe/Berlin")
 known = len(series) - 13
 now_ms = int(series.starts[known])
 period = day.bounds(now_ms)

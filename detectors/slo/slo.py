@@ -11,21 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from models.calendar.period import CalendarPeriod
+
 Budgeting: TypeAlias = Literal["Occurrences", "Timeslices", "RatioTimeslices"]
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """A calendar period; it begins anew at local midnight of its first day (ISO weeks: Monday).
-
-    count : how many units make the period (`1` quarter, `2` weeks)
-    start_ms : an instant at which a period began; None aligns to the calendar itself
-    """
-
-    unit: Literal["day", "week", "month", "quarter", "year"]
-    time_zone: str = "UTC"
-    count: int = 1
-    start_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +60,7 @@ class Slo:
     rollup: str
     window_ms: int
     objective: str = ""
-    calendar: Calendar | None = None
+    calendar: CalendarPeriod | None = None
     budgeting: Budgeting = "Occurrences"
     slice_ms: int = 60_000
     slice_target: float = 0.0

@@ -84,14 +84,17 @@ class Histories:
         return starts, counts.reshape(len(starts), whole, *counts.shape[1:]).sum(axis=1)
 
     def _budget(self, number: int, end: int) -> History:
-        """Bad and all events of the SLO's window, or its period so far, by step."""
+        """Bad and all events of the SLO's window by step, or of its period so far in one."""
+        period = self._plan.resource.period
+        if period is not None:
+            start_ms, _ = period.bounds(end * BUCKET_MS)
+            counted = self._window.totals.period_at(end)[number].astype(np.float64)
+            good, total = (counted[[column]] for column in self._window.budget_columns)
+            return History(np.array([start_ms]), total - good, total)
         starts, counts = self._steps()
         good, total = (counts[:, number, column].astype(np.float64) for column in self._window.budget_columns)
         window_ms = self._plan.resource.window_ms or WINDOW_MS_MAX
         inside = starts >= end * BUCKET_MS - window_ms
-        period = self._plan.resource.period
-        if period is not None:
-            inside = starts >= period.bounds(end * BUCKET_MS)[0]
         if not inside.any():
             return History(np.array([end * BUCKET_MS]), np.zeros(1), np.zeros(1))
         return History(starts[inside], (total - good)[inside], total[inside])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from models.arrays import Numbers
 from models.capacity.budget_exhaustion import period_budget, rolling_budget
 from models.capacity.crossing import Crossing, first_crossing
 from models.capacity.queue_lag import catching_up, lag_forecast
-from models.capacity.quota import quota_outlook, steps_until
+from models.capacity.quota import quota_outlook, step_shares, steps_until
 from streams.capacity.task import PATHS, QUANTILES, ForecastColumn, ForecastMade
 from streams.plan.resource import History, Present, Resource
 
@@ -139,8 +140,16 @@ def _budget(resource: Resource, made: ForecastMade | None, present: Present, at_
     bad, total = (_from_now(made, column, at_ms) for column in made.columns[:2])
     if bad is None or total is None:
         return _unknown(resource, present, period=period)
-    ahead_ms = resource.horizon_ms if period is None else period[1] - at_ms
-    steps = max(min(-(-ahead_ms // made.step_ms), bad.shape[1]), 1)
+    if period is None:
+        ahead_ms, passed_ms = resource.horizon_ms, 0
+        steps = max(min(-(-ahead_ms // made.step_ms), bad.shape[1]), 1)
+    else:
+        ahead_ms, passed_ms = period[1] - at_ms, max(at_ms - made.origin_ms, 0) % made.step_ms
+        starts = at_ms - passed_ms + made.step_ms * np.arange(bad.shape[1], dtype=np.int64)
+        # of the first step some is known, of the last some belongs to the next period
+        shares = step_shares(starts, made.step_ms, at_ms, period[1])
+        bad, total = bad * shares, total * shares
+        steps = max(np.count_nonzero(shares), 1)
     answer = rolling_budget if period is None else period_budget
     outlook = answer(
         window.values,
@@ -150,11 +159,14 @@ def _budget(resource: Resource, made: ForecastMade | None, present: Present, at_
         target=resource.target,
         step_ms=made.step_ms,
     )
+    exhaustion = outlook.exhaustion
+    if passed_ms:
+        exhaustion = replace(exhaustion, seconds=np.maximum(exhaustion.seconds - passed_ms / 1000, 0.0))
     return _answered(
         resource,
         present,
         made,
-        outlook.exhaustion,
+        exhaustion,
         used_ratio=1.0 - outlook.remaining,
         period=period,
         evidence={"target": resource.target, "remaining_ratio": outlook.remaining},

@@ -185,7 +185,7 @@ def question_of(
     seed: int,
 ) -> Question:
     """The options as a question; ends the command where they cannot be meant so."""
-    from models.capacity.quota import QuotaPeriod
+    from models.calendar.period import CalendarPeriod
     from streams.offline.forecast_report import Question
 
     if horizon <= 0:
@@ -193,7 +193,7 @@ def question_of(
     if quota is not None and not 0 < quota < float("inf"):
         fail(f"--quota: expected a number above zero, found {quota:g}", USAGE)
     try:
-        chosen = QuotaPeriod(period.value, time_zone)
+        chosen = CalendarPeriod(period.value, time_zone)
     except ValueError as error:
         fail(f"--time-zone: {error}", USAGE)
     return Question(round(horizon * 1000), limit, not below, quota, chosen, seed)

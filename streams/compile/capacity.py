@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from detectors.slo.slo import Calendar, Slo
+from detectors.slo.slo import Slo
 from streams.compile.fragment import PlanFragment
 from streams.compile.resources import resource_of, rule_of
 from streams.config.capacity import CapacityEntry, LimitSeries
@@ -34,6 +34,15 @@ class CapacityPlans:
 
     plans: tuple[CapacityPlan, ...] = ()
     fragments: tuple[tuple[str, PlanFragment], ...] = ()
+
+    def with_history(self, rollup: Rollup) -> Rollup:
+        """The rollup of an SLO, with a window that keeps the history of its budget's forecasts."""
+        longest = max(rollup.windows_ms)
+        level = max((plan.level for plan in self.plans if plan.rollup == rollup.name), default=0)
+        # rings have a level only for windows longer than all that the finer level serves
+        if level == 0 or longest > HISTORY_MS[level - 1]:
+            return rollup
+        return replace(rollup, windows_ms=(*rollup.windows_ms, HISTORY_MS[level]))
 
 
 def capacity_plans(config: Config, slos: Sequence[Slo], findings: Findings) -> CapacityPlans:
@@ -98,9 +107,6 @@ def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, 
         measures = _levels("level", entry.value, scale)
         if isinstance(entry.limit, LimitSeries):
             measures += _levels("limit", entry.limit.value, scale)
-    calendar = None
-    if resource.period is not None:
-        calendar = Calendar(resource.period.unit, resource.period.time_zone)
     level = _level(resource)
     return Rollup(
         name=f"capacity:{entry.resource}",
@@ -109,7 +115,7 @@ def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, 
         where=conjoin(where, entry.where, *conditions),
         measures=measures,
         windows_ms=tuple(sorted({60_000, HISTORY_MS[level]})),
-        calendar=calendar,
+        calendar=resource.period,
     )
 
 

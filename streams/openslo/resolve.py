@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from detectors.slo import slo
+from models.calendar.period import CalendarPeriod
 from streams.config.models import TierEntry
 from streams.language.documents import Document, Path
 from streams.language.duration import format_duration
@@ -62,7 +63,7 @@ class _Settings:
     """What all objectives of an SLO have in common."""
 
     window_ms: int
-    calendar: slo.Calendar | None
+    calendar: CalendarPeriod | None
     tiers: tuple[slo.Tier, ...]
     confidence: float
     groups: tuple[str, ...]
@@ -98,7 +99,7 @@ def _resolve(item: Item[Slo], library: Library, context: Context, findings: Find
     if indicator is None:
         return []
     place, path, metrics = indicator
-    window: tuple[int, slo.Calendar | None] | None = None
+    window: tuple[int, CalendarPeriod | None] | None = None
     results: list[Resolved] = []
     names = _objective_names(spec.objectives)
     for index, objective in enumerate(spec.objectives):
@@ -117,7 +118,7 @@ def _resolve(item: Item[Slo], library: Library, context: Context, findings: Find
 
 def _settings(
     item: Item[Slo],
-    window: tuple[int, slo.Calendar | None],
+    window: tuple[int, CalendarPeriod | None],
     tiers: tuple[slo.Tier, ...] | None,
     annotations: Mapping[str, str],
     context: Context,

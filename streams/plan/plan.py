@@ -12,8 +12,9 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from detectors.slo.slo import Calendar, Slo
+from detectors.slo.slo import Slo
 from models.arrays import EpochMs, Numbers
+from models.calendar.period import CalendarPeriod
 from models.logs.reviews import Review
 from streams.events.batch import Column, Layout, Strings
 from streams.language.expression import Expression
@@ -104,7 +105,7 @@ class Rollup:
     sketch: str | None = None
     distinct: tuple[str, ...] = ()
     windows_ms: tuple[int, ...] = (300_000,)
-    calendar: Calendar | None = None
+    calendar: CalendarPeriod | None = None
     slice_ms: int = 0
     histogram: tuple[float, ...] = ()
     series_count_max: int | None = None

@@ -70,8 +70,8 @@ spec:
 """
 
 
-def plan_of(folder: Path, text: str = CONFIG) -> Plan:
-    (folder / "slos.yaml").write_text(SLO)
+def plan_of(folder: Path, text: str = CONFIG, slo: str = SLO) -> Plan:
+    (folder / "slos.yaml").write_text(slo)
     path = folder / "streamgauge.yaml"
     path.write_text(text)
     return compile_plan(load_config(path))
@@ -149,6 +149,32 @@ def test_an_error_budget_is_that_of_the_slo(tmp_path: Path) -> None:
     present = budget.present(0, (START_MS + 240 * 60_000) // 10_000)
     assert present.window is not None
     assert present.window.values.sum() == 40.0
+
+
+@pytest.mark.parametrize("duration", ["1w", "1M", "1Q", "1Y"])
+def test_a_budget_by_the_calendar_is_that_of_the_period_so_far(tmp_path: Path, duration: str) -> None:
+    calendar = f'{duration}, calendar: {{startTime: "2026-01-01 00:00:00", timeZone: Europe/Berlin}}'
+    plan = plan_of(tmp_path, slo=SLO.replace("7d, isRolling: true", calendar))
+    # ten days up to 22:50 UTC, so that Berlin's week has begun fifty minutes ago at their end
+    start_ms = START_MS + 23 * HOUR_MS - 10 * 60_000
+    minutes = range(0, 10 * 24 * 60, 5)
+    values = [event(start_ms + minute * 60_000, failed=minute % 20 == 0) for minute in minutes]
+    end_ms = start_ms + 10 * 24 * 60 * 60_000
+    flow = flow_of(plan, [*values, event(end_ms, failed=False)])
+    budget = histories(flow, plan)["budget"]
+    history = budget.history(0)
+    assert history is not None
+    assert len(history.starts) >= 9, "ten days by the hour, or by whole days"
+    [resource] = (each.resource for each in plan.capacity if each.resource.name == "budget")
+    assert resource.period is not None
+    begin_ms, _ = resource.period.bounds(end_ms)
+    mine = [minute for minute in minutes if start_ms + minute * 60_000 >= begin_ms]
+    window = budget.present(0, end_ms // 10_000).window
+    assert window is not None
+    assert window.other is not None
+    assert window.starts.tolist() == [begin_ms]
+    assert window.other.sum() == len(mine)
+    assert window.values.sum() == sum(minute % 20 == 0 for minute in mine)
 
 
 @pytest.mark.parametrize(

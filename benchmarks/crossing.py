@@ -31,6 +31,7 @@ import numpy as np  # noqa: E402
 
 from models.arrays import Numbers  # noqa: E402
 from models.calendar.period import CalendarPeriod  # noqa: E402
+from models.calendar.units import DAY_MS, HOUR_MS  # noqa: E402
 from models.capacity.crossing_cases import crossing_cases  # noqa: E402
 from models.capacity.quota import quota_outlook, steps_until, used_so_far  # noqa: E402
 from models.forecast.level_shift import STEPS_MIN  # noqa: E402
@@ -44,8 +45,6 @@ from streams.offline.full_forecast import make_forecast  # noqa: E402
 from streams.offline.series_file import Series, SeriesError, read_series, read_table  # noqa: E402
 from streams.plan.resource import SeriesKey  # noqa: E402
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Quantiles of past highs that are asked about as limits, and of past days' sums as quotas."""
 

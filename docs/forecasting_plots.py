@@ -19,6 +19,7 @@ from matplotlib.figure import Figure  # noqa: E402
 
 from models.arrays import EpochMs, Numbers  # noqa: E402
 from models.calendar.period import CalendarPeriod  # noqa: E402
+from models.calendar.units import HOUR_MS  # noqa: E402
 from models.capacity.crossing import first_crossing, tied_paths  # noqa: E402
 from models.capacity.quota import quota_outlook, steps_until, used_so_far  # noqa: E402
 from models.forecast.forecaster import forecast  # noqa: E402
@@ -27,7 +28,6 @@ from models.plots.fan import INK, LIMIT, MEDIAN, fan_figure, save_fan_plot  # no
 from models.plots.quota import quota_figure  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-HOUR_MS = 3_600_000
 START_MS = 1_772_323_200_000
 """A Sunday, 00:00 UTC."""
 

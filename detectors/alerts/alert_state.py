@@ -27,11 +27,12 @@ from detectors.alerts.burn_alert import burn_annotations, burn_evidence, burn_la
 from detectors.slo.burn_rate import Verdicts
 from detectors.slo.slo import Slo
 from models.arrays import Mask
+from models.calendar.units import MINUTE_MS
 
 EvidenceOf: TypeAlias = Callable[[int], Mapping[str, Any]]
 """Series to what the caller knows of where its counts come from; asked for transitions only."""
 
-KEEP_MS = 60_000
+KEEP_MS = MINUTE_MS
 """How long the burn must have been over before an alert resolves: a minute, so that a ratio which wavers
 about its threshold from bucket to bucket does not notify at each turn. It adds little to the time that
 the short window needs to forget the incident."""

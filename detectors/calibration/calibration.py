@@ -25,6 +25,7 @@ from typing import Any, Self
 import numpy as np
 
 from models.arrays import Numbers, Rows
+from models.calendar.units import WEEK_MS
 
 POOL_ROWS = 8192
 
@@ -44,8 +45,6 @@ KEPT = 1 - 1 / MEMORY
 
 SURPRISE_MAX = 12.0
 """Tails further out than 1e-12 are not told apart: no history says anything of them."""
-
-WEEK_MS = 7 * 24 * 3_600_000
 
 
 class PooledTail:

@@ -27,7 +27,7 @@ from detectors.api.detector import INFO, Panel, SeriesName, State, Verdicts
 from detectors.security.baseline import Baseline
 from detectors.security.entity_explanation import count_shares, expected_counts, unusual_reason
 from detectors.security.entity_features import FEATURES, REQUESTS, EntityCounts, count_name, feature_matrix
-from detectors.security.entity_memory import MINUTE_MS, EntityMemory
+from detectors.security.entity_memory import EntityMemory
 from detectors.security.sequence_rules import (
     PRIOR_REQUESTS,
     PRIOR_SHARE,
@@ -37,6 +37,7 @@ from detectors.security.sequence_rules import (
     find_sequences,
 )
 from models.arrays import Mask, Numbers, Rows
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 
 VERSION = 1
 """Of the state; another version's is not read."""
@@ -44,7 +45,7 @@ VERSION = 1
 WEEK_STEPS = 7 * 24 * 60
 """Minutes of a week, in each of which an entity is judged once by the forest."""
 
-FLAGGED_MS = 3_600_000
+FLAGGED_MS = HOUR_MS
 """Whoever was flagged is no example of what is ordinary for so long."""
 
 LEARN_REQUESTS = 5
@@ -97,7 +98,7 @@ class SecurityDetector:
         false_alarms_per_series_per_week: float = 0.1,
         scale: float = 1.0,
         unusual_requests: float = 30.0,
-        forget_ms: int = 86_400_000,
+        forget_ms: int = DAY_MS,
         entity_count_max: int = 50_000,
         timezone: str = "UTC",
         night: tuple[int, int] = (0, 6),

@@ -18,6 +18,7 @@ import numpy as np
 from detectors.api.detector import INFO, PAGE, TICKET, Panel, SeriesName, State, Verdicts
 from detectors.security.entity_memory import EntityMemory
 from models.arrays import Mask, Numbers
+from models.calendar.units import MINUTE_MS
 
 VERSION = 1
 
@@ -75,7 +76,7 @@ class SigmaDetector:
         rule: str = MATCH,
         op: str = "gte",
         count: float = 1,
-        timespan_ms: int = 60_000,
+        timespan_ms: int = MINUTE_MS,
         level: str = "medium",
         group_count_max: int = 200_000,
     ) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from models.calendar.period import CalendarPeriod
+from models.calendar.units import MINUTE_MS
 
 Budgeting: TypeAlias = Literal["Occurrences", "Timeslices", "RatioTimeslices"]
 
@@ -62,7 +63,7 @@ class Slo:
     objective: str = ""
     calendar: CalendarPeriod | None = None
     budgeting: Budgeting = "Occurrences"
-    slice_ms: int = 60_000
+    slice_ms: int = MINUTE_MS
     slice_target: float = 0.0
     tiers: tuple[Tier, ...] = ()
     confidence: float = 0.95

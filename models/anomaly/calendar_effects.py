@@ -17,9 +17,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Numbers
+from models.calendar.units import HOUR_MS
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 QUARTER_MS = HOUR_MS // 4
 """No zone in use changes its clock within a quarter of an hour."""
 

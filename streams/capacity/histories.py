@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from models.arrays import Counts, EpochMs, Numbers
+from models.calendar.units import MINUTE_MS
 from streams.plan.plan import BUCKET_MS, MICRO, WINDOW_MS_MAX
 from streams.plan.resource import CapacityPlan, History, Present, SeriesKey
 from streams.window.rings import LEVEL_SLOT_MS
@@ -103,9 +104,9 @@ class Histories:
         """Counts [C] of the newest buckets with a level, up to a minute of them."""
         rings = self._window.rings
         assert rings.end is not None
-        buckets = 60_000 // BUCKET_MS
+        buckets = MINUTE_MS // BUCKET_MS
         found: Counts = rings.between(rings.end - buckets, rings.end)[number]
-        if not found.any() and within_ms > 60_000:
+        if not found.any() and within_ms > MINUTE_MS:
             found = rings.between(rings.end - within_ms // BUCKET_MS, rings.end)[number]
         return found
 

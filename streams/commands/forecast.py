@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ STEPS_WANTED = 1_000
 
 ROUND_STEPS_MS = tuple(
     n * unit
-    for unit, counts in ((60_000, (1, 5, 10, 15, 30)), (3_600_000, (1, 2, 3, 6, 12)), (86_400_000, (1, 7)))
+    for unit, counts in ((MINUTE_MS, (1, 5, 10, 15, 30)), (HOUR_MS, (1, 2, 3, 6, 12)), (DAY_MS, (1, 7)))
     for n in counts
 )
 
@@ -316,7 +317,7 @@ def span(seconds: float) -> str:
     from streams.language.duration import format_duration
 
     milliseconds = round(seconds * 1000)
-    for unit, least in ((1_000, 60_000), (60_000, 3_600_000), (3_600_000, 86_400_000)):
+    for unit, least in ((1_000, MINUTE_MS), (MINUTE_MS, HOUR_MS), (HOUR_MS, DAY_MS)):
         if milliseconds >= least:
             milliseconds = round(milliseconds / unit) * unit
     return format_duration(milliseconds)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from detectors.slo.slo import Slo
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.compile.fragment import PlanFragment
 from streams.compile.resources import resource_of, rule_of
 from streams.config.capacity import CapacityEntry, LimitSeries
@@ -16,7 +17,7 @@ from streams.language.expression import Expression, compile_expression, compile_
 from streams.language.problems import Findings, one_of
 from streams.language.use import Use
 from streams.plan.plan import Count, Measure, Rollup, Sum
-from streams.plan.resource import DAY_MS, HOUR_MS, CapacityPlan, Resource
+from streams.plan.resource import CapacityPlan, Resource
 
 HISTORY_MS = {0: HOUR_MS, 1: 3 * DAY_MS, 2: 56 * DAY_MS}
 """How far back a level of the rings is kept for a forecast: eight weeks of hours."""
@@ -114,7 +115,7 @@ def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, 
         by=entry.by,
         where=conjoin(where, entry.where, *conditions),
         measures=measures,
-        windows_ms=tuple(sorted({60_000, HISTORY_MS[level]})),
+        windows_ms=tuple(sorted({MINUTE_MS, HISTORY_MS[level]})),
         calendar=resource.period,
     )
 

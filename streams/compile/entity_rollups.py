@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from models.calendar.units import MINUTE_MS
 from streams.compile.fragment import PlanFragment
 from streams.config.security import COLUMNS, ENTITIES, LOGIN_PATHS, SecurityEntry
 from streams.config.values import milliseconds
@@ -33,7 +34,7 @@ DETECTOR = "security"
 STEP_MS = 10_000
 """Entities are judged at each bucket's end over the minute before it, so none waits for a minute's end."""
 
-WINDOWS_MS = (60_000,)
+WINDOWS_MS = (MINUTE_MS,)
 
 KEPT_MS = 120_000
 """An anomaly lasts through pauses of an entity that are no longer, so that a slow attack is one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from models.calendar.units import MINUTE_MS, WEEK_MS
 from models.logs.reviews import Review, ReviewError, read_reviews
 from streams.compile.fragment import PlanFragment
 from streams.config.load import read_text
@@ -19,9 +20,9 @@ from streams.plan.plan import Count, MonitorPlan, Rollup
 
 SIGNATURE, PARAMETERS = "signature", "parameters"
 
-STEP_MS = 60_000
+STEP_MS = MINUTE_MS
 
-KEPT_MS = 7 * 86_400_000
+KEPT_MS = WEEK_MS
 """How long a template that is silent is still awaited."""
 
 ERRORS = compile_expression(

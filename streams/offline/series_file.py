@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Numbers, Rows
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.decode.times import parse_times
 from streams.language.duration import format_duration
 from streams.language.problems import nearest
@@ -36,10 +37,9 @@ STEPS_MAX = 5_000_000
 REGULAR_SHARE = 0.9
 """Share of times that must lie on the grid for the step to be believed; the rest are moved to it."""
 
-_UNITS_MS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+_UNITS_MS = {"second": 1_000, "minute": MINUTE_MS, "hour": HOUR_MS, "day": DAY_MS}
 _TIME_NAMES = ("time", "timestamp", "ts", "ds", "date", "datetime", "epoch", "day", "month", "t")
-_DAY_MS = 86_400_000
-MONTH_MS = round(365.2425 / 12 * _DAY_MS)
+MONTH_MS = round(365.2425 / 12 * DAY_MS)
 """The step of a series by months: its mean length."""
 
 
@@ -337,7 +337,7 @@ def _own_step(times: EpochMs) -> int | None:
     if off_grid.mean() <= 1 - REGULAR_SHARE and counts.max() * 2 >= len(distances):
         return step
     months = np.maximum(np.rint(distances / MONTH_MS), 1.0)
-    if (np.abs(months * MONTH_MS - distances) <= 3 * _DAY_MS).mean() >= REGULAR_SHARE:
+    if (np.abs(months * MONTH_MS - distances) <= 3 * DAY_MS).mean() >= REGULAR_SHARE:
         return MONTH_MS
     return None
 

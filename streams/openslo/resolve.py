@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from detectors.slo import slo
 from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.config.models import TierEntry
 from streams.language.documents import Document, Path
 from streams.language.duration import format_duration
@@ -23,7 +24,15 @@ from streams.openslo.tiers import can_fire, policy_tiers, scaled_tiers, workbook
 from streams.openslo.window import budget_window
 from streams.plan.plan import BUCKET_MS, Rollup
 
-PUBLISHED_WINDOWS_MS = (300_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 86_400_000, 259_200_000)
+PUBLISHED_WINDOWS_MS = (
+    5 * MINUTE_MS,
+    30 * MINUTE_MS,
+    HOUR_MS,
+    2 * HOUR_MS,
+    6 * HOUR_MS,
+    DAY_MS,
+    3 * DAY_MS,
+)
 """Windows whose burn rates are published for every SLO: 5 m, 30 m, 1 h, 2 h, 6 h, 1 d, 3 d."""
 
 GROUP_BY = "streamgauge/group-by"

@@ -15,9 +15,7 @@ from detectors.capacity.alerts import CapacityRule
 from detectors.capacity.reading import Kind
 from models.arrays import EpochMs, Numbers
 from models.calendar.period import CalendarPeriod
-
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
+from models.calendar.units import DAY_MS, HOUR_MS
 
 
 class SeriesKey(NamedTuple):

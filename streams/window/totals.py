@@ -14,12 +14,13 @@ import numpy as np
 
 from models.arrays import Counts, Hashes, Rows
 from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS
 from streams.plan.plan import BUCKET_MS
 
 SHARD_COUNT = 256
 """A shard fits into one record up to some 10,000 series, two million in all."""
 
-KEPT_BUCKETS = 92 * 86_400_000 // BUCKET_MS
+KEPT_BUCKETS = 92 * DAY_MS // BUCKET_MS
 """A quarter: names that come and go, of pods say, must not fill the table of series for good."""
 
 _SHARD_SHIFT = np.uint64(56)

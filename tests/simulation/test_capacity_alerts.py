@@ -21,11 +21,12 @@ from detectors.capacity.alerts import (
 )
 from models.arrays import Numbers
 from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 from streams.capacity.model_cache import ModelCache
 from streams.capacity.planner import CapacityPlanner
 from streams.capacity.pool import Finished
 from streams.capacity.task import ForecastTask
-from streams.plan.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
+from streams.plan.resource import History, Present, Resource, SeriesKey
 
 MINUTE_MS = 60_000
 TICK_MS = 10 * MINUTE_MS

@@ -12,13 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 from models.forecast.paths import SampledForecast
 from streams.capacity.model_cache import ModelCache
 from streams.capacity.planner import CapacityPlanner
 from streams.capacity.pool import Finished, Outcome
 from streams.capacity.readings import forecast_record, reading_of
 from streams.capacity.task import PATHS, ForecastColumn, ForecastMade, ForecastTask
-from streams.plan.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
+from streams.plan.resource import History, Present, Resource, SeriesKey
 
 POOL = Resource("pool", "gauge", limit=20.0)
 QUOTA = Resource("rows", "quota", limit=240.0, period=CalendarPeriod("day"), horizon_ms=DAY_MS)

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from detectors.slo.slo import Slo
 from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 from streams.compile.resources import resource_of, rule_of
 from streams.config.capacity import CapacityEntries, CapacityEntry, LimitSeries
-from streams.plan.resource import DAY_MS, HOUR_MS
 
 ROWS = {
     "resource": "turso-rows-read",

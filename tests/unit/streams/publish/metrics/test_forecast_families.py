@@ -9,8 +9,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.capacity.reading import CapacityReading
 from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 from streams.capacity.planner import CapacityPlanner
-from streams.plan.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
+from streams.plan.resource import History, Present, Resource, SeriesKey
 from streams.publish.metrics.exposition import OPEN_METRICS, TEXT, written
 from streams.publish.metrics.forecast_families import forecast_families
 from streams.publish.metrics.forecast_snapshot import ForecastSnapshot

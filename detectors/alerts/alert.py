@@ -10,11 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
-State: TypeAlias = Literal["inactive", "pending", "firing", "resolved"]
-
-STATES: tuple[State, ...] = get_args(State)
+State: TypeAlias = Literal["inactive", "firing", "resolved"]
 
 Key: TypeAlias = tuple[str, State, int]
 """Fingerprint, state, start: what makes an announcement the same as another."""

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from scipy.special import chdtri
 
 from models.arrays import Numbers
 
@@ -151,6 +150,8 @@ def _compared(sample: FeatureSample, present: Numbers) -> tuple[float, float, fl
 
     present : Numbers [M], ascending
     """
+    from scipy.special import chdtri  # a second to import, and manifests are read by every command
+
     before = np.asarray(sample.below)
     now = np.searchsorted(present, np.asarray(sample.points), side="right") / len(present)
     # The last bin is what lies above all of training; half a row a bin keeps empty bins finite.

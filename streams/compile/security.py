@@ -12,7 +12,6 @@ from streams.config.models import Config, Source
 from streams.language.documents import Document, read_documents
 from streams.language.expression import conjoin
 from streams.language.problems import Findings, nearest
-from streams.sigma.rollups import SigmaPlan, SigmaSource, sigma_plan
 
 TEXT_COLUMNS = ("body", "message")
 """Where keywords are sought, as far as a format makes such a column."""
@@ -57,11 +56,13 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
     return found
 
 
-def _sigma(config: Config, index: int, source: Source, findings: Findings) -> SigmaPlan:
+def _sigma(config: Config, index: int, source: Source, findings: Findings) -> PlanFragment:
     """The Sigma rules of an entry; a pattern without files is a mistake."""
     entry = config.detectors.security[index]
     if not entry.sigma:
-        return SigmaPlan()
+        return PlanFragment((), (), (), ())
+    from streams.sigma.rollups import SigmaSource, sigma_plan  # pysigma takes long, and few have rules
+
     documents: list[Document] = []
     base = config.path.parent
     for pattern in entry.sigma:
@@ -88,4 +89,5 @@ def _sigma(config: Config, index: int, source: Source, findings: Findings) -> Si
         numbers=frozenset(name for name, kind in own.items() if kind == "number"),
         body=next((name for name in TEXT_COLUMNS if own.get(name) == "string"), None),
     )
-    return sigma_plan(documents, rules_for, findings)
+    rules = sigma_plan(documents, rules_for, findings)
+    return PlanFragment((), rules.rollups, rules.monitors, rules.uses)

@@ -19,7 +19,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
@@ -38,6 +37,7 @@ from detectors.security.sequence_rules import (
 )
 from models.arrays import Mask, Numbers, Rows
 from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
+from models.calendar.zone import time_zone
 
 VERSION = 1
 """Of the state; another version's is not read."""
@@ -108,10 +108,7 @@ class SecurityDetector:
     ) -> None:
         if false_alarms_per_series_per_week <= 0 or scale <= 0 or entity_count_max < 1:
             raise ValueError("false_alarms_per_series_per_week, scale and entity_count_max must be above 0")
-        try:
-            self._zone = ZoneInfo(timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"no time zone {timezone!r}; Europe/Berlin is one") from error
+        self._zone = time_zone(timezone)
         self._settings: dict[str, Any] = {
             "false_alarms_per_series_per_week": false_alarms_per_series_per_week,
             "scale": scale,

@@ -14,4 +14,4 @@ def time_zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError) as error:  # unknown; no possible name; a folder
-        raise ValueError(f"no time zone is called {name!r}, such as Europe/Berlin") from error
+        raise ValueError(f"no time zone is called {name!r}; Europe/Berlin is one") from error

@@ -90,4 +90,4 @@ def _sigma(config: Config, index: int, source: Source, findings: Findings) -> Pl
         body=next((name for name in TEXT_COLUMNS if own.get(name) == "string"), None),
     )
     rules = sigma_plan(documents, rules_for, findings)
-    return PlanFragment((), rules.rollups, rules.monitors, rules.uses)
+    return PlanFragment((), tuple(rules.rollups), tuple(rules.monitors), tuple(rules.uses))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import difflib
 import gzip
 import re
 import sys
@@ -26,6 +25,8 @@ import zstandard
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+
+from streams.language.problems import nearest
 
 __all__ = ["CaptureError", "Progress", "Taken", "capture_topic", "line_of", "opened_output"]
 
@@ -150,8 +151,7 @@ async def _partitions(client: Mapping[str, Any], topic: str) -> list[TopicPartit
         await admin.start()
         topics = await admin.list_topics()
         if topic not in topics:
-            near = difflib.get_close_matches(topic, topics, n=3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"there are {len(topics)} other topics"
+            hint = nearest(topic, topics, most=3) or f"there are {len(topics)} other topics"
             raise CaptureError(f"topic {topic}: expected a topic of the broker, found none; {hint}")
         (described,) = await admin.describe_topics([topic])
     finally:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic import Field as Key
 
 from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
-from streams.language.problems import nearest
 from streams.language.validation import reject
 
 Unit: TypeAlias = Literal["m", "h", "d", "w", "M", "Q", "Y"]
@@ -118,17 +115,3 @@ def _local_time(value: Any) -> Any:
 
 
 LocalTime: TypeAlias = Annotated[datetime, BeforeValidator(_local_time)]
-
-
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _zone(value: str) -> str:
-    if value not in _zones():
-        reject("a time zone of the IANA database, such as Europe/Berlin", nearest(value, sorted(_zones())))
-    return value
-
-
-TimeZone: TypeAlias = Annotated[str, AfterValidator(_zone)]

@@ -74,7 +74,7 @@ def test_an_error_budget_is_that_of_its_slo() -> None:
         ({**ROWS, "limit": 0}, "what one period may use"),
         ({**ROWS, "limit": {"value": "x"}}, "what one period may use"),
         ({**ROWS, "period": None, "kind": "quota"}, "when the quota begins anew"),
-        ({**ROWS, "time_zone": "Mars"}, "a time zone such as"),
+        ({**ROWS, "time_zone": "Mars"}, "a time zone of the IANA database, such as"),
         ({**ROWS, "source": None}, "the source of the quota"),
         ({**ROWS, "kind": "gauge"}, "no period for a gauge"),
         ({**ROWS, "warn": 1.5}, "less than or equal to 1"),

@@ -16,7 +16,7 @@ Only alerts that are not inactive are objects; a step over S groups is a few arr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -96,7 +96,7 @@ class AlertBook:
             )
             scene = _Scene(slo, severity, verdicts, evidence_of)
             moved += [
-                _ended(track.alerts[index], at_ms, scene.measured(int(track.rows[index])))
+                Transition.resolved(at_ms, track.alerts[index], **scene.measured(int(track.rows[index])))
                 for index in np.flatnonzero(gone).tolist()
             ]
             track.remove(gone)
@@ -120,7 +120,9 @@ class AlertBook:
         """End the alerts of SLOs and severities that the configuration no longer has; `slos` are the rest."""
         kept = {_Name(slo.name, slo.objective, tier.severity) for slo in slos for tier in slo.tiers}
         gone = [name for name in self._tracks if name not in kept]
-        moved = [_ended(alert, at_ms, {}) for name in gone for alert in self._tracks.pop(name).alerts]
+        moved = [
+            Transition.resolved(at_ms, alert) for name in gone for alert in self._tracks.pop(name).alerts
+        ]
         self.revision += len(moved)
         return moved
 
@@ -128,15 +130,6 @@ class AlertBook:
         """The firing alerts, ordered by fingerprint."""
         found = [alert for track in self._tracks.values() for alert in track.alerts]
         return sorted(found, key=lambda alert: alert.fingerprint)
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Number of live alerts by (alertname, state)."""
-        result: dict[tuple[str, str], int] = {}
-        for track in self._tracks.values():
-            for alert in track.alerts:
-                key = (alert.alertname, alert.state)
-                result[key] = result.get(key, 0) + 1
-        return result
 
     def state(self) -> list[dict[str, Any]]:
         """Everything the book knows, JSON-able: a row for each live alert."""
@@ -178,10 +171,6 @@ class _Scene:
     def announce(self, labels: Mapping[str, str], row: int, at_ms: int) -> Alert:
         words = burn_annotations(self.slo, self.verdicts, row, self.severity)
         return Alert(fingerprint(labels), "firing", labels, words, at_ms, **self.measured(row))
-
-
-def _ended(alert: Alert, at_ms: int, measured: Mapping[str, Any]) -> Transition:
-    return Transition(at_ms, "firing", replace(alert, state="resolved", ends_at_ms=at_ms, **measured))
 
 
 def _any(masks: Mask) -> Mask:

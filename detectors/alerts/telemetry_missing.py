@@ -9,7 +9,6 @@ the process, so that a worker which is catching up after a restart does not anno
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from detectors.alerts.alert import Alert, Transition, fingerprint
@@ -75,8 +74,7 @@ class TelemetryMissing:
                 moved.append(Transition(now_ms, "inactive", alert))
             elif source not in reasons and firing is not None:
                 del self._firing[source]
-                ended = replace(firing, state="resolved", ends_at_ms=now_ms)
-                moved.append(Transition(now_ms, "firing", ended))
+                moved.append(Transition.resolved(now_ms, firing))
         return moved
 
     def active(self) -> list[Alert]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from detectors.capacity.reading import EXHAUSTION_QUANTILES, CapacityReading
+from detectors.capacity.reading import EXHAUSTION_QUANTILES, CapacityReading, finite
 from models.arrays import Numbers
 from models.capacity.budget_exhaustion import period_budget, rolling_budget
 from models.capacity.crossing import Crossing, first_crossing
@@ -51,18 +51,18 @@ def forecast_record(made: ForecastMade, reading: CapacityReading, at_ms: int) ->
         "step_ms": made.step_ms,
         "model": column.model,
         "fallback": made.refusal or None,
-        "mase": _finite(column.mase),
-        "coverage": {f"{level:g}": _finite(share) for level, share in column.coverage.items()},
+        "mase": finite(column.mase),
+        "coverage": {f"{level:g}": finite(share) for level, share in column.coverage.items()},
         "quantiles": {
-            f"{q:g}": [_finite(value) for value in row]
+            f"{q:g}": [finite(value) for value in row]
             for q, row in zip(QUANTILES, column.quantiles.tolist(), strict=True)
         },
-        "used_ratio": _finite(reading.used_ratio),
-        "forecast_ratio": _finite(reading.forecast_ratio),
-        "probability": _finite(reading.probability),
-        "expected_seconds": _finite(reading.expected_seconds),
-        "range_seconds": [_finite(value) for value in reading.range_seconds],
-        "exhaustion_seconds": {f"{q:g}": _finite(value) for q, value in reading.exhaustion_seconds.items()},
+        "used_ratio": finite(reading.used_ratio),
+        "forecast_ratio": finite(reading.forecast_ratio),
+        "probability": finite(reading.probability),
+        "expected_seconds": finite(reading.expected_seconds),
+        "range_seconds": [finite(value) for value in reading.range_seconds],
+        "exhaustion_seconds": {f"{q:g}": finite(value) for q, value in reading.exhaustion_seconds.items()},
         "period": None if reading.period is None else list(reading.period),
         "evidence": dict(reading.evidence),
     }
@@ -73,7 +73,7 @@ def _gauge(resource: Resource, made: ForecastMade | None, present: Present, at_m
     if limit is None or not math.isfinite(limit):
         return _unknown(resource, present)
     used = present.current / limit if limit > 0 else math.nan
-    said = {"current": _finite(present.current), "limit": limit}
+    said = {"current": finite(present.current), "limit": limit}
     paths = None if made is None else _from_now(made, made.columns[0], at_ms)
     if made is None or paths is None:
         return _unknown(resource, present, used_ratio=used, evidence=said)
@@ -100,7 +100,7 @@ def _quota(resource: Resource, made: ForecastMade | None, present: Present, at_m
     assert resource.limit is not None
     period = resource.period.bounds(at_ms)
     used = present.current
-    said = {"used": _finite(used), "quota": resource.limit}
+    said = {"used": finite(used), "quota": resource.limit}
     if made is None or not math.isfinite(used):
         return _unknown(resource, present, used_ratio=used / resource.limit, period=period, evidence=said)
     column = made.columns[0]
@@ -185,11 +185,11 @@ def _lag(resource: Resource, present: Present, at_ms: int) -> CapacityReading:
     now = present.current if math.isfinite(present.current) else float(futures.sampled[0, 0])
     down = catching_up(futures, lag=now, step_ms=resource.step_ms, caught_up=resource.caught_up)
     said: dict[str, Any] = {
-        "current": _finite(now),
+        "current": finite(now),
         "limit": resource.limit,
         "catch_up_probability": down.probability,
-        "catch_up_seconds": _finite(down.expected_seconds),
-        "catch_up_range_seconds": [_finite(value) for value in down.range_seconds()],
+        "catch_up_seconds": finite(down.expected_seconds),
+        "catch_up_range_seconds": [finite(value) for value in down.range_seconds()],
     }
     if resource.limit is None:
         # Without a limit the lag is in trouble if it does not catch up at all.
@@ -281,7 +281,3 @@ def _unknown(
         period=period,
         evidence=evidence or {},
     )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

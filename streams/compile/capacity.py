@@ -13,7 +13,14 @@ from streams.compile.resources import resource_of, rule_of
 from streams.config.capacity import CapacityEntry, LimitSeries
 from streams.config.models import Config
 from streams.language.documents import Path
-from streams.language.expression import Expression, compile_expression, compile_number, conjoin, quote_column
+from streams.language.expression import (
+    Expression,
+    compile_expression,
+    compile_number,
+    conjoin,
+    quote_column,
+    quote_text,
+)
 from streams.language.problems import Findings, one_of
 from streams.language.use import Use
 from streams.plan.plan import Count, Measure, Rollup, Sum
@@ -99,7 +106,8 @@ def _scale(entry: CapacityEntry) -> float:
 def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, scale: float) -> Rollup:
     assert entry.value is not None
     conditions = [
-        compile_expression(f"{quote_column(name)} == {_quoted(text)}") for name, text in entry.labels.items()
+        compile_expression(f"{quote_column(name)} == {quote_text(text)}")
+        for name, text in entry.labels.items()
     ]
     measures: tuple[Measure, ...]
     if entry.kind == "quota":
@@ -125,10 +133,6 @@ def _levels(name: str, column: str, scale: float) -> tuple[Measure, ...]:
     value = None if scale == 1.0 else compile_number(f"{quoted} / {scale!r}")
     seen = compile_expression(f"not missing({quoted})")
     return (Sum(name, column, value=value), Count(f"{name} seen", seen))
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _uses(entry: CapacityEntry, config: Config, path: Path) -> tuple[Use, ...]:

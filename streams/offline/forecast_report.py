@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from detectors.capacity.reading import finite
 from models.arrays import Numbers
 from models.calendar.period import CalendarPeriod
 from models.capacity.crossing import Crossing, first_crossing, tied_paths
@@ -260,11 +261,6 @@ def _quota_report(series: Series, question: Question, answers: Answers) -> dict[
             for one in answers.outlooks
         ],
     }
-
-
-def finite(value: float) -> float | None:
-    """The number, or None where JSON has none for it."""
-    return float(value) if math.isfinite(value) else None
 
 
 def instant(at_ms: int) -> str:

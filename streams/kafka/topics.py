@@ -11,7 +11,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from models.calendar.units import DAY_MS
+from models.calendar.units import DAY_MS, HOUR_MS
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ class Topics:
             self.partials: {"cleanup.policy": "delete", "retention.ms": str(DAY_MS)},
             self.blocks: {
                 "cleanup.policy": "compact",
-                "segment.ms": str(DAY_MS // 24),
+                "segment.ms": str(HOUR_MS),
                 "min.cleanable.dirty.ratio": "0.2",
             },
             self.slis: {"cleanup.policy": "delete"},

@@ -30,8 +30,10 @@ sys.path.insert(0, str(ROOT))
 import numpy as np  # noqa: E402
 
 from models.arrays import Numbers  # noqa: E402
+from models.calendar.period import CalendarPeriod  # noqa: E402
+from models.calendar.units import DAY_MS, HOUR_MS  # noqa: E402
 from models.capacity.crossing_cases import crossing_cases  # noqa: E402
-from models.capacity.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far  # noqa: E402
+from models.capacity.quota import quota_outlook, steps_until, used_so_far  # noqa: E402
 from models.forecast.level_shift import STEPS_MIN  # noqa: E402
 from models.forecast.paths import PathForecast  # noqa: E402
 from models.forecast.reliability import brier_score, brier_skill, reliability_table  # noqa: E402
@@ -44,8 +46,6 @@ from streams.offline.series_file import Series, read_series  # noqa: E402
 from streams.offline.table_file import TableFileError, read_table  # noqa: E402
 from streams.plan.resource import SeriesKey  # noqa: E402
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 """Quantiles of past highs that are asked about as limits, and of past days' sums as quotas."""
 
@@ -214,7 +214,7 @@ def worker_paths(series: Series, origin: int, steps: int, seed: int) -> Numbers:
 
 def quota_cases(series: Series, origin_count: int, seed: int) -> Cases:
     """Return cases of "will this day's sum exceed the quota", at origins spread over days and hours."""
-    cases, day = Cases(), QuotaPeriod("day")
+    cases, day = Cases(), CalendarPeriod("day")
     per_day = DAY_MS // series.step_ms
     origins = place_origins(len(series), horizon=per_day, count=origin_count, least=len(series) // 2)
     for number, origin in enumerate(origins.tolist()):

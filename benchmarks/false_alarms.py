@@ -27,8 +27,9 @@ import numpy as np  # noqa: E402
 
 from detectors.api.detector import Panel  # noqa: E402
 from detectors.traffic.detector import TrafficDetector  # noqa: E402
-from models.anomaly.calendar_effects import DAY_MS, CalendarEffects  # noqa: E402
+from models.anomaly.calendar_effects import CalendarEffects  # noqa: E402
 from models.arrays import EpochMs, Numbers  # noqa: E402
+from models.calendar.units import DAY_MS  # noqa: E402
 
 ZONE = "Europe/Berlin"
 COUNTRY = "DE"

@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 
 from models.arrays import EpochMs, Numbers
+from models.calendar.units import DAY_MS, HOUR_MS
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 MONTH_MS = 2_629_800_000
 
 M4_STEPS = {

@@ -37,8 +37,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score  # noqa: E402
 
 from benchmarks.multivariate_scoring import Tally, causes_hit, read_causes, tally  # noqa: E402
 from detectors.api.detector import Panel  # noqa: E402
-from detectors.multivariate.detector import QUIET_STEPS, WEEK_MS, MultivariateDetector  # noqa: E402
+from detectors.multivariate.detector import QUIET_STEPS, MultivariateDetector  # noqa: E402
 from models.arrays import Mask, Numbers  # noqa: E402
+from models.calendar.units import WEEK_MS  # noqa: E402
 
 STEP_MS = {"smd": 60_000, "asd": 300_000}
 TOP = 3

@@ -18,15 +18,16 @@ import numpy as np  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 from models.arrays import EpochMs, Numbers  # noqa: E402
+from models.calendar.period import CalendarPeriod  # noqa: E402
+from models.calendar.units import HOUR_MS  # noqa: E402
 from models.capacity.crossing import first_crossing, tied_paths  # noqa: E402
-from models.capacity.quota import QuotaPeriod, quota_outlook, steps_until, used_so_far  # noqa: E402
+from models.capacity.quota import quota_outlook, steps_until, used_so_far  # noqa: E402
 from models.forecast.forecaster import forecast  # noqa: E402
 from models.forecast.paths import PATH_COUNT  # noqa: E402
 from models.plots.fan import INK, LIMIT, MEDIAN, fan_figure, save_fan_plot  # noqa: E402
 from models.plots.quota import quota_figure  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-HOUR_MS = 3_600_000
 START_MS = 1_772_323_200_000
 """A Sunday, 00:00 UTC."""
 
@@ -73,7 +74,7 @@ def draw_quota() -> None:
     starts = START_MS + HOUR_MS * hours.astype(np.int64)
     known = 21 * 24 + 11
     now_ms = int(starts[known])
-    period = QuotaPeriod("day").bounds(now_ms)
+    period = CalendarPeriod("day").bounds(now_ms)
     steps = steps_until(period[1], now_ms=now_ms, step_ms=HOUR_MS)
     used, _ = used_so_far(values[:known], starts[:known], step_ms=HOUR_MS, start_ms=period[0])
     paths = forecast(values[:known], starts[:known], HOUR_MS, steps).paths(PATH_COUNT)

@@ -19,7 +19,7 @@ import pandas as pd
 
 from streamgauge import (
     PATH_COUNT,
-    QuotaPeriod,
+    CalendarPeriod,
     backtest,
     brier_score,
     crossing_cases,
@@ -95,7 +95,7 @@ fan  # noqa: B018  # a cell's last value is shown
 # As of 11 hours into the last day: what was used so far, and the paths of the rest.
 
 # %%
-day = QuotaPeriod("day", "Europe/Berlin")
+day = CalendarPeriod("day", "Europe/Berlin")
 known = len(series) - 13
 now_ms = int(series.starts[known])
 period = day.bounds(now_ms)

@@ -21,10 +21,10 @@ from detectors.feedback.recalibration import recalibrated as recalibrated
 from detectors.slo.budget import burn_rate as burn_rate
 from detectors.slo.budget import error_budget_remaining as error_budget_remaining
 from detectors.slo.budget import good_ratio as good_ratio
+from models.calendar.period import CalendarPeriod as CalendarPeriod
 from models.capacity.crossing import first_crossing as first_crossing
 from models.capacity.crossing import tied_paths as tied_paths
 from models.capacity.crossing_cases import crossing_cases as crossing_cases
-from models.capacity.quota import QuotaPeriod as QuotaPeriod
 from models.capacity.quota import quota_outlook as quota_outlook
 from models.capacity.quota import quota_outlooks as quota_outlooks
 from models.capacity.quota import steps_until as steps_until
@@ -55,6 +55,7 @@ from streams.config.load import load_config as load_config
 from streams.config.models import TierEntry as TierEntry
 from streams.demo.access_log import LogIncident as LogIncident
 from streams.demo.access_log import write_access_log as write_access_log
+from streams.judge.slo_judge import SliReport as SliReport
 from streams.modelling.compare import compare_models as compare_models
 from streams.modelling.compare import detector_of as detector_of
 from streams.modelling.compare import try_promotion as try_promotion
@@ -80,4 +81,3 @@ from streams.offline.table_file import read_table as read_table
 from streams.offline.verdict_plot import verdict_figure as verdict_figure
 from streams.offline.verdict_tables import anomalies_of as anomalies_of
 from streams.offline.verdict_tables import verdict_table as verdict_table
-from streams.judge.slo_judge import SliReport as SliReport

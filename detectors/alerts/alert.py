@@ -9,12 +9,10 @@ episode is (fingerprint, starts_at_ms); each of its states is announced once, un
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
 
-State: TypeAlias = Literal["inactive", "pending", "firing", "resolved"]
-
-STATES: tuple[State, ...] = get_args(State)
+State: TypeAlias = Literal["inactive", "firing", "resolved"]
 
 Key: TypeAlias = tuple[str, State, int]
 """Fingerprint, state, start: what makes an announcement the same as another."""
@@ -98,6 +96,11 @@ class Transition:
     at_ms: int
     previous: State
     alert: Alert
+
+    @classmethod
+    def resolved(cls, at_ms: int, alert: Alert, **measured: Any) -> Transition:
+        """The end of a firing alert; `measured` replaces what it said of its value and evidence."""
+        return cls(at_ms, "firing", replace(alert, state="resolved", ends_at_ms=at_ms, **measured))
 
     @property
     def key(self) -> Key:

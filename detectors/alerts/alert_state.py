@@ -1,12 +1,12 @@
-"""State machines of error-budget alerts: inactive, pending, firing, resolved, in event time.
+"""State machines of error-budget alerts: inactive, firing, resolved, in event time.
 
 Guarantees:
 - The book is a function of the steps it was given: no clock, no randomness. `load(state())` goes on
   exactly as the original would, also through JSON.
 - Steps of an SLO come in the order of event time; each is the end of a sealed bucket.
-- Missing data changes nothing: a group without traffic, a group whose series is not there, and a frozen
-  source keep their alerts as they are. Only when a whole SLO window has passed without data of the
-  group, so that nothing is left to judge, its alert ends.
+- Missing data changes nothing: a group without traffic and a group whose series is not there keep their
+  alerts as they are. Only when a whole SLO window has passed without data of the group, so that nothing is
+  left to judge, its alert ends.
 - The stored state changes only when something happens, not from step to step while an alert fires.
 - Tiers of one severity are one alert: a person is paged once, whichever pair of windows saw it.
 
@@ -16,22 +16,23 @@ Only alerts that are not inactive are objects; a step over S groups is a few arr
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from detectors.alerts.alert import Alert, State, Transition, fingerprint
+from detectors.alerts.alert import Alert, Transition, fingerprint
 from detectors.alerts.alert_track import NEVER, Group, Track
 from detectors.alerts.burn_alert import burn_annotations, burn_evidence, burn_labels, burn_values
 from detectors.slo.burn_rate import Verdicts
 from detectors.slo.slo import Slo
 from models.arrays import Mask
+from models.calendar.units import MINUTE_MS
 
 EvidenceOf: TypeAlias = Callable[[int], Mapping[str, Any]]
 """Series to what the caller knows of where its counts come from; asked for transitions only."""
 
-KEEP_MS = 60_000
+KEEP_MS = MINUTE_MS
 """How long the burn must have been over before an alert resolves: a minute, so that a ratio which wavers
 about its threshold from bucket to bucket does not notify at each turn. It adds little to the time that
 the short window needs to forget the incident."""
@@ -50,23 +51,19 @@ class _Name(NamedTuple):
 class AlertBook:
     """All live alerts of some SLOs; one book per owner of series (a partition, or a whole replay).
 
-    for_ms  : how long a tier must fire before the alert does; meanwhile it is pending
     keep_ms : how long the burn must be over before the alert resolves
     """
 
-    def __init__(self, *, for_ms: int = 0, keep_ms: int = KEEP_MS) -> None:
-        assert for_ms >= 0
+    def __init__(self, *, keep_ms: int = KEEP_MS) -> None:
         assert keep_ms >= 0
-        self._for_ms = for_ms
         self._keep_ms = keep_ms
         self._tracks: dict[_Name, Track] = {}
-        self._frozen: dict[str, dict[str, Any]] = {}
         self.revision = 0
         """Grows whenever `state()` would give something else, so that it need not be asked otherwise."""
 
     @property
     def live_count(self) -> int:
-        """Number of alerts that are pending or firing."""
+        """Number of firing alerts."""
         return sum(len(track) for track in self._tracks.values())
 
     def step(
@@ -82,8 +79,6 @@ class AlertBook:
         labels_of   : series index to the values of `slo.group_by`
         evidence_of : series index to JSON-able evidence that is kept with the alert
         """
-        if slo.source in self._frozen:
-            return []
         moved: list[Transition] = []
         for severity in dict.fromkeys(tier.severity for tier in slo.tiers):
             tiers = [index for index, tier in enumerate(slo.tiers) if tier.severity == severity]
@@ -92,22 +87,16 @@ class AlertBook:
             track.place(labels_of, verdicts.series_count)
             # Before alerts end: one that ends in this step does not burn, so it cannot begin in it.
             fresh = _without(firing, track)
-            promoted, gone, changed = track.advance(
+            gone, changed = track.advance(
                 at_ms,
-                firing=firing,
                 burning=_any(verdicts.burning[tiers]),
                 absent=_any(verdicts.absent[tiers]),
-                for_ms=self._for_ms,
                 keep_ms=self._keep_ms,
                 window_ms=slo.window_ms,
             )
             scene = _Scene(slo, severity, verdicts, evidence_of)
-            for index in np.flatnonzero(promoted).tolist():
-                alert = scene.announce(track.alerts[index], int(track.rows[index]), "firing")
-                track.alerts[index] = alert
-                moved.append(Transition(at_ms, "pending", alert))
             moved += [
-                _ended(track.alerts[index], at_ms, scene.measured(int(track.rows[index])))
+                Transition.resolved(at_ms, track.alerts[index], **scene.measured(int(track.rows[index])))
                 for index in np.flatnonzero(gone).tolist()
             ]
             track.remove(gone)
@@ -119,79 +108,44 @@ class AlertBook:
     def _begin(
         self, at_ms: int, fresh: Mask, labels_of: Callable[[int], Group], track: Track, scene: _Scene
     ) -> list[Transition]:
-        state: State = "pending" if self._for_ms > 0 else "firing"
-        entries: list[tuple[Group, Alert, int, int, int, int]] = []
+        entries: list[tuple[Group, Alert, int, int, int]] = []
         for row in np.flatnonzero(fresh).tolist():
             group = labels_of(row)
             labels = burn_labels(scene.slo, scene.severity, group)
-            blank = Alert(fingerprint(labels), "inactive", labels, {}, at_ms)
-            entries.append((group, scene.announce(blank, row, state), row, at_ms, NEVER, NEVER))
+            entries.append((group, scene.announce(labels, row, at_ms), row, NEVER, NEVER))
         track.extend(entries)
         return [Transition(at_ms, "inactive", alert) for _, alert, *_ in entries]
-
-    def freeze(self, at_ms: int, source: str, reason: str) -> None:
-        """Hold all alerts of a source as they are, because its events are missing or lag."""
-        if source not in self._frozen:
-            self._frozen[source] = {"at_ms": at_ms, "reason": reason}
-            self.revision += 1
-
-    def thaw(self, at_ms: int, source: str) -> None:
-        """Judge the source again; waits for something to hold or be over start again at `at_ms`."""
-        if self._frozen.pop(source, None) is None:
-            return
-        self.revision += 1
-        for track in self._tracks.values():
-            if track.source == source:
-                track.restart_clocks(at_ms)
-
-    def frozen(self) -> dict[str, str]:
-        """Frozen sources and why."""
-        return {source: entry["reason"] for source, entry in self._frozen.items()}
 
     def retire(self, at_ms: int, slos: Iterable[Slo]) -> list[Transition]:
         """End the alerts of SLOs and severities that the configuration no longer has; `slos` are the rest."""
         kept = {_Name(slo.name, slo.objective, tier.severity) for slo in slos for tier in slo.tiers}
         gone = [name for name in self._tracks if name not in kept]
-        moved = [_ended(alert, at_ms, {}) for name in gone for alert in self._tracks.pop(name).alerts]
+        moved = [
+            Transition.resolved(at_ms, alert) for name in gone for alert in self._tracks.pop(name).alerts
+        ]
         self.revision += len(moved)
         return moved
 
     def active(self) -> list[Alert]:
-        """The pending and firing alerts, ordered by fingerprint."""
+        """The firing alerts, ordered by fingerprint."""
         found = [alert for track in self._tracks.values() for alert in track.alerts]
         return sorted(found, key=lambda alert: alert.fingerprint)
 
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Number of live alerts by (alertname, state)."""
-        result: dict[tuple[str, str], int] = {}
-        for track in self._tracks.values():
-            for alert in track.alerts:
-                key = (alert.alertname, alert.state)
-                result[key] = result.get(key, 0) + 1
-        return result
-
     def state(self) -> list[dict[str, Any]]:
-        """Everything the book knows, JSON-able: a row for each live alert and each frozen source."""
-        rows: list[dict[str, Any]] = [
+        """Everything the book knows, JSON-able: a row for each live alert."""
+        return [
             {"kind": "alert", **name._asdict(), **row}
             for name, track in self._tracks.items()
             for row in track.stored()
         ]
-        rows += [{"kind": "frozen", "source": source, **entry} for source, entry in self._frozen.items()]
-        return rows
 
     @classmethod
-    def load(
-        cls, state: Iterable[Mapping[str, Any]], *, for_ms: int = 0, keep_ms: int = KEEP_MS
-    ) -> AlertBook:
+    def load(cls, state: Iterable[Mapping[str, Any]], *, keep_ms: int = KEEP_MS) -> AlertBook:
         """The book whose `state()` this was."""
-        book = cls(for_ms=for_ms, keep_ms=keep_ms)
+        book = cls(keep_ms=keep_ms)
         for row in state:
-            if row["kind"] == "frozen":
-                book.freeze(row["at_ms"], row["source"], row["reason"])
-            else:
-                name = _Name(row["slo"], row["objective"], row["severity"])
-                book._tracks.setdefault(name, Track(row["source"])).restore(row)
+            name = _Name(row["slo"], row["objective"], row["severity"])
+            book._tracks.setdefault(name, Track(row["source"])).restore(row)
         return book
 
 
@@ -214,14 +168,9 @@ class _Scene:
             "evidence": {**evidence, **self.evidence_of(row)},
         }
 
-    def announce(self, alert: Alert, row: int, state: State) -> Alert:
+    def announce(self, labels: Mapping[str, str], row: int, at_ms: int) -> Alert:
         words = burn_annotations(self.slo, self.verdicts, row, self.severity)
-        return replace(alert, state=state, annotations=words, **self.measured(row))
-
-
-def _ended(alert: Alert, at_ms: int, measured: Mapping[str, Any]) -> Transition:
-    state: State = "resolved" if alert.state == "firing" else "inactive"
-    return Transition(at_ms, alert.state, replace(alert, state=state, ends_at_ms=at_ms, **measured))
+        return Alert(fingerprint(labels), "firing", labels, words, at_ms, **self.measured(row))
 
 
 def _any(masks: Mask) -> Mask:

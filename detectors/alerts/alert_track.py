@@ -1,6 +1,6 @@
 """The live alerts of one SLO and severity as parallel arrays, so that a step costs no loop over them.
 
-N live alerts, each pending or firing; rows leave when their alert resolves or its pending ends.
+N live alerts, all firing; rows leave when their alert resolves.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ class Track:
     groups   : N groups, the values of the SLO's `group_by`
     alerts   : N alerts as they were announced last
     rows     : Rows [N], the group's series in this step; -1 where there is none
-    firing   : Mask [N], firing, else pending
-    true_ms  : EpochMs [N], since when the condition has held (pending)
-    clear_ms : EpochMs [N], since when the burn has been over (firing), else NEVER
+    clear_ms : EpochMs [N], since when the burn has been over, else NEVER
     lost_ms  : EpochMs [N], since when there has been no data to judge, else NEVER
     """
 
@@ -39,8 +37,6 @@ class Track:
         self.groups: list[Group] = []
         self.alerts: list[Alert] = []
         self.rows: Rows = np.empty(0, np.int64)
-        self.firing: Mask = np.empty(0, np.bool_)
-        self.true_ms: EpochMs = np.empty(0, np.int64)
         self.clear_ms: EpochMs = np.empty(0, np.int64)
         self.lost_ms: EpochMs = np.empty(0, np.int64)
 
@@ -61,32 +57,25 @@ class Track:
         self,
         at_ms: int,
         *,
-        firing: Mask,
         burning: Mask,
         absent: Mask,
-        for_ms: int,
         keep_ms: int,
         window_ms: int,
-    ) -> tuple[Mask, Mask, bool]:
+    ) -> tuple[Mask, bool]:
         """Move all clocks to `at_ms`.
 
-        firing, burning, absent : Mask [S] of the severity
-        returns : Mask [N] of pending alerts that have become firing, Mask [N] of alerts that end, and
-                  whether any clock was started or stopped
+        burning, absent : Mask [S] of the severity
+        returns : Mask [N] of alerts that end, and whether any clock was started or stopped
         """
-        fires, burns = self._of_mine(firing), self._of_mine(burning)
+        burns = self._of_mine(burning)
         known = burns | ((self.rows >= 0) & ~self._of_mine(absent))
         moved = _run(self.lost_ms, at_ms, start=~known, stop=known)
         forgotten = ~known & (at_ms - self.lost_ms >= window_ms)
 
-        over = self.firing & known & ~burns
+        over = known & ~burns
         moved |= _run(self.clear_ms, at_ms, start=over, stop=burns)
         resolved = over & (at_ms - self.clear_ms >= keep_ms)
-
-        promoted = ~self.firing & fires & (at_ms - self.true_ms >= for_ms)
-        dropped = ~self.firing & known & ~fires
-        self.firing |= promoted
-        return promoted, forgotten | resolved | dropped, moved
+        return forgotten | resolved, moved
 
     def _of_mine(self, mask: Mask) -> Mask:
         mine = np.zeros(len(self.rows), np.bool_)
@@ -94,21 +83,14 @@ class Track:
         mine[there] = mask[self.rows[there]]
         return mine
 
-    def restart_clocks(self, at_ms: int) -> None:
-        """Conditions that must hold, or be over, for a while start again."""
-        np.maximum(self.true_ms, at_ms, out=self.true_ms)
-        self.clear_ms[:] = NEVER
-
-    def extend(self, entries: list[tuple[Group, Alert, int, int, int, int]]) -> None:
-        """Add alerts: (group, alert, row, true_ms, clear_ms, lost_ms) each."""
+    def extend(self, entries: list[tuple[Group, Alert, int, int, int]]) -> None:
+        """Add alerts: (group, alert, row, clear_ms, lost_ms) each."""
         if not entries:
             return
-        groups, alerts, rows, true_ms, clear_ms, lost_ms = zip(*entries, strict=True)
+        groups, alerts, rows, clear_ms, lost_ms = zip(*entries, strict=True)
         self.groups += groups
         self.alerts += alerts
         self.rows = _joined(self.rows, rows)
-        self.firing = _joined(self.firing, [alert.state == "firing" for alert in alerts])
-        self.true_ms = _joined(self.true_ms, true_ms)
         self.clear_ms = _joined(self.clear_ms, clear_ms)
         self.lost_ms = _joined(self.lost_ms, lost_ms)
 
@@ -116,7 +98,7 @@ class Track:
         kept = np.flatnonzero(~gone)
         self.groups = [self.groups[index] for index in kept]
         self.alerts = [self.alerts[index] for index in kept]
-        for name in ("rows", "firing", "true_ms", "clear_ms", "lost_ms"):
+        for name in ("rows", "clear_ms", "lost_ms"):
             setattr(self, name, getattr(self, name)[kept])
 
     def stored(self) -> list[dict[str, Any]]:
@@ -125,7 +107,7 @@ class Track:
             {
                 "source": self.source,
                 "group": list(self.groups[index]),
-                "true_ms": int(self.true_ms[index]),
+                "true_ms": self.alerts[index].starts_at_ms,
                 "clear_ms": int(self.clear_ms[index]),
                 "lost_ms": int(self.lost_ms[index]),
                 "alert": self.alerts[index].to_dict(),
@@ -136,7 +118,7 @@ class Track:
     def restore(self, row: Mapping[str, Any]) -> None:
         """Add an alert from a row of `stored`."""
         alert = Alert.from_dict(row["alert"])
-        self.extend([(tuple(row["group"]), alert, -1, row["true_ms"], row["clear_ms"], row["lost_ms"])])
+        self.extend([(tuple(row["group"]), alert, -1, row["clear_ms"], row["lost_ms"])])
 
 
 def _run(since_ms: EpochMs, at_ms: int, *, start: Mask, stop: Mask) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -130,8 +130,7 @@ class AnomalyBook:
             live.calm = 0 if row is not None and alarm[row] else live.calm + 1
             if live.calm >= self._keep_steps:
                 del self._live[key]
-                ended = replace(live.alert, state="resolved", ends_at_ms=at_ms)
-                moved.append(Transition(at_ms, "firing", ended))
+                moved.append(Transition.resolved(at_ms, live.alert))
         return moved
 
     def _begin(
@@ -161,10 +160,7 @@ class AnomalyBook:
 
     def end_all(self, at_ms: int) -> list[Transition]:
         """End every anomaly, because nothing judges it any more."""
-        moved = [
-            Transition(at_ms, "firing", replace(live.alert, state="resolved", ends_at_ms=at_ms))
-            for live in self._live.values()
-        ]
+        moved = [Transition.resolved(at_ms, live.alert) for live in self._live.values()]
         self._live.clear()
         return moved
 

@@ -27,6 +27,7 @@ from typing import Any
 
 from detectors.alerts.alert import Transition
 from detectors.alerts.incident import SLO, Anomaly, Incident, Nearest, similarity, together
+from models.calendar.units import DAY_MS
 
 GAP_MS = 300_000
 """Five minutes: the short window of a page's burn rate, behind which its alert may lag an anomaly."""
@@ -37,7 +38,7 @@ HISTORY_MAX = 500
 ANOMALIES_MAX = 50
 """Anomalies of an incident that are kept as they were; the others are counted."""
 
-REMEMBER_MS = 86_400_000
+REMEMBER_MS = DAY_MS
 KEYS_MAX = 100_000
 """Keys of anomalies that are remembered, for a day at most, so that repeats are known."""
 

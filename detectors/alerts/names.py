@@ -10,8 +10,10 @@ import re
 from collections.abc import Collection, Sequence
 from functools import lru_cache
 
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
+
 _FORBIDDEN = re.compile(r"[^a-zA-Z0-9_]")
-_UNITS = ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms"))
+_UNITS = ((DAY_MS, "d"), (HOUR_MS, "h"), (MINUTE_MS, "m"), (1_000, "s"), (1, "ms"))
 
 
 def label_name(column: str) -> str:

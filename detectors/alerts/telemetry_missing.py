@@ -1,15 +1,14 @@
 """The alert that says that nothing can be said: a source whose events are missing or lag.
 
 It runs on the clock, not on event time, since event time is what stands still. The clock is an argument.
-A source is stale when its event time lies more than `missing_after_ms` behind the clock; its alerts are to
-be frozen then. The alert itself also waits that long from the start of the process, so that a worker which
-is catching up after a restart does not announce its own absence.
+A source is stale when its event time lies more than `missing_after_ms` behind the clock; its alerts stay as
+they are then, since they are judged in event time. The alert itself also waits that long from the start of
+the process, so that a worker which is catching up after a restart does not announce its own absence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from detectors.alerts.alert import Alert, Transition, fingerprint
@@ -47,7 +46,7 @@ class TelemetryMissing:
         self._firing: dict[str, Alert] = {}
 
     def stale(self, event_time_ms: Mapping[str, int | None]) -> dict[str, str]:
-        """Watched sources that lag now, and why in words: those to freeze.
+        """Watched sources that lag now, and why in words.
 
         event_time_ms : by source, the time up to which events are known; None before the first
         """
@@ -75,8 +74,7 @@ class TelemetryMissing:
                 moved.append(Transition(now_ms, "inactive", alert))
             elif source not in reasons and firing is not None:
                 del self._firing[source]
-                ended = replace(firing, state="resolved", ends_at_ms=now_ms)
-                moved.append(Transition(now_ms, "firing", ended))
+                moved.append(Transition.resolved(now_ms, firing))
         return moved
 
     def active(self) -> list[Alert]:

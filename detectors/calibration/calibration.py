@@ -31,6 +31,7 @@ from models.anomaly.tails import (
     share_as_high,
 )
 from models.arrays import Numbers, Rows
+from models.calendar.units import WEEK_MS
 
 POOL_ROWS = 8192
 
@@ -50,8 +51,6 @@ KEPT = 1 - 1 / MEMORY
 
 SURPRISE_MAX = 12.0
 """Tails further out than 1e-12 are not told apart: no history says anything of them."""
-
-WEEK_MS = 7 * 24 * 3_600_000
 
 
 class PooledTail:

@@ -15,7 +15,7 @@ Resources are few compared with series, since each costs a forecast, so a step g
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from detectors.alerts.alert import Alert, Transition, fingerprint
@@ -149,10 +149,8 @@ class CapacityAlerts:
         return [self._end(at_ms, key, None) for key in over]
 
     def _end(self, at_ms: int, key: _Key, reading: CapacityReading | None) -> Transition:
-        alert = replace(self._live.pop(key).alert, state="resolved", ends_at_ms=at_ms)
-        if reading is not None:
-            alert = replace(alert, value=values(reading), evidence=evidence(reading))
-        return Transition(at_ms, "firing", alert)
+        measured = {} if reading is None else {"value": values(reading), "evidence": evidence(reading)}
+        return Transition.resolved(at_ms, self._live.pop(key).alert, **measured)
 
     def retire(self, at_ms: int, resources: Collection[str]) -> list[Transition]:
         """End the alerts of resources that the configuration no longer has; `resources` are the rest."""
@@ -163,13 +161,6 @@ class CapacityAlerts:
     def active(self) -> list[Alert]:
         """The firing alerts, ordered by fingerprint."""
         return sorted((live.alert for live in self._live.values()), key=lambda alert: alert.fingerprint)
-
-    def counts(self) -> dict[tuple[str, str], int]:
-        """Number of live alerts by (alertname, state)."""
-        result: dict[tuple[str, str], int] = {}
-        for key in self._live:
-            result[key.alertname, "firing"] = result.get((key.alertname, "firing"), 0) + 1
-        return result
 
     def state(self) -> list[dict[str, Any]]:
         """Everything that is kept, JSON-able: a row for each live alert."""

@@ -56,3 +56,8 @@ class CapacityReading:
     def key(self) -> tuple[str, tuple[tuple[str, str], ...]]:
         """Tells readings of one step apart."""
         return self.resource, tuple(sorted(self.labels.items()))
+
+
+def finite(value: float) -> float | None:
+    """The number, or None where JSON has none for it."""
+    return float(value) if math.isfinite(value) else None

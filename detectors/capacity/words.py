@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from detectors.capacity.reading import CapacityReading
+from detectors.capacity.reading import CapacityReading, Kind, finite
+
+_SAID: Mapping[Kind, tuple[str, str, str]] = {
+    "quota": ("Quota", "will be used up", "is used up"),
+    "gauge": ("Capacity", "will reach its limit", "has reached its limit"),
+    "lag": ("Lag", "will reach its limit", "has reached its limit"),
+    "error_budget": ("Error budget", "will be spent", "is spent"),
+}
+"""By kind: what it is, what will become of it, what has."""
 
 
 def warning_words(reading: CapacityReading, warn: float) -> dict[str, str]:
@@ -25,17 +33,17 @@ def warning_words(reading: CapacityReading, warn: float) -> dict[str, str]:
 
 def exhaustion_words(reading: CapacityReading, at_ms: int) -> dict[str, str]:
     """Annotations of QuotaWillExhaust and CapacityExhaustion."""
-    name, what = _name(reading), _what(reading)
+    name, (what, will, has) = _name(reading), _SAID[reading.kind]
     if reading.kind == "lag" and not math.isfinite(reading.expected_seconds):
         within = _span(reading.horizon_ms / 1000)
         summary = f"{what} {name} does not catch up within {within} ({_percent(reading.probability)} sure)"
         return {"summary": summary, "description": _accuracy(reading)}
     if reading.expected_seconds == 0:
-        summary = f"{what} {name} {_reached(reading)}"
+        summary = f"{what} {name} {has}"
         when = ""
     else:
         summary = (
-            f"{what} {name} {_will(reading)} in {_span(reading.expected_seconds)} "
+            f"{what} {name} {will} in {_span(reading.expected_seconds)} "
             f"({_percent(reading.probability)} sure)"
         )
         low, high = reading.range_seconds
@@ -69,11 +77,11 @@ def evidence(reading: CapacityReading) -> dict[str, Any]:
         "resource": reading.resource,
         "kind": reading.kind,
         "model": reading.model or None,
-        "mase": _finite(reading.mase),
-        "coverage": {f"{level:g}": _finite(share) for level, share in reading.coverage.items()},
+        "mase": finite(reading.mase),
+        "coverage": {f"{level:g}": finite(share) for level, share in reading.coverage.items()},
         "horizon_seconds": reading.horizon_ms / 1000,
-        "range_seconds": [_finite(value) for value in reading.range_seconds],
-        "exhaustion_seconds": {f"{q:g}": _finite(value) for q, value in reading.exhaustion_seconds.items()},
+        "range_seconds": [finite(value) for value in reading.range_seconds],
+        "exhaustion_seconds": {f"{q:g}": finite(value) for q, value in reading.exhaustion_seconds.items()},
     }
     if reading.period is not None:
         found["period_start_ms"], found["period_end_ms"] = reading.period
@@ -96,28 +104,6 @@ def _accuracy(reading: CapacityReading) -> str:
 def _first(coverage: Mapping[float, float]) -> Mapping[float, float]:
     level = min(coverage, default=None)
     return {} if level is None else {level: coverage[level]}
-
-
-def _what(reading: CapacityReading) -> str:
-    return {"quota": "Quota", "gauge": "Capacity", "lag": "Lag", "error_budget": "Error budget"}[reading.kind]
-
-
-def _will(reading: CapacityReading) -> str:
-    return {
-        "quota": "will be used up",
-        "gauge": "will reach its limit",
-        "lag": "will reach its limit",
-        "error_budget": "will be spent",
-    }[reading.kind]
-
-
-def _reached(reading: CapacityReading) -> str:
-    return {
-        "quota": "is used up",
-        "gauge": "has reached its limit",
-        "lag": "has reached its limit",
-        "error_budget": "is spent",
-    }[reading.kind]
 
 
 def _name(reading: CapacityReading) -> str:
@@ -144,7 +130,3 @@ def _span(seconds: float) -> str:
     if days:
         return f"{days} d {hours} h"
     return f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from detectors.api.detector import NONE, SeriesName, Verdicts
 from detectors.feedback.labels import Label, current_labels
 from models.arrays import Numbers
+from models.calendar.units import DAY_MS
 
 __all__ = ["Factors", "Recalibration", "factors_of", "recalibrated"]
 
 Factors: TypeAlias = Mapping[tuple[SeriesName, str], float]
 """Series and kind to how many times stricter the threshold is, above 1. What is absent has 1."""
-
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,8 +35,9 @@ import numpy as np
 from detectors.api.detector import Panel, State, Verdicts
 from detectors.api.stateful import Stateful
 from detectors.logs.memory import LogMemory
-from detectors.logs.step import HOUR_MS, LogFeatures, LogSettings, LogStep, judge, learn, lines_of
+from detectors.logs.step import LogFeatures, LogSettings, LogStep, judge, learn, lines_of
 from detectors.logs.verdicts import write
+from models.calendar.units import HOUR_MS
 from models.logs.catalog import TemplateCatalog
 from models.logs.reviews import Review
 

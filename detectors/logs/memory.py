@@ -12,10 +12,9 @@ from detectors.calibration.tail_excess import TailExcess
 from detectors.logs.rates import Episodes, LogRates, Members, ServiceRates
 from detectors.logs.slots import LogSlots, signature_of
 from models.arrays import Counts, EpochMs, Mask, Rows
+from models.calendar.units import MINUTE_MS
 from models.logs.catalog import TemplateCatalog
 from models.logs.reviews import Review
-
-MINUTE_MS = 60_000.0
 
 
 class LogMemory:
@@ -35,7 +34,7 @@ class LogMemory:
         self.services = ServiceRates.empty()
         self.mixes = Episodes.empty()
         self.tails = TailExcess()
-        self.step_ms = MINUTE_MS
+        self.step_ms = float(MINUTE_MS)
         self._stepped = False
         self.last_ms = 0
         self.ignored: Mask = np.zeros(0, np.bool_)

@@ -39,7 +39,6 @@ class LogSlots:
         self._label = label
         self._member_of: dict[SeriesName, int] = {}
         self._service_of: dict[SeriesName, int] = {}
-        self._slot_of: dict[tuple[int, int], int] = {}
         self.signatures: list[str] = []
         self.member_service: Rows = np.zeros(0, np.int64)
         self.member_slot: Rows = np.zeros(0, np.int64)

@@ -13,8 +13,7 @@ import numpy as np
 from detectors.logs.memory import LogMemory
 from detectors.logs.rates import FADE_STEPS, log_silence, surge_tail
 from models.arrays import Mask, Numbers, Rows
-
-WEEK_MS, HOUR_MS = 7 * 86_400_000, 3_600_000
+from models.calendar.units import HOUR_MS, WEEK_MS
 
 KINDS = ("", "new template", "surge", "vanished template", "new parameter value", "severity mix")
 NEW, SURGE, VANISHED, VALUE, MIX = range(1, len(KINDS))

@@ -38,17 +38,16 @@ from detectors.calibration.block_maxima import BLOCK_STEPS, BLOCKS_MIN, step_tai
 from detectors.multivariate.bank import Bank, Measured, hold_alarms, measure, smooth
 from detectors.multivariate.online import begin, count_moments, end_blocks
 from detectors.multivariate.training import History, Trainer, learn_services
-from models.anomaly.day_profile import DAY_MS
 from models.anomaly.forest import Forest
 from models.anomaly.joint import breaks_apart, signal_shares
 from models.anomaly.joint_scale import usable
 from models.arrays import Mask, Rows
+from models.calendar.units import DAY_MS, MINUTE_MS, WEEK_MS
 
 __all__ = ["MultivariateDetector"]
 
-WEEK_MS = 7 * DAY_MS
 EXPIRY_MS = 2 * WEEK_MS
-STEP_MS = 60_000
+STEP_MS = MINUTE_MS
 """Length of a step where a panel of one step is all that was ever seen."""
 
 LEARN_STEPS = 240

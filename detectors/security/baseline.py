@@ -18,6 +18,7 @@ import numpy as np
 
 from models.anomaly.forest import Forest
 from models.arrays import Numbers
+from models.calendar.units import HOUR_MS
 
 SAMPLE_ROWS = 4096
 
@@ -30,7 +31,7 @@ MEMORY_ROWS = 20 * SAMPLE_ROWS
 GROWTH = 2.0
 """The forest is regrown when there are this many times the rows, and by time once the sample is full."""
 
-REGROW_MS = 6 * 3_600_000
+REGROW_MS = 6 * HOUR_MS
 
 MARRED_SHARE = 0.1
 MARRED_FEATURES = 0.25

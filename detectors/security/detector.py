@@ -19,7 +19,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 
@@ -35,7 +34,7 @@ from detectors.security.entity_features import (
     count_name,
     feature_matrix,
 )
-from detectors.security.entity_memory import MINUTE_MS, EntityMemory
+from detectors.security.entity_memory import EntityMemory
 from detectors.security.sequence_rules import (
     PRIOR_REQUESTS,
     PRIOR_SHARE,
@@ -46,11 +45,13 @@ from detectors.security.sequence_rules import (
     try_rules,
 )
 from models.arrays import Mask, Numbers, Rows
+from models.calendar import zone
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 
 WEEK_STEPS = 7 * 24 * 60
 """Minutes of a week, in each of which an entity is judged once by the forest."""
 
-FLAGGED_MS = 3_600_000
+FLAGGED_MS = HOUR_MS
 """Flagged entities are left out of the baseline for this long."""
 
 LEARN_REQUESTS = 5
@@ -103,7 +104,7 @@ class SecurityDetector(Stateful):
         false_alarms_per_series_per_week: float = 0.1,
         scale: float = 1.0,
         unusual_requests: float = 30.0,
-        forget_ms: int = 86_400_000,
+        forget_ms: int = DAY_MS,
         entity_count_max: int = 50_000,
         time_zone: str = "UTC",
         night: tuple[int, int] = (0, 6),
@@ -113,10 +114,7 @@ class SecurityDetector(Stateful):
     ) -> None:
         if false_alarms_per_series_per_week <= 0 or scale <= 0 or entity_count_max < 1:
             raise ValueError("false_alarms_per_series_per_week, scale and entity_count_max must be above 0")
-        try:
-            self._zone = ZoneInfo(time_zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"no time zone {time_zone!r}; Europe/Berlin is one") from error
+        self._zone = zone.time_zone(time_zone)
         self._settings: dict[str, Any] = {
             "false_alarms_per_series_per_week": false_alarms_per_series_per_week,
             "scale": scale,

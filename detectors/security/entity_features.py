@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 
 from models.arrays import EpochMs, Numbers
+from models.calendar.units import MINUTE_MS
 
 ORDINARY_REQUESTS = 4.0
 """Requests without any failure that every ratio has in its denominator beside the real ones."""
@@ -201,7 +202,7 @@ def _rhythm(counts: EntityCounts) -> Numbers | None:
 
 def _newness(counts: EntityCounts) -> Numbers | None:
     """Minutes since it was first seen, as a logarithm."""
-    return np.log1p(np.maximum(counts.now_ms - counts.first_ms, 0) / 60_000.0)
+    return np.log1p(np.maximum(counts.now_ms - counts.first_ms, 0) / MINUTE_MS)
 
 
 def _night(counts: EntityCounts) -> Numbers | None:

@@ -18,8 +18,8 @@ import numpy as np
 
 from detectors.api.detector import SeriesName
 from models.arrays import EpochMs, Numbers, Rows
+from models.calendar.units import MINUTE_MS
 
-MINUTE_MS = 60_000
 SPAN_MS = 10 * MINUTE_MS
 """Steps of an attack mostly follow each other within this."""
 

@@ -19,6 +19,7 @@ from detectors.api.detector import INFO, PAGE, TICKET, Panel, SeriesName, State,
 from detectors.api.stateful import Stateful
 from detectors.security.entity_memory import EntityMemory
 from models.arrays import Mask, Numbers
+from models.calendar.units import MINUTE_MS
 
 MATCH, EVENT_COUNT, VALUE_COUNT, TEMPORAL = "match", "event_count", "value_count", "temporal"
 KINDS = (MATCH, EVENT_COUNT, VALUE_COUNT, TEMPORAL)
@@ -74,7 +75,7 @@ class SigmaDetector(Stateful):
         rule: str = MATCH,
         op: str = "gte",
         count: float = 1,
-        timespan_ms: int = 60_000,
+        timespan_ms: int = MINUTE_MS,
         level: str = "medium",
         group_count_max: int = 200_000,
     ) -> None:

@@ -9,9 +9,8 @@ A tier fires for a group when three things hold:
 Why more than one: a single failed request of one is an error ratio of 100 %, and the look at the window
 is timed by the failure itself, so one failure is no evidence of a rate. Why Clopper-Pearson: at ten
 requests an hour that fail by chance exactly as often as 99.9 % allows, a year of looks every 10 s pages
-93 times without a guard, and as often with Wilson's bound, which lets every single failure pass; 8 times
-with Wilson's and two failures, 5 times with Clopper-Pearson's and two
-(tests/unit/detectors/slo/test_burn_rate.py).
+93 times without a guard, and 5 times with one (tests/unit/detectors/slo/test_burn_rate.py). Wilson's bound
+lets every single failure pass.
 
 The short window needs no bound. It only asks whether the burn that the long window has proved goes on;
 at low traffic it holds a handful of events, is never sure, and with a bound of its own a total outage
@@ -31,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from detectors.slo.budget import burn_rate
-from detectors.slo.confidence import Bound, clopper_pearson_lower
+from detectors.slo.confidence import clopper_pearson_lower
 from detectors.slo.slo import Slo
 from models.arrays import Counts, Mask, Numbers
 
@@ -72,14 +71,12 @@ def judge(
     counts: Mapping[int, tuple[Counts, Counts]],
     *,
     unit: int | None = None,
-    bound: Bound = clopper_pearson_lower,
 ) -> Verdicts:
     """Judge all groups of `slo` at the instant at which the windows in `counts` end.
 
     counts : window_ms to (good, total), each Counts [S]; not empty, holds every window of `slo.tiers`
     unit   : how much one event counts: 1, or `MICRO` where the counts are sums in micro-units. None
              takes what the budgeting says: a slice of RatioTimeslices is a million parts.
-    bound  : how the lower bound is found
     """
     per_event = (MICRO if slo.budgeting == "RatioTimeslices" else 1) if unit is None else unit
     windows_ms = tuple(sorted(counts))
@@ -99,7 +96,7 @@ def judge(
         asked = np.flatnonzero(burning[index])
         events = total[long, asked] / per_event
         bad = np.minimum((total[long, asked] - good[long, asked]) / per_event, events)
-        lower[index, asked] = bound(bad, events, slo.confidence)
+        lower[index, asked] = clopper_pearson_lower(bad, events, slo.confidence)
         if slo.confidence > 0:
             sure = (bad > 1) & (lower[index, asked] > tier.factor * (1.0 - slo.target))
             firing[index, asked] = sure

@@ -11,21 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import MINUTE_MS
+
 Budgeting: TypeAlias = Literal["Occurrences", "Timeslices", "RatioTimeslices"]
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """A calendar period; it starts at local midnight of its first day (ISO weeks: Monday).
-
-    count : how many units make the period (`1` quarter, `2` weeks)
-    start_ms : an instant at which a period began; None aligns to the calendar itself
-    """
-
-    unit: Literal["day", "week", "month", "quarter", "year"]
-    time_zone: str = "UTC"
-    count: int = 1
-    start_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +61,9 @@ class Slo:
     rollup: str
     window_ms: int
     objective: str = ""
-    calendar: Calendar | None = None
+    calendar: CalendarPeriod | None = None
     budgeting: Budgeting = "Occurrences"
-    slice_ms: int = 60_000
+    slice_ms: int = MINUTE_MS
     slice_target: float = 0.0
     tiers: tuple[Tier, ...] = ()
     confidence: float = 0.95

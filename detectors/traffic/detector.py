@@ -39,12 +39,13 @@ from detectors.traffic.incident_length import Incidents
 from detectors.traffic.oddness import BLOCK_STEPS, Judged, Oddness
 from detectors.traffic.quiet import Quiet, QuietTimes
 from detectors.traffic.words import kinds
-from models.anomaly.calendar_effects import DAY_MS, CalendarEffects
+from models.anomaly.calendar_effects import CalendarEffects
 from models.arrays import EpochMs, Mask, Numbers
+from models.calendar.units import DAY_MS, MINUTE_MS
 
 Direction = Literal["both", "up", "down"]
 
-STEP_MS = 60_000
+STEP_MS = MINUTE_MS
 """Taken for the step until two times were seen."""
 
 EXPIRY_MS = 14 * DAY_MS

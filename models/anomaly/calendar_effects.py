@@ -12,14 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Numbers
+from models.calendar.units import HOUR_MS
+from models.calendar.zone import time_zone
 
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
 QUARTER_MS = HOUR_MS // 4
 """No zone in use changes its clock within a quarter of an hour."""
 
@@ -43,12 +43,7 @@ class CalendarEffects:
     _quarters: dict[int, tuple[float, bool]] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            self._zone = ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ValueError(
-                f"no time zone is called {self.time_zone!r}; use an IANA name such as Europe/Berlin"
-            ) from error
+        self._zone = time_zone(self.time_zone)
         if self.holidays:
             import holidays as calendars
 

@@ -14,8 +14,9 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from models.anomaly.day_profile import DAY_MS, SLOTS, slot_of_day
+from models.anomaly.day_profile import SLOTS, slot_of_day
 from models.arrays import EpochMs, Numbers
+from models.calendar.units import DAY_MS
 
 RECENT_STEPS = 30.0
 """The level of the first day follows a part in so many steps."""

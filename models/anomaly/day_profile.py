@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from models.arrays import EpochMs, Numbers, Rows
+from models.calendar.units import DAY_MS
 
-DAY_MS = 86_400_000
 SLOTS = 48
 DAYS_MIN = 3
 """Days of history that a profile needs, so that the median is not one day's value."""

@@ -19,8 +19,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.anomaly.calendar_effects import DAY_MS, HOUR_MS
 from models.arrays import Mask, Numbers
+from models.calendar.units import DAY_MS, HOUR_MS
 
 HOURS = 24
 

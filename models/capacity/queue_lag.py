@@ -42,17 +42,6 @@ def reflected(start: float, changes: Numbers) -> Numbers:
     return levels
 
 
-def lag_from_flow(lag: float, inflow: Numbers, capacity: float | Numbers) -> SampledForecast:
-    """Futures of a lag whose inflow is forecast.
-
-    lag      : now
-    inflow   : Numbers [n, H], amounts that arrive in each step
-    capacity : what can be worked off in a step: a number, Numbers [H] or [n, H]
-    """
-    changes = np.maximum(np.nan_to_num(inflow), 0.0) - capacity
-    return SampledForecast(np.clip(reflected(lag, changes), 0.0, _LARGEST), "queue of inflow and capacity")
-
-
 def lag_forecast(
     values: Numbers, *, horizon: int, seed: int = 0, count: int = PATH_COUNT, recent: int = RECENT_STEPS
 ) -> SampledForecast:

@@ -11,66 +11,15 @@ Axes: T known steps, n paths, H steps ahead.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal, TypeAlias, get_args
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from models.arrays import EpochMs, Numbers
+from models.calendar.period import CalendarPeriod
 from models.capacity.crossing import Crossing
-
-Unit: TypeAlias = Literal["day", "week", "month"]
-
-UNITS: tuple[Unit, ...] = get_args(Unit)
 
 _ROUNDING = 1e-9
 """Share of a quota by which a sum of floats may pass it by rounding alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaPeriod:
-    """How often a quota resets: at local midnight, of Monday for weeks, of the first for months.
-
-    Raises ValueError for an unknown unit or time zone.
-    """
-
-    unit: Unit
-    time_zone: str = "UTC"
-
-    def __post_init__(self) -> None:
-        if self.unit not in UNITS:
-            raise ValueError(f"a period is one of {', '.join(UNITS)}; got {self.unit!r}")
-        try:
-            ZoneInfo(self.time_zone)
-        except (KeyError, ValueError, OSError) as error:  # unknown; no possible name; a folder
-            raise ValueError(f"no time zone is called {self.time_zone!r}, such as Europe/Berlin") from error
-
-    def bounds(self, at_ms: int) -> tuple[int, int]:
-        """(start, end) in ms of the period that holds the instant: start <= at_ms < end.
-
-        A day on which clocks change has 23 or 25 hours.
-
-        >>> start, end = QuotaPeriod("day", "Europe/Berlin").bounds(1_774_740_000_000)
-        >>> (end - start) // 3_600_000
-        23
-        """
-        zone = ZoneInfo(self.time_zone)
-        day = datetime.fromtimestamp(at_ms / 1000, zone).date()
-        match self.unit:
-            case "day":
-                first, after = day, day + timedelta(days=1)
-            case "week":
-                first = day - timedelta(days=day.weekday())
-                after = first + timedelta(days=7)
-            case "month":
-                first = day.replace(day=1)
-                after = (first + timedelta(days=31)).replace(day=1)
-        start, end = (
-            round(datetime(each.year, each.month, each.day, tzinfo=zone).timestamp() * 1000)
-            for each in (first, after)
-        )
-        return start, end
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +173,7 @@ def _passing(
 
 
 def quota_outlooks(
-    paths: Numbers, *, quota: float, used: float, period: QuotaPeriod, now_ms: int, step_ms: int
+    paths: Numbers, *, quota: float, used: float, period: CalendarPeriod, now_ms: int, step_ms: int
 ) -> list[QuotaOutlook]:
     """The present period and all later ones that the paths reach the end of; arguments as `quota_outlook`."""
     reach_ms = now_ms + step_ms * paths.shape[1]

@@ -23,8 +23,9 @@ import numpy as np
 import pandas as pd
 
 from models.arrays import EpochMs, Numbers
+from models.calendar.units import DAY_MS, HOUR_MS
 from models.forecast.fitted import Fitted, fit
-from models.forecast.history import DAY_MS, HOUR_MS, MONTH_MS, STEPS_MAX, read_history, wall_clock
+from models.forecast.history import MONTH_MS, STEPS_MAX, read_history, wall_clock
 from models.forecast.result import GRID, Forecast, ForecastError
 
 __all__ = ["Forecast", "ForecastError", "Forecaster", "forecast", "forecast_table"]

@@ -16,12 +16,10 @@ import numpy as np
 import pandas as pd
 
 from models.arrays import EpochMs, Mask, Numbers
+from models.calendar.units import DAY_MS
 from models.forecast.holidays import Holidays, learn_effect
 from models.forecast.result import ForecastError
 
-SECOND_MS = 1_000
-HOUR_MS = 3_600 * SECOND_MS
-DAY_MS = 24 * HOUR_MS
 MONTH_MS = 365 * DAY_MS // 12 + DAY_MS // 48
 """A twelfth of 365¼ days: months lie on a grid of it, within two days."""
 

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Numbers
-
-DAY_MS = 86_400_000
+from models.calendar.units import DAY_MS
 
 
 @dataclass(frozen=True, slots=True)

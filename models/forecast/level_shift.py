@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Numbers
+from models.calendar.units import DAY_MS
 
 STEPS_MIN = 3
 """Fewer steps are a spike."""
@@ -28,7 +29,7 @@ RATIO_MAX = 4.0
 PERSISTENCE = (0.4, 1.0)
 """How much of a departure goes on (as a power of its ratio), evenly spread over the paths."""
 
-LIFETIME_MS = 86_400_000
+LIFETIME_MS = DAY_MS
 """Mean time until it is over, with the same chance at any time; so tomorrow is uncertain."""
 
 

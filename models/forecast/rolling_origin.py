@@ -17,14 +17,13 @@ from typing import TypeAlias
 import numpy as np
 
 from models.arrays import Numbers, Rows
+from models.calendar.units import DAY_MS
 from models.forecast.paths import PathForecast
 
 ForecastAt: TypeAlias = Callable[[int], PathForecast]
 """Number of known steps to the forecast of those after them; it must not look further."""
 
 LEVELS = (0.8, 0.95)
-
-_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +62,9 @@ class RollingOrigin:
 
 def season_steps(step_ms: int) -> int:
     """Steps of the season that errors are compared with: a day; a week of days; a year of weeks or months."""
-    if step_ms <= _DAY_MS // 2:
-        return max(round(_DAY_MS / step_ms), 1)
-    days = step_ms / _DAY_MS
+    if step_ms <= DAY_MS // 2:
+        return max(round(DAY_MS / step_ms), 1)
+    days = step_ms / DAY_MS
     return 7 if days < 2 else 52 if 6 <= days <= 8 else 12 if 28 <= days <= 31 else 1
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import numpy as np
 
 from models.arrays import Numbers, Rows
+from models.calendar.units import DAY_MS
 from models.forecast.paths import PATH_COUNT, SampledForecast
 
-_DAY_MS = 86_400_000
 FEW = 12
 """With fewer values the differences seen say too little of those to come, so the level itself is unsure."""
 
@@ -79,7 +79,7 @@ def _season(known: Numbers, step_ms: int, horizon: int) -> int:
     """Length of the season that errs least over the horizon, among 1, a day and a week."""
     best, season = np.inf, 1
     ahead = np.unique(np.linspace(1, horizon, 5).astype(np.int64))
-    for length in dict.fromkeys((1, _DAY_MS // step_ms, 7 * _DAY_MS // step_ms)):
+    for length in dict.fromkeys((1, DAY_MS // step_ms, 7 * DAY_MS // step_ms)):
         if length < 1 or len(known) < max(2 * length, 3):
             continue
         lags = np.unique(-(-ahead // length) * length)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Numbers
+from models.calendar.units import WEEK_MS
 
 __all__ = ["WEEK_MS", "Backtest", "Interval", "episode_starts", "judge_backtest", "step_ms"]
 
-WEEK_MS = 7 * 86_400_000
 
 KEEP_STEPS = 3
 """Steps without an alarm that end an episode."""

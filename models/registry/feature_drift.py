@@ -19,7 +19,6 @@ from dataclasses import dataclass
 
 import msgspec
 import numpy as np
-from scipy.special import chdtri
 
 from models.arrays import Numbers
 
@@ -113,8 +112,6 @@ def drift_of(
     trained: Sequence[FeatureSample],
     names: Sequence[str],
     values: Numbers,
-    *,
-    psi_max: float = PSI_MAX,
 ) -> Drift:
     """Compare recent features with those of the training data.
 
@@ -140,7 +137,7 @@ def drift_of(
                 )
         if min(len(present), sample.rows) < ROWS_MIN:
             continue
-        psi[place], allowed[place], distance[place] = _compared(sample, present, psi_max)
+        psi[place], allowed[place], distance[place] = _compared(sample, present)
         if psi[place] > allowed[place]:
             reasons.append(
                 f"feature {sample.name} has shifted: PSI {psi[place]:.2f}, allowed {allowed[place]:.2f}"
@@ -148,11 +145,13 @@ def drift_of(
     return Drift(tuple(names[number] for number in both), psi, allowed, distance, missing, tuple(reasons))
 
 
-def _compared(sample: FeatureSample, present: Numbers, psi_max: float) -> tuple[float, float, float]:
+def _compared(sample: FeatureSample, present: Numbers) -> tuple[float, float, float]:
     """PSI, what it may be, and the distance of the distribution functions.
 
     present : Numbers [M], ascending
     """
+    from scipy.special import chdtri  # a second to import, and manifests are read by every command
+
     before = np.asarray(sample.below)
     now = np.searchsorted(present, np.asarray(sample.points), side="right") / len(present)
     # The last bin is what lies above all of training; half a row a bin keeps empty bins finite.
@@ -160,7 +159,7 @@ def _compared(sample: FeatureSample, present: Numbers, psi_max: float) -> tuple[
     recent = _smoothed(np.diff(now, prepend=0.0, append=1.0), len(present))
     psi = float(np.sum((recent - trained) * np.log(recent / trained)))
     by_chance = chdtri(len(trained) - 1, NULL_PROBABILITY) * (1.0 / sample.rows + 1.0 / len(present))
-    return psi, max(psi_max, float(by_chance)), float(np.abs(now - before).max())
+    return psi, max(PSI_MAX, float(by_chance)), float(np.abs(now - before).max())
 
 
 def _smoothed(shares: Numbers, rows: int) -> Numbers:

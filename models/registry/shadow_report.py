@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Numbers
-from models.registry.backtest import KEEP_STEPS, WEEK_MS, episode_starts
+from models.calendar.units import WEEK_MS
+from models.registry.backtest import KEEP_STEPS, episode_starts
 
 __all__ = ["Comparison", "Difference", "Side"]
 

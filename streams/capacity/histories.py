@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from models.arrays import Counts, EpochMs, Numbers
+from models.calendar.units import MINUTE_MS
 from streams.plan.plan import BUCKET_MS, WINDOW_MS_MAX
 from streams.plan.resource import LEVEL, LIMIT, USED, CapacityPlan, History, Present, SeriesKey, seen_name
 from streams.plan.rollup import MICRO
@@ -85,14 +86,17 @@ class Histories:
         return starts, counts.reshape(len(starts), whole, *counts.shape[1:]).sum(axis=1)
 
     def _budget(self, number: int, end: int) -> History:
-        """Bad and all events of the SLO's window, or its period so far, by step."""
+        """Bad and all events of the SLO's window by step, or of its period so far in one."""
+        period = self._plan.resource.period
+        if period is not None:
+            start_ms, _ = period.bounds(end * BUCKET_MS)
+            counted = self._window.totals.period_at(end)[number].astype(np.float64)
+            good, total = (counted[[column]] for column in self._window.budget_columns)
+            return History(np.array([start_ms]), total - good, total)
         starts, counts = self._steps()
         good, total = (counts[:, number, column].astype(np.float64) for column in self._window.budget_columns)
         window_ms = self._plan.resource.window_ms or WINDOW_MS_MAX
         inside = starts >= end * BUCKET_MS - window_ms
-        period = self._plan.resource.period
-        if period is not None:
-            inside = starts >= period.bounds(end * BUCKET_MS)[0]
         if not inside.any():
             return History(np.array([end * BUCKET_MS]), np.zeros(1), np.zeros(1))
         return History(starts[inside], (total - good)[inside], total[inside])
@@ -101,9 +105,9 @@ class Histories:
         """Counts [1, C] of the newest buckets with a level, up to a minute of them."""
         rings = self._window.rings
         assert rings.end is not None
-        buckets = 60_000 // BUCKET_MS
+        buckets = MINUTE_MS // BUCKET_MS
         found: Counts = rings.between(rings.end - buckets, rings.end)[[number]]
-        if not found.any() and within_ms > 60_000:
+        if not found.any() and within_ms > MINUTE_MS:
             found = rings.between(rings.end - within_ms // BUCKET_MS, rings.end)[[number]]
         return found
 

@@ -10,11 +10,12 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from models.arrays import Numbers
+from models.calendar.units import HOUR_MS
 from models.forecast.forecaster import Forecaster, ForecastError
 from streams.capacity.task import ForecastColumn, ForecastMade, ForecastTask, fallback
 from streams.plan.resource import SeriesKey
 
-FIT_AGAIN_MS = 6 * 3_600_000
+FIT_AGAIN_MS = 6 * HOUR_MS
 FIT_AGAIN_STEPS = 6
 """A model is moved on for so long at most. A leak that began after its fit is no trend to it: in a simulation
 it saw a pool fill up an hour before it was full, and half a day before when fitted again every six hours. A

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from detectors.capacity.reading import EXHAUSTION_QUANTILES, CapacityReading
+from detectors.capacity.reading import EXHAUSTION_QUANTILES, CapacityReading, finite
 from models.arrays import Numbers
 from models.capacity.budget_exhaustion import period_budget, rolling_budget
 from models.capacity.crossing import Crossing, first_crossing
 from models.capacity.queue_lag import catching_up, lag_forecast
-from models.capacity.quota import quota_outlook, steps_until
+from models.capacity.quota import quota_outlook, step_shares, steps_until
 from streams.capacity.task import PATHS, QUANTILES, ForecastColumn, ForecastMade
 from streams.plan.resource import History, Present, Resource
 
@@ -50,18 +51,18 @@ def forecast_record(made: ForecastMade, reading: CapacityReading, at_ms: int) ->
         "step_ms": made.step_ms,
         "model": column.model,
         "fallback": made.refusal or None,
-        "mase": _finite(column.mase),
-        "coverage": {f"{level:g}": _finite(share) for level, share in column.coverage.items()},
+        "mase": finite(column.mase),
+        "coverage": {f"{level:g}": finite(share) for level, share in column.coverage.items()},
         "quantiles": {
-            f"{q:g}": [_finite(value) for value in row]
+            f"{q:g}": [finite(value) for value in row]
             for q, row in zip(QUANTILES, column.quantiles.tolist(), strict=True)
         },
-        "used_ratio": _finite(reading.used_ratio),
-        "forecast_ratio": _finite(reading.forecast_ratio),
-        "probability": _finite(reading.probability),
-        "expected_seconds": _finite(reading.expected_seconds),
-        "range_seconds": [_finite(value) for value in reading.range_seconds],
-        "exhaustion_seconds": {f"{q:g}": _finite(value) for q, value in reading.exhaustion_seconds.items()},
+        "used_ratio": finite(reading.used_ratio),
+        "forecast_ratio": finite(reading.forecast_ratio),
+        "probability": finite(reading.probability),
+        "expected_seconds": finite(reading.expected_seconds),
+        "range_seconds": [finite(value) for value in reading.range_seconds],
+        "exhaustion_seconds": {f"{q:g}": finite(value) for q, value in reading.exhaustion_seconds.items()},
         "period": None if reading.period is None else list(reading.period),
         "evidence": dict(reading.evidence),
     }
@@ -72,7 +73,7 @@ def _gauge(resource: Resource, made: ForecastMade | None, present: Present, at_m
     if limit is None or not math.isfinite(limit):
         return _unknown(resource, present)
     used = present.current / limit if limit > 0 else math.nan
-    said = {"current": _finite(present.current), "limit": limit}
+    said = {"current": finite(present.current), "limit": limit}
     paths = None if made is None else _from_now(made, made.columns[0], at_ms)
     if made is None or paths is None:
         return _unknown(resource, present, used_ratio=used, evidence=said)
@@ -99,7 +100,7 @@ def _quota(resource: Resource, made: ForecastMade | None, present: Present, at_m
     assert resource.limit is not None
     period = resource.period.bounds(at_ms)
     used = present.current
-    said = {"used": _finite(used), "quota": resource.limit}
+    said = {"used": finite(used), "quota": resource.limit}
     if made is None or not math.isfinite(used):
         return _unknown(resource, present, used_ratio=used / resource.limit, period=period, evidence=said)
     column = made.columns[0]
@@ -139,8 +140,16 @@ def _budget(resource: Resource, made: ForecastMade | None, present: Present, at_
     bad, total = (_from_now(made, column, at_ms) for column in made.columns[:2])
     if bad is None or total is None:
         return _unknown(resource, present, period=period)
-    ahead_ms = resource.horizon_ms if period is None else period[1] - at_ms
-    steps = max(min(-(-ahead_ms // made.step_ms), bad.shape[1]), 1)
+    if period is None:
+        ahead_ms, passed_ms = resource.horizon_ms, 0
+        steps = max(min(-(-ahead_ms // made.step_ms), bad.shape[1]), 1)
+    else:
+        ahead_ms, passed_ms = period[1] - at_ms, max(at_ms - made.origin_ms, 0) % made.step_ms
+        starts = at_ms - passed_ms + made.step_ms * np.arange(bad.shape[1], dtype=np.int64)
+        # of the first step some is known, of the last some belongs to the next period
+        shares = step_shares(starts, made.step_ms, at_ms, period[1])
+        bad, total = bad * shares, total * shares
+        steps = max(np.count_nonzero(shares), 1)
     answer = rolling_budget if period is None else period_budget
     outlook = answer(
         window.values,
@@ -150,11 +159,14 @@ def _budget(resource: Resource, made: ForecastMade | None, present: Present, at_
         target=resource.target,
         step_ms=made.step_ms,
     )
+    exhaustion = outlook.exhaustion
+    if passed_ms:
+        exhaustion = replace(exhaustion, seconds=np.maximum(exhaustion.seconds - passed_ms / 1000, 0.0))
     return _answered(
         resource,
         present,
         made,
-        outlook.exhaustion,
+        exhaustion,
         used_ratio=1.0 - outlook.remaining,
         period=period,
         evidence={"target": resource.target, "remaining_ratio": outlook.remaining},
@@ -173,11 +185,11 @@ def _lag(resource: Resource, present: Present, at_ms: int) -> CapacityReading:
     now = present.current if math.isfinite(present.current) else float(futures.sampled[0, 0])
     down = catching_up(futures, lag=now, step_ms=resource.step_ms, caught_up=resource.caught_up)
     said: dict[str, Any] = {
-        "current": _finite(now),
+        "current": finite(now),
         "limit": resource.limit,
         "catch_up_probability": down.probability,
-        "catch_up_seconds": _finite(down.expected_seconds),
-        "catch_up_range_seconds": [_finite(value) for value in down.range_seconds()],
+        "catch_up_seconds": finite(down.expected_seconds),
+        "catch_up_range_seconds": [finite(value) for value in down.range_seconds()],
     }
     if resource.limit is None:
         # Without a limit the lag is in trouble if it does not catch up at all.
@@ -269,7 +281,3 @@ def _unknown(
         period=period,
         evidence=evidence or {},
     )
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

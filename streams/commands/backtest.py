@@ -119,8 +119,9 @@ def backtest(
 
 
 def _report(series: Series, steps: int, season: int, result: RollingOrigin) -> dict[str, Any]:
+    from detectors.capacity.reading import finite
     from models.forecast.rolling_origin import LEVELS
-    from streams.offline.forecast_report import finite, instant
+    from streams.offline.forecast_report import instant
 
     return {
         "column": series.name,
@@ -140,8 +141,8 @@ def _report(series: Series, steps: int, season: int, result: RollingOrigin) -> d
 def _crossing_report(cases: list[CrossingCase], limit: float | None, below: bool) -> dict[str, Any]:
     import numpy as np
 
+    from detectors.capacity.reading import finite
     from models.forecast.reliability import brier_score, reliability_table
-    from streams.offline.forecast_report import finite
 
     if limit is None:
         return {"limit": None}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
 from streams.commands.table_options import TimeColumn
 from streams.commands.tables import number, print_table, share, span
@@ -74,7 +75,7 @@ STEPS_WANTED = 1_000
 
 ROUND_STEPS_MS = tuple(
     n * unit
-    for unit, counts in ((60_000, (1, 5, 10, 15, 30)), (3_600_000, (1, 2, 3, 6, 12)), (86_400_000, (1, 7)))
+    for unit, counts in ((MINUTE_MS, (1, 5, 10, 15, 30)), (HOUR_MS, (1, 2, 3, 6, 12)), (DAY_MS, (1, 7)))
     for n in counts
 )
 
@@ -183,7 +184,7 @@ def question_of(
     seed: int,
 ) -> Question:
     """The options as a question; ends the command if they contradict each other."""
-    from models.capacity.quota import QuotaPeriod
+    from models.calendar.period import CalendarPeriod
     from streams.offline.forecast_report import Question
 
     if horizon <= 0:
@@ -191,7 +192,7 @@ def question_of(
     if quota is not None and not 0 < quota < float("inf"):
         fail(f"--quota: expected a number above zero, found {quota:g}", USAGE)
     try:
-        chosen = QuotaPeriod(period.value, time_zone)
+        chosen = CalendarPeriod(period.value, time_zone)
     except ValueError as error:
         fail(f"--time-zone: {error}", USAGE)
     return Question(round(horizon * 1000), limit, not below, quota, chosen, seed)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import typer
 from rich.cells import cell_len
 
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.language.duration import format_duration
 
 __all__ = ["UNKNOWN", "moment", "number", "print_table", "share", "span"]
@@ -69,7 +70,7 @@ def moment(at_ms: int | None) -> str:
 def span(seconds: float) -> str:
     """A length of time as people say it: to the minute above an hour, to the hour above a day."""
     milliseconds = round(seconds * 1000)
-    for unit, least in ((1_000, 60_000), (60_000, 3_600_000), (3_600_000, 86_400_000)):
+    for unit, least in ((1_000, MINUTE_MS), (MINUTE_MS, HOUR_MS), (HOUR_MS, DAY_MS)):
         if milliseconds >= least:
             milliseconds = round(milliseconds / unit) * unit
     return format_duration(milliseconds)

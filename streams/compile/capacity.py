@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from detectors.slo.slo import Calendar, Slo
+from detectors.slo.slo import Slo
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.compile.fragment import PlanFragment
 from streams.compile.resources import resource_of, rule_of
 from streams.config.capacity import CapacityEntry, LimitSeries
 from streams.config.models import Config
 from streams.language.documents import Path
-from streams.language.expression import Expression, compile_expression, compile_number, conjoin, quote_column
+from streams.language.expression import (
+    Expression,
+    compile_expression,
+    compile_number,
+    conjoin,
+    quote_column,
+    quote_text,
+)
 from streams.language.problems import Findings, one_of
 from streams.language.use import Use
-from streams.plan.resource import DAY_MS, HOUR_MS, LEVEL, LIMIT, USED, CapacityPlan, Resource, seen_name
+from streams.plan.resource import LEVEL, LIMIT, USED, CapacityPlan, Resource, seen_name
 from streams.plan.rollup import Count, Measure, Rollup, Sum
 
 HISTORY_MS = {0: HOUR_MS, 1: 3 * DAY_MS, 2: 56 * DAY_MS}
@@ -34,6 +42,15 @@ class CapacityPlans:
 
     plans: tuple[CapacityPlan, ...] = ()
     fragments: tuple[tuple[str, PlanFragment], ...] = ()
+
+    def with_history(self, rollup: Rollup) -> Rollup:
+        """The rollup of an SLO, with a window that keeps the history of its budget's forecasts."""
+        longest = max(rollup.windows_ms)
+        level = max((plan.level for plan in self.plans if plan.rollup == rollup.name), default=0)
+        # rings have a level only for windows longer than all that the finer level serves
+        if level == 0 or longest > HISTORY_MS[level - 1]:
+            return rollup
+        return replace(rollup, windows_ms=(*rollup.windows_ms, HISTORY_MS[level]))
 
 
 def capacity_plans(config: Config, slos: Sequence[Slo], findings: Findings) -> CapacityPlans:
@@ -89,7 +106,8 @@ def _scale(entry: CapacityEntry) -> float:
 def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, scale: float) -> Rollup:
     assert entry.value is not None
     conditions = [
-        compile_expression(f"{quote_column(name)} == {_quoted(text)}") for name, text in entry.labels.items()
+        compile_expression(f"{quote_column(name)} == {quote_text(text)}")
+        for name, text in entry.labels.items()
     ]
     measures: tuple[Measure, ...]
     if entry.kind == "quota":
@@ -98,9 +116,6 @@ def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, 
         measures = _levels(LEVEL, entry.value, scale)
         if isinstance(entry.limit, LimitSeries):
             measures += _levels(LIMIT, entry.limit.value, scale)
-    calendar = None
-    if resource.period is not None:
-        calendar = Calendar(resource.period.unit, resource.period.time_zone)
     level = _level(resource)
     return Rollup(
         name=f"capacity:{entry.resource}",
@@ -109,8 +124,8 @@ def _rollup(entry: CapacityEntry, resource: Resource, where: Expression | None, 
         by=entry.by,
         where=conjoin(where, entry.where, *conditions),
         measures=measures,
-        windows_ms=tuple(sorted({60_000, HISTORY_MS[level]})),
-        calendar=calendar,
+        windows_ms=tuple(sorted({MINUTE_MS, HISTORY_MS[level]})),
+        calendar=resource.period,
     )
 
 
@@ -119,10 +134,6 @@ def _levels(name: str, column: str, scale: float) -> tuple[Measure, ...]:
     value = None if scale == 1.0 else compile_number(f"{quoted} / {scale!r}")
     seen = compile_expression(f"not missing({quoted})")
     return (Sum(name, column, value=value), Count(seen_name(name), seen))
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _uses(entry: CapacityEntry, config: Config, path: Path) -> tuple[Use, ...]:

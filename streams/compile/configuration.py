@@ -52,7 +52,11 @@ def build_plan(config: Config, findings: Findings) -> Plan | None:
     capacity = capacity_plans(config, [one.slo for one in resolved], findings)
     sources = {}
     for name, source in config.sources.items():
-        mine = [one for one in resolved if one.slo.source == name]
+        mine = [
+            replace(one, rollup=capacity.with_history(one.rollup))
+            for one in resolved
+            if one.slo.source == name
+        ]
         mine_too = [by_source[name] for by_source in fragments if name in by_source]
         mine_too += [fragment for of, fragment in capacity.fragments if of == name]
         sources[name] = _source_plan(name, source, mine, mine_too, config, findings)

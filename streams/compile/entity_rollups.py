@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from detectors.security.entity_features import CountName, check_counts, count_name
+from models.calendar.units import MINUTE_MS
 from streams.compile.fragment import PlanFragment
 from streams.config.security import COLUMNS, ENTITIES, LOGIN_PATHS, SecurityEntry
 from streams.config.values import milliseconds
@@ -33,7 +34,7 @@ from streams.plan.rollup import Count, Derived, Measure, Rollup, Sum
 
 DETECTOR = "security"
 
-WINDOWS_MS = (60_000,)
+WINDOWS_MS = (MINUTE_MS,)
 
 NETWORK_SCALE = 3.0
 """A network of many clients may do so many times what one may."""

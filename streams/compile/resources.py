@@ -6,21 +6,25 @@ from dataclasses import replace
 
 from detectors.capacity.alerts import DEFAULT_RULE, CapacityRule
 from detectors.slo.slo import Slo
-from models.capacity.quota import QuotaPeriod
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS
 from streams.config.capacity import CapacityEntry
 from streams.config.values import milliseconds
 from streams.plan.resource import Resource
+
+HOURLY_MS_MAX = 32 * DAY_MS
+"""Longer periods of an error budget are forecast by days: hours to the end of a quarter take too long."""
 
 
 def resource_of(entry: CapacityEntry, slo: Slo | None = None) -> Resource:
     """The resource of an entry.
 
-    slo : that of an error budget. One that is counted by the calendar has a budget for each period; only
-          days, weeks and months are periods here, others are forecast as a rolling window of their length.
+    slo : that of an error budget. One that is counted by the calendar has a budget for each period, which is
+          forecast to its end: by days where that is more than `HOURLY_MS_MAX` away.
 
     Raises ValueError for an error budget without its SLO.
     """
-    period = None if entry.period is None else QuotaPeriod(entry.period, entry.time_zone)
+    period = None if entry.period is None else CalendarPeriod(entry.period, entry.time_zone)
     resource = Resource(
         entry.resource,
         "gauge" if entry.kind == "error_budget" else entry.kind,
@@ -37,14 +41,16 @@ def resource_of(entry: CapacityEntry, slo: Slo | None = None) -> Resource:
         return resource
     if slo is None:
         raise ValueError(f"{entry.resource}: no SLO is called {entry.slo!r}")
-    calendar = slo.calendar
-    if calendar is not None and calendar.count == 1 and calendar.unit in ("day", "week", "month"):
-        unit = calendar.unit
-        budget_period = QuotaPeriod(unit, calendar.time_zone)
-        return replace(
-            resource, kind="error_budget", by=slo.group_by, target=slo.target, period=budget_period
-        )
-    return replace(resource, kind="error_budget", by=slo.group_by, target=slo.target, window_ms=slo.window_ms)
+    far = slo.calendar is not None and slo.calendar.longest_ms > HOURLY_MS_MAX
+    return replace(
+        resource,
+        kind="error_budget",
+        by=slo.group_by,
+        target=slo.target,
+        period=slo.calendar,
+        window_ms=slo.window_ms if slo.calendar is None else None,
+        step_ms=max(resource.step_ms, DAY_MS) if far else resource.step_ms,
+    )
 
 
 def rule_of(entry: CapacityEntry) -> CapacityRule:

@@ -13,7 +13,6 @@ from streams.config.security import ENTITIES
 from streams.language.documents import Document, read_documents
 from streams.language.expression import conjoin
 from streams.language.problems import Findings, nearest
-from streams.sigma.rollups import SigmaPlan, SigmaSource, sigma_plan
 
 
 def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
@@ -58,11 +57,13 @@ def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:
 
 def _sigma(
     config: Config, index: int, source: Source, columns: Mapping[str, str], findings: Findings
-) -> SigmaPlan:
+) -> PlanFragment:
     """The Sigma rules of an entry; a pattern without files is a mistake."""
     entry = config.detectors.security[index]
     if not entry.sigma:
-        return SigmaPlan()
+        return PlanFragment((), (), (), ())
+    from streams.sigma.rollups import SigmaSource, sigma_plan  # pysigma takes long, and few have rules
+
     documents: list[Document] = []
     base = config.path.parent
     for pattern in entry.sigma:
@@ -88,4 +89,5 @@ def _sigma(
         numbers=frozenset(name for name, kind in schema.columns.items() if kind == "number"),
         body=schema.roles.get("message"),
     )
-    return sigma_plan(documents, rules_for, findings)
+    rules = sigma_plan(documents, rules_for, findings)
+    return PlanFragment((), tuple(rules.rollups), tuple(rules.monitors), tuple(rules.uses))

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, model_validator
 from pydantic import Field as Key
 
-from streams.config.detectors import TimeZone
-from streams.config.values import Condition, PositiveDuration, Texts
+from streams.config.values import Condition, PositiveDuration, Texts, TimeZone
 from streams.language.validation import Model, reject, reject_key
 
 Number = Annotated[float, Key(allow_inf_nan=False)]

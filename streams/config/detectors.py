@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, field_validator
 from pydantic import Field as Key
@@ -14,7 +13,7 @@ from detectors.traffic.quiet import QuietTimes
 from models.registry.manifest import is_name
 from streams.config.log_templates import LogsEntry
 from streams.config.security import SecurityEntry
-from streams.config.values import PositiveDuration, Texts, Window, choice
+from streams.config.values import PositiveDuration, Texts, TimeZone, Window, choice
 from streams.language.validation import Model, reject
 from streams.plan.monitor import SHIPPED
 
@@ -34,20 +33,10 @@ def _step(value: timedelta) -> timedelta:
     return value if value in _STEPS else reject(f"one of {', '.join(STEPS)}")
 
 
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        reject("a time zone such as Europe/Berlin")
-    return value
-
-
 Step = Annotated[Window, AfterValidator(_step)]
 """Length of a detector's step: it has to fit into the five minutes that rings are cut into."""
 
 ModelName = Annotated[str, AfterValidator(_name)]
-
-TimeZone = Annotated[str, AfterValidator(_zone)]
 
 
 class Judged(Model):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, TypeAlias
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 
@@ -143,3 +145,17 @@ __all__ = [
     "choice",
     "milliseconds",
 ]
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def _zone(value: str) -> str:
+    if value not in _zones():
+        reject("a time zone of the IANA database, such as Europe/Berlin", nearest(value, sorted(_zones())))
+    return value
+
+
+TimeZone: TypeAlias = Annotated[str, AfterValidator(_zone)]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import EpochMs, Mask
+from models.calendar.units import MINUTE_MS
 
 UNIT_PER_SECOND = {"epoch_s": 1, "epoch_ms": 1_000, "epoch_us": 1_000_000, "epoch_ns": 1_000_000_000}
 
@@ -264,7 +265,9 @@ def _assemble(
         if digits[2:] > "59" or digits[:2] > "23":
             return None
         offset_minutes = (int(digits[:2]) * 60 + int(digits[2:])) * (-1 if zone[0] == "-" else 1)
-    time_ms = _to_ms(moment) + leap * 1000 + int((fraction or "")[:3].ljust(3, "0")) - offset_minutes * 60_000
+    time_ms = (
+        _to_ms(moment) + leap * 1000 + int((fraction or "")[:3].ljust(3, "0")) - offset_minutes * MINUTE_MS
+    )
     return time_ms if EARLIEST_MS <= time_ms <= LATEST_MS else None
 
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote_plus
 import numpy as np
 
 from models.arrays import EpochMs
+from models.calendar.units import SECOND_MS
 from streams.events.batch import Column, Strings
 from streams.language.expression import Expression
 from streams.partials.distinct import value_hashes
@@ -30,7 +31,6 @@ PSEUDONYM_BYTES = 8
 SLOT_BITS = 4
 SLOT_COUNT = 1 << SLOT_BITS
 
-_SECOND_MS = 1_000
 _SECONDS = [f"{second:02d}" for second in range(60)]
 
 
@@ -141,7 +141,7 @@ class Second:
 
     def make(self, columns: Mapping[str, Column], time_ms: EpochMs) -> Column:
         """Strings [E]."""
-        return Strings((time_ms // _SECOND_MS % 60).astype(np.int32), _SECONDS)
+        return Strings((time_ms // SECOND_MS % 60).astype(np.int32), _SECONDS)
 
 
 @lru_cache(maxsize=65_536)

@@ -167,9 +167,6 @@ class Field:
     scale: float = 1.0
 
 
-TimeFormat: TypeAlias = Literal["auto", "iso8601", "epoch_s", "epoch_ms", "epoch_us", "epoch_ns", "record"]
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """How a source's events map to columns.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.slo.calendar_period import period_bounds
 from detectors.slo.slo import Slo
 from models.arrays import Counts
 from streams.plan.plan import BUCKET_MS
@@ -23,7 +22,7 @@ def period_counts(window: RollupWindow, slo: Slo, at_ms: int) -> tuple[Counts, C
     period = np.zeros((window.series_count, window.counter_count), dtype=np.int64)
     counted = window.totals.period_at(at_ms // BUCKET_MS - 1)
     period[: len(counted)] = counted
-    start = period_bounds(slo.calendar, at_ms - 1)[0] // BUCKET_MS
+    start = slo.calendar.bounds(at_ms - 1)[0] // BUCKET_MS
     for begin, until in _maintenance(slo, start, at_ms // BUCKET_MS):
         left_out = window.rings.between(begin, until)
         period[: len(left_out)] -= left_out

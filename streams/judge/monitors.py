@@ -38,6 +38,7 @@ from detectors.feedback.labels import Label
 from detectors.feedback.recalibration import Factors, factors_of, recalibrated
 from detectors.feedback.shadow import Shadow
 from models.arrays import EpochMs, Numbers, Rows
+from models.calendar.units import WEEK_MS
 from models.registry.manifest import Role
 from streams.judge.panels import feature_names, panel_of, step_counts
 from streams.judge.state_codec import decode_state, encode_state, packed
@@ -53,7 +54,6 @@ logger = logging.getLogger(__name__)
 KEEP_MS = 180_000
 """An anomaly ends after at least this long without it; steps may be as short as a bucket."""
 
-WEEK_MS = 7 * 86_400_000
 
 FALSE_ALARMS_PER_WEEK = 0.1
 """What detectors accept for each series unless they are told otherwise."""

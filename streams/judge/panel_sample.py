@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from detectors.api.detector import Panel, SeriesName
 from models.arrays import EpochMs, Mask, Numbers, Rows
+from models.calendar.units import DAY_MS
 from streams.partials.series import encode_labels, series_hash
-
-DAY_MS = 86_400_000
 
 SPAN_DAYS = 7
 """A week, so that each day of it has been seen."""

@@ -11,9 +11,9 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-logger = logging.getLogger(__name__)
+from models.calendar.units import DAY_MS, HOUR_MS
 
-_DAY_MS = 86_400_000
+logger = logging.getLogger(__name__)
 
 
 class TopicError(Exception):
@@ -79,16 +79,16 @@ class Topics:
     def wanted(self, partitions: int, replication: int) -> list[NewTopic]:
         """All of them, as they are created where they are missing."""
         settings: dict[str, dict[str, str]] = {
-            self.partials: {"cleanup.policy": "delete", "retention.ms": str(_DAY_MS)},
+            self.partials: {"cleanup.policy": "delete", "retention.ms": str(DAY_MS)},
             self.blocks: {
                 "cleanup.policy": "compact",
-                "segment.ms": str(_DAY_MS // 24),
+                "segment.ms": str(HOUR_MS),
                 "min.cleanable.dirty.ratio": "0.2",
             },
             self.slis: {"cleanup.policy": "delete"},
-            self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
-            self.anomalies: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
-            self.forecasts: {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)},
+            self.alerts: {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)},
+            self.anomalies: {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)},
+            self.forecasts: {"cleanup.policy": "delete", "retention.ms": str(30 * DAY_MS)},
             self.incidents: {"cleanup.policy": "compact"},
             self.labels: {"cleanup.policy": "compact"},
             self.models: {"cleanup.policy": "compact"},

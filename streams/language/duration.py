@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
+
 UNIT_SECONDS = {
     "ns": Decimal("1e-9"),
     "us": Decimal("1e-6"),
@@ -45,7 +47,7 @@ def parse_duration(text: str) -> float:
 def format_duration(milliseconds: int) -> str:
     """The shortest usual spelling of a length of time: `300000` is `5m`, `5400000` is `1h30m`."""
     rest, parts = milliseconds, []
-    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)):
+    for unit, size in (("d", DAY_MS), ("h", HOUR_MS), ("m", MINUTE_MS), ("s", 1_000), ("ms", 1)):
         count, rest = divmod(rest, size)
         if count:
             parts.append(f"{count}{unit}")

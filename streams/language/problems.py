@@ -75,14 +75,15 @@ class ConfigError(ValueError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
-def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str:
-    """`did you mean …?` for the known word nearest to `word`, or empty.
+def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6, most: int = 1) -> str:
+    """`did you mean …?` for the known words nearest to `word`, or empty.
 
     likeness : 0 to 1, how alike the two must be by difflib's ratio; 0.6 is its own default
+    most     : how many words to name
     """
     words = {candidate.lower(): candidate for candidate in known}
-    near = get_close_matches(word.lower(), words, n=1, cutoff=likeness)
-    return f"did you mean {words[near[0]]}?" if near else ""
+    near = get_close_matches(word.lower(), words, n=most, cutoff=likeness)
+    return f"did you mean {' or '.join(words[each] for each in near)}?" if near else ""
 
 
 def one_of(known: Iterable[str]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+from collections.abc import Iterable
 
 from streams.config.models import Config
 from streams.decode.registry import FormatError, find_format
+from streams.language.problems import nearest, one_of
 
 __all__ = ["ChoiceError", "choose_sources", "with_choice"]
 
@@ -59,9 +60,9 @@ def choose_sources(config: Config, topic: str | None, file: str) -> list[str]:
 
 def _listed(config: Config) -> str:
     names = [f"{name} (topic {source.topic})" for name, source in config.sources.items()]
-    return f"one of {', '.join(names)}" if len(names) > 1 else names[0]
+    return one_of(names)
 
 
-def _near(word: str, known: object) -> str:
-    near = get_close_matches(word, list(known), n=1)  # type: ignore[call-overload]
-    return f"; did you mean {near[0]}?" if near else ""
+def _near(word: str, known: Iterable[str]) -> str:
+    hint = nearest(word, known)
+    return f"; {hint}" if hint else ""

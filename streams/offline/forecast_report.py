@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from detectors.capacity.reading import finite
 from models.arrays import Numbers
+from models.calendar.period import CalendarPeriod
 from models.capacity.crossing import Crossing, first_crossing, tied_paths
-from models.capacity.quota import QuotaOutlook, QuotaPeriod, quota_outlooks, steps_until, used_so_far
+from models.capacity.quota import QuotaOutlook, quota_outlooks, steps_until, used_so_far
 from models.forecast.paths import PATH_COUNT, PathForecast
 from streams.offline.full_forecast import BUDGET_S, make_forecast
 from streams.offline.series_file import Series
@@ -31,7 +33,7 @@ STEPS_MAX = 20_000
 """Longest horizon in steps; more would be hours of computing for a forecast that knows nothing by then."""
 
 
-DAY = QuotaPeriod("day")
+DAY = CalendarPeriod("day")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Question:
     limit: float | None = None
     above: bool = True
     quota: float | None = None
-    period: QuotaPeriod = DAY
+    period: CalendarPeriod = DAY
     seed: int = 0
     budget_s: float = BUDGET_S
 
@@ -259,11 +261,6 @@ def _quota_report(series: Series, question: Question, answers: Answers) -> dict[
             for one in answers.outlooks
         ],
     }
-
-
-def finite(value: float) -> float | None:
-    """The number, or None where JSON has none for it."""
-    return float(value) if math.isfinite(value) else None
 
 
 def instant(at_ms: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import numpy as np
 
 from models.arrays import EpochMs, Numbers, Rows
+from models.calendar.units import DAY_MS
 from streams.language.duration import format_duration
 from streams.offline.table_file import (
     TableFileError,
@@ -37,8 +38,7 @@ STEPS_MAX = 5_000_000
 REGULAR_SHARE = 0.9
 """Share of times that must lie on the grid for the step to be believed; the rest are moved to it."""
 
-_DAY_MS = 86_400_000
-MONTH_MS = round(365.2425 / 12 * _DAY_MS)
+MONTH_MS = round(365.2425 / 12 * DAY_MS)
 """The step of a series by months: its mean length."""
 
 
@@ -212,7 +212,7 @@ def _own_step(times: EpochMs) -> int | None:
     if off_grid.mean() <= 1 - REGULAR_SHARE and counts.max() * 2 >= len(distances):
         return step
     months = np.maximum(np.rint(distances / MONTH_MS), 1.0)
-    if (np.abs(months * MONTH_MS - distances) <= 3 * _DAY_MS).mean() >= REGULAR_SHARE:
+    if (np.abs(months * MONTH_MS - distances) <= 3 * DAY_MS).mean() >= REGULAR_SHARE:
         return MONTH_MS
     return None
 

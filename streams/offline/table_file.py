@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Numbers
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.decode.times import parse_times
 from streams.language.problems import nearest
 
@@ -42,7 +43,7 @@ TIME_NAMES = (
 )
 """Columns that are taken for the time where none is named, the first that holds times."""
 
-_UNITS_MS = {"second": 1_000, "minute": 60_000, "hour": 3_600_000, "day": 86_400_000}
+_UNITS_MS = {"second": 1_000, "minute": MINUTE_MS, "hour": HOUR_MS, "day": DAY_MS}
 """Columns that count from wherever the file begins."""
 
 _COUNTED_MAX = 1e8

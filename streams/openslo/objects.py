@@ -13,6 +13,7 @@ from pydantic import ConfigDict, field_validator, model_validator
 from pydantic import Field as Key
 from pydantic.alias_generators import to_camel
 
+from streams.config.values import TimeZone
 from streams.language.validation import Model, reject, reject_key
 from streams.openslo.values import (
     Description,
@@ -24,7 +25,6 @@ from streams.openslo.values import (
     Shorthand,
     SliceMs,
     Text,
-    TimeZone,
 )
 
 API_VERSION = "openslo/v1"

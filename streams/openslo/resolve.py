@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from detectors.slo import slo
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.config.models import TierEntry
 from streams.language.documents import Document, Path
 from streams.language.duration import format_duration
@@ -23,7 +25,15 @@ from streams.openslo.window import budget_window
 from streams.plan.plan import BUCKET_MS
 from streams.plan.rollup import Rollup
 
-PUBLISHED_WINDOWS_MS = (300_000, 1_800_000, 3_600_000, 7_200_000, 21_600_000, 86_400_000, 259_200_000)
+PUBLISHED_WINDOWS_MS = (
+    5 * MINUTE_MS,
+    30 * MINUTE_MS,
+    HOUR_MS,
+    2 * HOUR_MS,
+    6 * HOUR_MS,
+    DAY_MS,
+    3 * DAY_MS,
+)
 """Windows whose burn rates are published for every SLO: 5 m, 30 m, 1 h, 2 h, 6 h, 1 d, 3 d."""
 
 GROUP_BY = "streamgauge/group-by"
@@ -63,7 +73,7 @@ class _Settings:
     """What all objectives of an SLO have in common."""
 
     window_ms: int
-    calendar: slo.Calendar | None
+    calendar: CalendarPeriod | None
     tiers: tuple[slo.Tier, ...]
     confidence: float
     groups: tuple[str, ...]
@@ -99,7 +109,7 @@ def _resolve(item: Item[Slo], library: Library, context: Context, findings: Find
     if indicator is None:
         return []
     place, path, metrics = indicator
-    window: tuple[int, slo.Calendar | None] | None = None
+    window: tuple[int, CalendarPeriod | None] | None = None
     results: list[Resolved] = []
     names = _objective_names(spec.objectives)
     for index, objective in enumerate(spec.objectives):
@@ -118,7 +128,7 @@ def _resolve(item: Item[Slo], library: Library, context: Context, findings: Find
 
 def _settings(
     item: Item[Slo],
-    window: tuple[int, slo.Calendar | None],
+    window: tuple[int, CalendarPeriod | None],
     tiers: tuple[slo.Tier, ...] | None,
     annotations: Mapping[str, str],
     context: Context,

@@ -5,26 +5,24 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Annotated, Any, Literal, TypeAlias, cast, get_args
-from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator
 from pydantic import Field as Key
 
-from streams.language.problems import nearest
+from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from streams.language.validation import reject
 
 Unit: TypeAlias = Literal["m", "h", "d", "w", "M", "Q", "Y"]
 
 UNIT_MS: dict[Unit, int] = {
-    "m": 60_000,
-    "h": 3_600_000,
-    "d": 86_400_000,
-    "w": 7 * 86_400_000,
-    "M": 30 * 86_400_000,
-    "Q": 90 * 86_400_000,
-    "Y": 365 * 86_400_000,
+    "m": MINUTE_MS,
+    "h": HOUR_MS,
+    "d": DAY_MS,
+    "w": WEEK_MS,
+    "M": 30 * DAY_MS,
+    "Q": 90 * DAY_MS,
+    "Y": 365 * DAY_MS,
 }
 """Length of each unit; months, quarters and years by their nominal length."""
 
@@ -67,7 +65,7 @@ def _slice(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if not 0 < value < 1e6:
             reject("minutes above zero")
-        return round(value * 60_000)
+        return round(value * MINUTE_MS)
     return _some(_shorthand(value)).ms
 
 
@@ -117,17 +115,3 @@ def _local_time(value: Any) -> Any:
 
 
 LocalTime: TypeAlias = Annotated[datetime, BeforeValidator(_local_time)]
-
-
-@lru_cache(maxsize=1)
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def _zone(value: str) -> str:
-    if value not in _zones():
-        reject("a time zone of the IANA database, such as Europe/Berlin", nearest(value, sorted(_zones())))
-    return value
-
-
-TimeZone: TypeAlias = Annotated[str, AfterValidator(_zone)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
 from zoneinfo import ZoneInfo
 
-from detectors.slo import slo
+from models.calendar.period import CalendarPeriod
+from models.calendar.period import Unit as PeriodUnit
 from streams.language.documents import Document, Path
 from streams.language.duration import format_duration
 from streams.language.problems import Findings
@@ -18,7 +18,7 @@ from streams.plan.plan import WINDOW_MS_MAX
 DEFAULT_WINDOW = Shorthand(30, "d")
 """The window of an SLO that names none; OpenSLO leaves it open."""
 
-_CALENDAR_UNITS: dict[Unit, Literal["day", "week", "month", "quarter", "year"]] = {
+_CALENDAR_UNITS: dict[Unit, PeriodUnit] = {
     "d": "day",
     "w": "week",
     "M": "month",
@@ -27,7 +27,7 @@ _CALENDAR_UNITS: dict[Unit, Literal["day", "week", "month", "quarter", "year"]] 
 }
 
 
-def budget_window(item: Item[Slo], findings: Findings) -> tuple[int, slo.Calendar | None]:
+def budget_window(item: Item[Slo], findings: Findings) -> tuple[int, CalendarPeriod | None]:
     """(length in ms, calendar period or None) of an SLO's budget; the default after a mistake."""
     windows = item.object.spec.time_window
     if not windows:
@@ -55,7 +55,8 @@ def budget_window(item: Item[Slo], findings: Findings) -> tuple[int, slo.Calenda
         )
         return DEFAULT_WINDOW.ms, None
     start_ms = _start(window, unit, item, findings)
-    return window.duration.ms, slo.Calendar(unit, window.calendar.time_zone, window.duration.count, start_ms)
+    period = CalendarPeriod(unit, window.calendar.time_zone, window.duration.count, start_ms)
+    return window.duration.ms, period
 
 
 def fits_rings(duration: Shorthand, document: Document, path: Path, findings: Findings) -> bool:

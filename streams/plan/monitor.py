@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from models.calendar.units import DAY_MS, MINUTE_MS, WEEK_MS
 from models.logs.reviews import Review
 from streams.plan.plan import BUCKET_MS, MonitorPlan
-
-MINUTE_MS = 60_000
-DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ SHIPPED: Mapping[str, Judging] = MappingProxyType(
         "security": Judging("SecurityAnomaly", "measures", BUCKET_MS, 2 * MINUTE_MS),
         "sigma": Judging("SigmaRule", "measures", BUCKET_MS, 2 * MINUTE_MS),
         # a template that is silent is still awaited for a week
-        "logs": Judging("LogAnomaly", "measures", MINUTE_MS, 7 * DAY_MS),
+        "logs": Judging("LogAnomaly", "measures", MINUTE_MS, WEEK_MS),
     }
 )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from detectors.slo.slo import Slo
+from models.calendar.units import DAY_MS, MINUTE_MS
 from models.logs.reviews import Review
 from streams.events.batch import Layout
 from streams.plan.resource import CapacityPlan
@@ -19,7 +20,7 @@ from streams.plan.rollup import Derived, Rollup
 BUCKET_MS = 10_000
 """Width of an event-time bucket, the finest resolution kept."""
 
-WINDOW_MS_MAX = 366 * 86_400_000
+WINDOW_MS_MAX = 366 * DAY_MS
 """The longest rolling window; its slots of an hour take 70 kB a series of two counters."""
 
 SIGNALS = ("total", "errors")
@@ -47,7 +48,7 @@ class SourcePlan:
     format: str
     layout: Layout
     rollups: tuple[Rollup, ...]
-    lateness_ms: int = 60_000
+    lateness_ms: int = MINUTE_MS
     future_ms: int = 300_000
     idle_ms: int = 30_000
     series_count_max: int = 100_000
@@ -78,7 +79,7 @@ class MonitorPlan:
     detector: str
     alertname: str
     settings: Mapping[str, Any] = field(default_factory=dict)
-    step_ms: int = 60_000
+    step_ms: int = MINUTE_MS
     features: Literal["signals", "measures"] = "signals"
     kept_ms: int = 0
     service: str | None = None

@@ -14,13 +14,8 @@ import numpy as np
 from detectors.capacity.alerts import CapacityRule
 from detectors.capacity.reading import Kind
 from models.arrays import EpochMs, Numbers
-from models.capacity.quota import QuotaPeriod
-
-HOUR_MS = 3_600_000
-DAY_MS = 24 * HOUR_MS
-
-PERIOD_LONGEST_MS = {"day": 25 * HOUR_MS, "week": 7 * DAY_MS + HOUR_MS, "month": 31 * DAY_MS + HOUR_MS}
-"""With the hour that a change of clocks may add."""
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 
 
 class SeriesKey(NamedTuple):
@@ -57,7 +52,7 @@ class Resource:
     by: tuple[str, ...] = ()
     limit: float | None = None
     above: bool = True
-    period: QuotaPeriod | None = None
+    period: CalendarPeriod | None = None
     target: float | None = None
     window_ms: int | None = None
     horizon_ms: int = 7 * DAY_MS
@@ -80,7 +75,7 @@ class Resource:
         """Steps of each forecast: the horizon, and the time until the next forecast is ready."""
         ahead_ms = self.horizon_ms
         if self.kind in ("quota", "error_budget") and self.period is not None:
-            ahead_ms = max(ahead_ms, PERIOD_LONGEST_MS[self.period.unit])
+            ahead_ms = max(ahead_ms, self.period.longest_ms)
         return -(-(ahead_ms + 2 * self.refresh_ms) // self.step_ms)
 
     @property

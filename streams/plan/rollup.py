@@ -8,8 +8,8 @@ from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from detectors.slo.slo import Calendar
 from models.arrays import EpochMs, Numbers
+from models.calendar.period import CalendarPeriod
 from streams.events.batch import Column, Strings
 from streams.language.expression import Expression
 
@@ -118,7 +118,7 @@ class Rollup:
     sketch: str | None = None
     distinct: tuple[str, ...] = ()
     windows_ms: tuple[int, ...] = (300_000,)
-    calendar: Calendar | None = None
+    calendar: CalendarPeriod | None = None
     slice_ms: int = 0
     histogram: tuple[float, ...] = ()
     series_count_max: int | None = None

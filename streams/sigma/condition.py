@@ -31,7 +31,7 @@ from sigma.types import (
     SpecialChars,
 )
 
-from streams.language.expression import quote_column
+from streams.language.expression import quote_column, quote_text
 
 MODIFIERS = frozenset(
     (
@@ -145,7 +145,7 @@ def _equals(column: str, value: object, columns: Mapping[str, str], *, numeric: 
         case SigmaCompareExpression():
             return f"{column} {_SIGNS[value.op.name]} {_number(value.number.number)}"
         case SigmaRegularExpression():
-            return f"matches({column}, {_quoted(_anywhere(value))})"
+            return f"matches({column}, {quote_text(_anywhere(value))})"
         case SigmaCIDRExpression():
             patterns = [SigmaString(pattern) for pattern in value.expand()]
             return "(" + " or ".join(_text(column, pattern) for pattern in patterns) + ")"
@@ -169,18 +169,18 @@ def _text(column: str, value: SigmaString, *, numeric: bool = False) -> str:
     if not shape:
         if numeric and re.fullmatch(r"[0-9]+", plain):
             return f"{column} == {plain}"
-        return f"{subject} == {_quoted(plain)}" if plain else f"missing({column})"
+        return f"{subject} == {quote_text(plain)}" if plain else f"missing({column})"
     if not plain and shape == [many]:
         return f"not missing({column})"
     if parts == [many, plain, many]:
-        return f"contains({subject}, {_quoted(plain)})"
+        return f"contains({subject}, {quote_text(plain)})"
     if parts == [plain, many]:
-        return f"starts_with({subject}, {_quoted(plain)})"
+        return f"starts_with({subject}, {quote_text(plain)})"
     if parts == [many, plain]:
-        return f"ends_with({subject}, {_quoted(plain)})"
+        return f"ends_with({subject}, {quote_text(plain)})"
     signs = {many: ".*", SpecialChars.WILDCARD_SINGLE: "."}
     pattern = "".join(re.escape(part) if isinstance(part, str) else signs[part] for part in parts)
-    return f"matches({subject}, {_quoted(f'(?s){pattern}')})"
+    return f"matches({subject}, {quote_text(f'(?s){pattern}')})"
 
 
 def _contains(column: str, value: object) -> str:
@@ -209,8 +209,3 @@ def _number(value: float) -> str:
     if value < 0:
         return f"-{_number(-value)}"
     return str(int(value)) if float(value).is_integer() else repr(float(value))
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
-    return f'"{escaped}"'

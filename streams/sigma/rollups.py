@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from models.calendar.units import HOUR_MS, MINUTE_MS
 from streams.language.documents import Document, Path
 from streams.language.expression import Expression, ExpressionError, compile_expression, conjoin
 from streams.language.problems import Findings
@@ -101,9 +102,9 @@ def _add_match(plan: SigmaPlan, detection: Detection, condition: Expression, sou
         by=() if client is None else (client,),
         where=conjoin(source.where, condition),
         measures=(Count("events"),),
-        windows_ms=(60_000,),
+        windows_ms=(MINUTE_MS,),
         series_count_max=GROUPS_MAX,
-        forget_ms=3_600_000,
+        forget_ms=HOUR_MS,
     )
     plan.rollups.append(rollup)
     settings = {"rule": "match", "op": "gte", "count": 1, "timespan_ms": BUCKET_MS}
@@ -145,9 +146,9 @@ def _add_correlation(
         measures=tuple(map(Count, _distinct_names(names), wanted))
         if correlation.kind == "temporal"
         else (Count("events"),),
-        windows_ms=(60_000,),
+        windows_ms=(MINUTE_MS,),
         series_count_max=GROUPS_MAX,
-        forget_ms=max(rule.timespan.seconds * 1000, 3_600_000),
+        forget_ms=max(rule.timespan.seconds * 1000, HOUR_MS),
     )
     plan.rollups.append(rollup)
     op, count = rule.condition.op.name.lower(), rule.condition.count

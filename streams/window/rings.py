@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arrays import Counts, Rows
+from models.calendar.units import DAY_MS, HOUR_MS
 from streams.plan.plan import BUCKET_MS
 
-LEVEL_SLOT_MS = (BUCKET_MS, 300_000, 3_600_000)
-_LEVEL_WINDOW_MS_MAX = (3_600_000, 3 * 86_400_000)
+LEVEL_SLOT_MS = (BUCKET_MS, 300_000, HOUR_MS)
+_LEVEL_WINDOW_MS_MAX = (HOUR_MS, 3 * DAY_MS)
 
 CHUNK_SERIES = 1024
 _CHUNK_SERIES_MIN = 8

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from detectors.slo.slo import Slo
 from models.arrays import Counts, Hashes, Numbers, Rows
+from models.calendar.units import HOUR_MS
 from streams.partials.cells import Keys, max_by_key, max_parts, sum_by_key, sum_parts
 from streams.partials.distinct import REGISTER_BITS, REGISTER_COUNT, estimates_of
 from streams.partials.frame import ExemplarRow
@@ -36,7 +37,7 @@ from streams.window.sketches import narrow, renamed
 from streams.window.slices import judge_slices
 from streams.window.totals import KEPT_BUCKETS, Totals, shards_of
 
-SKETCH_WINDOW_MS_MAX = 3_600_000
+SKETCH_WINDOW_MS_MAX = HOUR_MS
 """Quantiles and distinct counts are kept for windows up to an hour; longer ones have exact counts only."""
 
 SILENT_MIN = 1_000

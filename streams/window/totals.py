@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.slo.calendar_period import period_bounds
-from detectors.slo.slo import Calendar
 from models.arrays import Counts, Hashes, Rows
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS
 from streams.plan.plan import BUCKET_MS
 
 SHARD_COUNT = 256
 """A shard fits into one record up to some 10,000 series, two million in all."""
 
-KEPT_BUCKETS = 92 * 86_400_000 // BUCKET_MS
+KEPT_BUCKETS = 92 * DAY_MS // BUCKET_MS
 """A quarter: names that come and go, of pods say, must not fill the table of series for good."""
 
 _SHARD_SHIFT = np.uint64(56)
@@ -37,7 +37,7 @@ class Totals:
     ever   : Counts [S, C]
     """
 
-    def __init__(self, counter_count: int, calendar: Calendar | None) -> None:
+    def __init__(self, counter_count: int, calendar: CalendarPeriod | None) -> None:
         self.ever: Counts = np.zeros((0, counter_count), dtype=np.int64)
         self._period: Counts = np.zeros((0, counter_count), dtype=np.int64)
         self._calendar = calendar
@@ -59,7 +59,7 @@ class Totals:
         series : Rows [N], distinct, below S
         """
         if self._calendar is not None and bucket >= self._period_end:
-            self._period_end = period_bounds(self._calendar, bucket * BUCKET_MS)[1] // BUCKET_MS
+            self._period_end = self._calendar.bounds(bucket * BUCKET_MS)[1] // BUCKET_MS
             self._period[:] = 0
         self.ever[series] += counts
         if self._calendar is not None:
@@ -104,7 +104,7 @@ class Totals:
         self.last_bucket[series] = last_bucket
         self.ever[series] = stored[:, :counter_count]
         if self._calendar is not None:
-            start, end = period_bounds(self._calendar, latest * BUCKET_MS)
+            start, end = self._calendar.bounds(latest * BUCKET_MS)
             self._period_end = end // BUCKET_MS
             mine = (last_bucket + 1) * BUCKET_MS > start
             self._period[series] = np.where(mine[:, np.newaxis], stored[:, counter_count:], 0)

@@ -18,6 +18,7 @@ import msgspec
 from detectors.alerts.alert import Alert, Transition
 from detectors.capacity.alerts import CapacityAlerts
 from detectors.capacity.reading import CapacityReading
+from models.calendar.units import MINUTE_MS
 from streams.capacity.histories import Histories
 from streams.capacity.planner import CapacityPlanner
 from streams.capacity.pool import ForecastPool
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 CAPACITY = "~capacity"
 """In place of a source's name in the block of a partition's capacity alerts; no source is called so."""
 
-RECORD_EVERY_MS = 60_000
+RECORD_EVERY_MS = MINUTE_MS
 """Readings are judged and told at most once a minute of event time."""
 
 

@@ -18,10 +18,11 @@ from detectors.alerts.alert import Transition
 from detectors.alerts.incident import Anomaly, Incident
 from detectors.alerts.incidents import IncidentBook
 from detectors.api.detector import SEVERITIES
+from models.calendar.units import DAY_MS
 
 logger = logging.getLogger(__name__)
 
-LOOKBACK_MS = 86_400_000
+LOOKBACK_MS = DAY_MS
 """How far back alerts are read at a start; what an older one still belongs to is a new incident then."""
 
 

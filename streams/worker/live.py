@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from detectors.slo.calendar_period import period_bounds
 from models.arrays import Counts
 from streams.judge.judged_source import JudgedSource
 from streams.judge.maintenance import period_counts, without_maintenance
@@ -92,7 +91,7 @@ def slo_snapshots(window: JudgedSource) -> Iterator[SloSnapshot]:
             row = rollup_window.rollup.windows_ms.index(slo.window_ms)
             budget_good, budget_total = good[row], total[row]
         else:
-            start, _ = period_bounds(slo.calendar, (end - 1) * BUCKET_MS)
+            start, _ = slo.calendar.bounds((end - 1) * BUCKET_MS)
             covered_ms = end * BUCKET_MS - start
             budget_good, budget_total = period_counts(rollup_window, slo, end * BUCKET_MS)
         yield SloSnapshot(

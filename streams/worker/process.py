@@ -130,15 +130,14 @@ class Publisher:
         return complete
 
 
-def run_worker(config: Config, *, log_level: str = "INFO") -> int:
+def run_worker(config: Config) -> int:
     """Run until a signal or a failure; returns the exit code.
 
     Raises ConfigError for mistakes in the SLO files, SinkSetupError for sinks that cannot be used.
     """
-    logging.basicConfig(format=LOG_FORMAT, level=log_level, stream=sys.stderr, force=True)
-    quiet_level = "WARNING" if log_level == "INFO" else log_level
+    logging.basicConfig(format=LOG_FORMAT, level="INFO", stream=sys.stderr, force=True)
     for noisy in ("faust", "mode"):
-        logging.getLogger(noisy).setLevel(quiet_level)
+        logging.getLogger(noisy).setLevel("WARNING")
     # Until the broker has answered, all there is to say of it is said below, once.
     logging.getLogger("aiokafka").setLevel("CRITICAL")
     # Batches are many short-lived objects without cycles; the default would scan them over and over.
@@ -157,11 +156,11 @@ def run_worker(config: Config, *, log_level: str = "INFO") -> int:
             error,
         )
         return 1
-    logging.getLogger("aiokafka").setLevel(quiet_level)
+    logging.getLogger("aiokafka").setLevel("WARNING")
     worker = faust.Worker(
         publisher.engine.app,
         loop=loop,
-        loglevel=log_level,
+        loglevel="INFO",
         override_logging=False,
         redirect_stdouts=False,
         quiet=True,

@@ -19,12 +19,13 @@ from contextlib import AbstractContextManager
 
 from detectors.api.detector import Adopting, Panel
 from detectors.api.registry import make
+from models.calendar.units import DAY_MS
 from models.registry.feature_drift import Drift, drift_of
 from models.registry.manifest import ROLES, Announcement
 from models.registry.registry import Registry
 from models.registry.training import Trainer
 from streams.judge.monitors import Monitors
-from streams.judge.panel_sample import DAY_MS, PanelSample
+from streams.judge.panel_sample import PanelSample
 from streams.modelling.train import train_model
 from streams.plan.plan import MonitorPlan
 

@@ -100,7 +100,7 @@ async def gate_before(alertmanager: Alertmanager) -> AsyncIterator[tuple[Gate, s
 async def test_an_alert_fires_and_resolves(alertmanager: Alertmanager) -> None:
     burn = alert("Burn", route='/a "b"')
     async with running(alertmanager.url, page_url="http://example.org/slo") as sink:
-        sink.take(replace(burn, state="pending"))
+        sink.take(replace(burn, state="inactive"))
         sink.take(burn)
         assert await sink.drain(10)
         await until(lambda: alertmanager.webhook.alerts("Burn"))

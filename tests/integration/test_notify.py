@@ -60,7 +60,7 @@ def titles(hook: Webhook) -> list[str]:
 
 async def test_start_and_end_are_announced_once(webhook: Webhook) -> None:
     async with running(notifying(address(webhook))) as sink:
-        for state in ("pending", "firing", "firing", "resolved", "firing", "resolved"):
+        for state in ("inactive", "firing", "firing", "resolved", "firing", "resolved"):
             sink.take(replace(BURN, state=state))
         sink.take(replace(BURN, starts_at_ms=2_000))
         assert await sink.drain(10)

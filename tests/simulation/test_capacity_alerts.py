@@ -20,12 +20,13 @@ from detectors.capacity.alerts import (
     CapacityAlerts,
 )
 from models.arrays import Numbers
-from models.capacity.quota import QuotaPeriod
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 from streams.capacity.model_cache import ModelCache
 from streams.capacity.planner import CapacityPlanner
 from streams.capacity.pool import Finished
 from streams.capacity.task import ForecastTask
-from streams.plan.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
+from streams.plan.resource import History, Present, Resource, SeriesKey
 
 MINUTE_MS = 60_000
 TICK_MS = 10 * MINUTE_MS
@@ -152,12 +153,12 @@ def quota_truth(resource: Resource, values: Numbers, day_ms: int) -> tuple[int, 
 
 
 def test_quotas_and_a_pool_alert_hours_before_the_truth() -> None:
-    rows = Resource("turso-rows-read", "quota", limit=1e6, period=QuotaPeriod("day"), horizon_ms=DAY_MS)
+    rows = Resource("turso-rows-read", "quota", limit=1e6, period=CalendarPeriod("day"), horizon_ms=DAY_MS)
     requests = Resource(
         "workers-requests",
         "quota",
         limit=1e5,
-        period=QuotaPeriod("day", "Europe/Berlin"),
+        period=CalendarPeriod("day", "Europe/Berlin"),
         horizon_ms=DAY_MS,
     )
     pool = Resource("db-pool", "gauge", limit=100.0, horizon_ms=2 * DAY_MS)
@@ -198,7 +199,7 @@ def test_quotas_and_a_pool_alert_hours_before_the_truth() -> None:
 
 
 def test_the_same_seed_tells_the_same_story() -> None:
-    rows = Resource("turso-rows-read", "quota", limit=1e6, period=QuotaPeriod("day"), horizon_ms=DAY_MS)
+    rows = Resource("turso-rows-read", "quota", limit=1e6, period=CalendarPeriod("day"), horizon_ms=DAY_MS)
     ticks = {rows.name: usage(700_000, 1.9, seed=4, peak_hour=14.0)}
     first, second = (
         [one.to_dict() for one in simulate([rows], ticks, seed=9)[rows.name].moved] for _ in range(2)

@@ -9,7 +9,7 @@ import numpy as np
 
 from models.arrays import Counts, Mask, Numbers, Rows
 from streams.decode.accounting import skipped_count
-from streams.decode.otlp.names import Slot, select
+from streams.decode.otlp.names import ContextTable, Slot, or_else, select
 from streams.decode.otlp.value import number_of
 from streams.events.batch import Column, Dead, EventBatch, Layout, Records, Strings
 
@@ -70,14 +70,28 @@ def batch_of(
     records: Records,
     layout: Layout,
     slots: Sequence[Slot],
-    column: Callable[[Slot], Column],
+    contexts: ContextTable,
+    context: Rows,
+    field: Callable[[str], Column],
+    attribute: Callable[[Slot], Column],
     record: Rows,
     time_ns: Counts,
     bad: Mask,
     reason: str,
     dead: list[Dead],
 ) -> EventBatch:
-    """An `EventBatch` of the events that are whole and have a time; `column` makes one for all E events."""
+    """An `EventBatch` of the events that are whole and have a time.
+
+    context          : Rows [E] of `contexts`, each event's resource and scope
+    field, attribute : make a column of all E events, of a field and of the event's own attributes
+    """
+
+    def column(slot: Slot) -> Column:
+        if slot.place == "event":
+            return as_kind(field(slot.path), slot)
+        shared = contexts.column(slot.name, context)
+        return or_else(attribute(slot), shared) if slot.place == "attribute" else shared
+
     columns = {slot.name: column(slot) for slot in slots}
     if layout.time_format == "record":
         time_ms, timed = records.timestamps_ms[record], np.ones(len(record), dtype=np.bool_)

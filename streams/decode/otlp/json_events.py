@@ -19,13 +19,12 @@ from streams.decode.otlp.events import (
     SEVERITIES,
     STATUSES,
     Signal,
-    as_kind,
     batch_of,
     durations,
     named,
 )
 from streams.decode.otlp.json_lenient import Lenient
-from streams.decode.otlp.names import SETS_MAX, AttributeTable, ContextTable, Slot, or_else, slots_of
+from streams.decode.otlp.names import SETS_MAX, AttributeTable, ContextTable, or_else, slots_of
 from streams.decode.otlp.value import WantedReader, json_value, text_of
 from streams.events.batch import Column, Dead, EventBatch, Layout, Records, Strings
 
@@ -75,19 +74,15 @@ class JsonEvents:
         reader = (_Spans if self._signal == "spans" else _Logs)(items)
         table = self._sets
         sets = np.fromiter([table[bytes(item.attributes)] for item in items], np.int64, len(items))
-
-        def column(slot: Slot) -> Column:
-            if slot.place == "event":
-                return as_kind(reader.field(slot.path), slot)
-            shared = self._contexts.column(slot.name, context)
-            return or_else(table.column(slot.name, sets), shared) if slot.place == "attribute" else shared
-
         return batch_of(
             signal=self._signal,
             records=records,
             layout=self._layout,
             slots=self._slots,
-            column=column,
+            contexts=self._contexts,
+            context=context,
+            field=reader.field,
+            attribute=lambda slot: table.column(slot.name, sets),
             record=record_of,
             time_ns=reader.time_ns,
             bad=sets == 0,

@@ -29,7 +29,6 @@ _POINTS: Mapping[str, type[Struct]] = {
     "exponentialHistogram": types.ExponentialPoint,
     "summary": types.SummaryPoint,
 }
-_RAW = frozenset({"attributes", "body"})
 _UNDERSCORE = re.compile(r"_([a-z])")
 Message = TypeVar("Message", bound=Struct)
 

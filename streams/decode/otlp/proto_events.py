@@ -16,7 +16,6 @@ from streams.decode.otlp.events import (
     SEVERITIES,
     STATUSES,
     Signal,
-    as_kind,
     batch_of,
     durations,
     named,
@@ -74,19 +73,15 @@ class ProtoEvents:
         fields = scan(buffer.data, begins, ends)
         reader = (_Spans if self._signal == "spans" else _Logs)(buffer, fields, len(begins))
         attributes = _Attributes(buffer, fields, reader.attributes, len(begins))
-
-        def column(slot: Slot) -> Column:
-            if slot.place == "event":
-                return as_kind(reader.field(slot.path), slot)
-            shared = self._contexts.column(slot.name, context)
-            return or_else(attributes.column(slot), shared) if slot.place == "attribute" else shared
-
         return batch_of(
             signal=self._signal,
             records=records,
             layout=self._layout,
             slots=self._slots,
-            column=column,
+            contexts=self._contexts,
+            context=context,
+            field=reader.field,
+            attribute=attributes.column,
             record=record_of,
             time_ns=reader.time_ns,
             bad=fields.bad | attributes.bad | reader.bad,

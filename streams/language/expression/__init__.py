@@ -28,7 +28,7 @@ from models.arrays import Mask, Numbers
 from streams.events.batch import Column, Kind, Strings
 from streams.language.expression.kinds import infer_kinds
 from streams.language.expression.program import Step, build_program, run_program
-from streams.language.expression.syntax import ExpressionError, parse, quote_column
+from streams.language.expression.syntax import ExpressionError, parse, quote_column, quote_text
 
 __all__ = [
     "Expression",
@@ -37,6 +37,7 @@ __all__ = [
     "compile_number",
     "conjoin",
     "quote_column",
+    "quote_text",
 ]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import NoReturn
 
 from streams.events.batch import Kind
@@ -28,6 +27,7 @@ from streams.language.expression.syntax import (
     Number,
     Text,
 )
+from streams.language.problems import nearest
 
 PREDICATES = ("starts_with", "ends_with", "contains", "matches")
 """Functions of a string and a quoted string that give a condition."""
@@ -84,13 +84,8 @@ class _Inference:
 
     def column(self, node: Name) -> Name:
         if self.known is not None and node.name not in self.known:
-            near = get_close_matches(node.name, self.known, n=1, cutoff=0.6)
-            listed = ", ".join(sorted(self.known)[:12])
-            self.fail(
-                node.at,
-                f"unknown column {node.name}",
-                f"did you mean {near[0]}?" if near else f"known: {listed}",
-            )
+            listed = f"known: {', '.join(sorted(self.known)[:12])}"
+            self.fail(node.at, f"unknown column {node.name}", nearest(node.name, self.known) or listed)
         return node
 
     def condition(self, node: Node) -> None:
@@ -192,10 +187,9 @@ class _Inference:
             )
 
     def unknown_function(self, node: Call) -> NoReturn:
-        near = _PREDICATE_ALIASES.get(node.function.lower()) or next(
-            iter(get_close_matches(node.function, FUNCTIONS, n=1)), None
-        )
-        hint = f"did you mean {near}?" if near else f"known: {', '.join(FUNCTIONS)}"
+        alias = _PREDICATE_ALIASES.get(node.function.lower())
+        hint = f"did you mean {alias}?" if alias else nearest(node.function, FUNCTIONS)
+        hint = hint or f"known: {', '.join(FUNCTIONS)}"
         self.fail(node.at, f"unknown function {node.function}", hint)
 
     def predicate(self, node: Call) -> None:

@@ -207,6 +207,12 @@ def quote_column(name: str) -> str:
     return name if plain and name.lower() not in _NOTHING else f"`{name}`"
 
 
+def quote_text(text: str) -> str:
+    """A string as an expression writes it: between double quotes."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
+    return f'"{escaped}"'
+
+
 def parse(text: str) -> Node:
     """The tree of `text`; raises ExpressionError."""
     if not text.strip():

@@ -15,10 +15,11 @@ import numpy as np
 from detectors.alerts.names import label_names, span_name
 from detectors.capacity.reading import EXHAUSTION_QUANTILES, CapacityReading
 from models.arrays import Numbers
+from models.calendar.units import DAY_MS, HOUR_MS, WEEK_MS
 from streams.publish.metrics.family import Block, Family, LabelRows, block_of
 from streams.publish.metrics.forecast_snapshot import ForecastSnapshot, PublishedForecast
 
-HORIZONS_MS = (3_600_000, 6 * 3_600_000, 86_400_000, 7 * 86_400_000, 30 * 86_400_000)
+HORIZONS_MS = (HOUR_MS, 6 * HOUR_MS, DAY_MS, WEEK_MS, 30 * DAY_MS)
 """How far ahead values are published: an hour, six, a day, a week, a month, as far as a forecast reaches."""
 
 _OWN_LABELS = ("resource", "quantile", "horizon")

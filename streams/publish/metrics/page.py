@@ -31,7 +31,6 @@ Labels = TypeVar("Labels", bound=tuple[str, ...])
 _PROCESS = ProcessCollector(registry=None)
 
 ALERTS = ("ErrorBudgetBurn", "TelemetryMissing")
-LIVE_STATES = ("pending", "firing")
 """Counted even where there is none, so that a rule can tell no alert from no worker."""
 
 
@@ -74,7 +73,7 @@ def families(snapshot: WorkerSnapshot) -> Iterator[Family]:
     incidents: dict[tuple[str, ...], int] = {(name,): 0 for name in SEVERITIES[1:]}
     incidents |= {(severity,): count for severity, count in snapshot.incidents.items()}
     yield _gauge("streamgauge_incidents", "Open incidents by their worst severity.", incidents, ("severity",))
-    alerts = {(name, state): 0 for name in ALERTS for state in LIVE_STATES} | dict(snapshot.alerts)
+    alerts = {(name, "firing"): 0 for name in ALERTS} | dict(snapshot.alerts)
     yield _gauge("streamgauge_alerts", "Live alerts by state.", alerts, ("alertname", "state"))
     yield _counter(
         "streamgauge_alert_deliveries",

@@ -10,10 +10,11 @@ from detectors.alerts.names import label_names, span_name
 from detectors.slo.budget import burn_rate, error_budget_remaining, exhaustion_seconds, good_ratio
 from detectors.slo.slo import Slo
 from models.arrays import Numbers
+from models.calendar.units import HOUR_MS
 from streams.publish.metrics.family import Block, Family, LabelRows
 from streams.publish.metrics.snapshot import SloSnapshot
 
-STEADY_WINDOW_MS = 3_600_000
+STEADY_WINDOW_MS = HOUR_MS
 """The present burn, for the time to exhaustion, is that of the longest window up to an hour."""
 
 _OWN_LABELS = ("service", "slo", "objective", "window", "budgeting", "display_name", "description")

@@ -74,14 +74,12 @@ def test_an_alert_fires_once_and_resolves_once() -> None:
     assert states([fired]) == [("b", "inactive", "firing")]
     assert run.step(FINE, BAD) == []
     assert [alert.key for alert in run.book.active()] == [fired.key]
-    assert run.book.counts() == {("ErrorBudgetBurn", "firing"): 1}
     (over,) = run.step(FINE, FINE)
     assert states([over]) == [("b", "firing", "resolved")]
     assert over.alert.starts_at_ms == fired.alert.starts_at_ms == fired.at_ms
     assert over.alert.ends_at_ms == over.at_ms == fired.at_ms + 2 * STEP
     assert run.step(FINE, FINE) == []
     assert run.book.active() == []
-    assert run.book.counts() == {}
 
 
 def test_an_alert_carries_who_it_is_what_happened_and_the_evidence() -> None:
@@ -128,21 +126,6 @@ def test_a_label_column_that_is_called_as_one_of_ours_keeps_both_values() -> Non
     assert fired.alert.labels["http_route"] == "/x"
 
 
-def test_pending_lasts_until_the_condition_has_held_long_enough() -> None:
-    run = Run(AlertBook(for_ms=2 * STEP, keep_ms=0))
-    (pending,) = run.step(BAD)
-    assert states([pending]) == [("a", "inactive", "pending")]
-    assert run.step(BAD) == []
-    (fired,) = run.step(BAD)
-    assert states([fired]) == [("a", "pending", "firing")]
-    assert fired.alert.starts_at_ms == pending.at_ms
-    assert states(run.step(FINE)) == [("a", "firing", "resolved")]
-    run.step(BAD)
-    (dropped,) = run.step(FINE)
-    assert states([dropped]) == [("a", "pending", "inactive")]
-    assert run.book.active() == []
-
-
 def test_it_resolves_only_after_the_burn_was_over_for_a_while() -> None:
     run = Run(AlertBook(keep_ms=3 * STEP))
     run.step(BAD)
@@ -167,14 +150,6 @@ def test_absence_neither_fires_nor_resolves() -> None:
     for _ in range(1000):
         assert run.step(SILENT) == []
     assert states(run.step(FINE)) == [("a", "firing", "resolved")]
-
-
-def test_absence_holds_a_pending_alert() -> None:
-    run = Run(AlertBook(for_ms=3 * STEP))
-    run.step(BAD)
-    assert run.step(SILENT) == []
-    assert run.step(SILENT) == []
-    assert states(run.step(BAD)) == [("a", "pending", "firing")]
 
 
 def test_a_group_that_was_silent_for_a_whole_window_is_forgotten() -> None:
@@ -207,22 +182,6 @@ def test_severities_are_alerts_of_their_own_and_tiers_are_not() -> None:
     assert "over 6h" in page.alert.annotations["description"]
 
 
-def test_a_frozen_source_holds_everything_and_begins_its_clocks_anew() -> None:
-    run = Run(AlertBook(keep_ms=2 * STEP))
-    run.step(BAD)
-    run.step(FINE)
-    run.book.freeze(run.at_ms, "requests", "the newest event is 900 s old")
-    assert run.book.frozen() == {"requests": "the newest event is 900 s old"}
-    for _ in range(10):
-        assert run.step(FINE, BAD) == []
-    other = replace(SLO, name="other", source="elsewhere")
-    assert states(run.step(BAD, slo=other)) == [("a", "inactive", "firing")]
-    run.book.thaw(run.at_ms, "requests")
-    assert run.step(FINE, FINE) == []
-    assert run.step(FINE, FINE) == []
-    assert states(run.step(FINE, FINE)) == [("a", "firing", "resolved")]
-
-
 def test_alerts_of_an_slo_that_is_no_longer_configured_end() -> None:
     run = Run()
     run.step(BAD)
@@ -239,19 +198,16 @@ group = st.sampled_from([FINE, BAD, SILENT, (9, 10), (990, 1000), (0, 1)])
     st.lists(st.lists(group, min_size=3, max_size=3), max_size=30),
     st.integers(0, 30),
     st.sampled_from([0, STEP, 3 * STEP]),
-    st.sampled_from([0, STEP, 3 * STEP]),
 )
 def test_a_restart_goes_on_as_if_nothing_had_happened(
-    history: list[list[Counts]], cut: int, for_ms: int, keep_ms: int
+    history: list[list[Counts]], cut: int, keep_ms: int
 ) -> None:
-    straight, broken = (Run(AlertBook(for_ms=for_ms, keep_ms=keep_ms)) for _ in range(2))
+    straight, broken = (Run(AlertBook(keep_ms=keep_ms)) for _ in range(2))
     for index, groups in enumerate(history):
         if index == cut:
-            broken.book.freeze(broken.at_ms, "elsewhere", "lag")
             stored = json.loads(json.dumps(broken.book.state()))
-            broken.book = AlertBook.load(stored, for_ms=for_ms, keep_ms=keep_ms)
+            broken.book = AlertBook.load(stored, keep_ms=keep_ms)
             assert broken.book.state() == stored
-            broken.book.thaw(broken.at_ms, "elsewhere")
         before, revision = straight.book.state(), straight.book.revision
         assert straight.step(*groups) == broken.step(*groups)
         assert (straight.book.state() != before) == (straight.book.revision != revision)
@@ -260,23 +216,17 @@ def test_a_restart_goes_on_as_if_nothing_had_happened(
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.lists(group, max_size=40), st.sampled_from([0, STEP, 3 * STEP]), st.sampled_from([0, STEP, 3 * STEP])
-)
-def test_states_follow_the_machine_written_out(history: list[Counts], for_ms: int, keep_ms: int) -> None:
-    run = Run(AlertBook(for_ms=for_ms, keep_ms=keep_ms))
-    state, since, clear = "inactive", 0, None
+@given(st.lists(group, max_size=40), st.sampled_from([0, STEP, 3 * STEP]))
+def test_states_follow_the_machine_written_out(history: list[Counts], keep_ms: int) -> None:
+    run = Run(AlertBook(keep_ms=keep_ms))
+    state, clear = "inactive", None
     for counts in history:
         seen = [move.alert.state for move in run.step(counts)]
         judged = verdicts([counts])
         fires, burns, absent = (bool(m.any()) for m in (judged.firing, judged.burning, judged.absent))
         before = state
         if state == "inactive" and fires:
-            state, since, clear = ("pending" if for_ms else "firing"), run.at_ms, None
-        elif state == "pending" and fires and run.at_ms - since >= for_ms:
-            state = "firing"
-        elif state == "pending" and not fires and not absent:
-            state = "inactive"
+            state, clear = "firing", None
         elif state == "firing" and burns:
             clear = None
         elif state == "firing" and not absent:

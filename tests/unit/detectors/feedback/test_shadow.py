@@ -10,7 +10,7 @@ import pytest
 
 from detectors.api.detector import Panel, State, Verdicts
 from detectors.feedback.shadow import Shadow
-from models.registry.backtest import WEEK_MS
+from models.calendar.units import WEEK_MS
 from models.registry.shadow_report import Comparison
 
 MINUTE = 60_000

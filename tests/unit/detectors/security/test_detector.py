@@ -264,7 +264,7 @@ def test_says_what_is_lacking() -> None:
         detector.update(other)
     with pytest.raises(ValueError, match="not a state of security"):
         detector.restore({"detector": "traffic"})
-    with pytest.raises(ValueError, match="no time zone 'Moon'"):
+    with pytest.raises(ValueError, match="no time zone is called 'Moon'"):
         SecurityDetector(time_zone="Moon")
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.security.entity_memory import MINUTE_MS, SPAN_MS, EntityMemory
+from detectors.security.entity_memory import SPAN_MS, EntityMemory
+from models.calendar.units import MINUTE_MS
 
 STEP_MS = 10_000
 

@@ -7,7 +7,7 @@ import numpy as np
 from benchmarks.false_alarms import COUNTRY, JUDGED_FROM, ZONE, count_incidents, normal_traffic
 from detectors.api.detector import Panel
 from detectors.traffic.detector import TrafficDetector
-from models.anomaly.calendar_effects import DAY_MS
+from models.calendar.units import DAY_MS
 
 HOUR_MS = 3_600_000
 SERIES = 60

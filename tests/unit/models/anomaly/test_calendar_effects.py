@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.anomaly.calendar_effects import HOUR_MS, CalendarEffects
+from models.anomaly.calendar_effects import CalendarEffects
+from models.calendar.units import HOUR_MS
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.anomaly.day_profile import DAY_MS, DAYS_MIN, SLOTS, fit_profile, usual_at
+from models.anomaly.day_profile import DAYS_MIN, SLOTS, fit_profile, usual_at
 from models.arrays import Numbers
+from models.calendar.units import DAY_MS
 
 STEP_MS = 600_000
 DAY_STEPS = DAY_MS // STEP_MS

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from models.capacity.queue_lag import catching_up, lag_forecast, lag_from_flow, reflected
+from models.capacity.queue_lag import catching_up, lag_forecast, reflected
+from models.forecast.paths import SampledForecast
 
 MINUTE_MS = 60_000
 
@@ -29,10 +30,11 @@ def test_a_queue_cannot_fall_below_zero(start: float, changes: np.ndarray) -> No
 
 
 def test_inflow_below_capacity_catches_up_when_the_arithmetic_says() -> None:
-    futures = lag_from_flow(300.0, np.full((5, 60), 70.0), 100.0)
-    when = catching_up(futures, lag=300.0, step_ms=MINUTE_MS)
+    flow = np.full((5, 60), -30.0)
+    when = catching_up(SampledForecast(reflected(300.0, flow), "queue"), lag=300.0, step_ms=MINUTE_MS)
     assert (when.probability, when.expected_seconds) == (1.0, 600.0)
-    never = catching_up(lag_from_flow(300.0, np.full((5, 60), 120.0), 100.0), lag=300.0, step_ms=MINUTE_MS)
+    growing = SampledForecast(reflected(300.0, np.full((5, 60), 20.0)), "queue")
+    never = catching_up(growing, lag=300.0, step_ms=MINUTE_MS)
     assert (never.probability, never.expected_seconds) == (0.0, float("inf"))
 
 

@@ -1,4 +1,4 @@
-"""Quotas against sums written out step by step, and periods against the calendar."""
+"""Quotas against sums written out step by step."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from detectors.slo.calendar_period import period_bounds
-from detectors.slo.slo import Calendar
+from models.calendar.period import CalendarPeriod
 from models.capacity.quota import (
-    QuotaPeriod,
     quota_outlook,
     quota_outlooks,
     step_shares,
@@ -24,32 +22,6 @@ from models.capacity.quota import (
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-
-instants = st.integers(0, 2_000_000_000_000)
-zones = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"])
-units = st.sampled_from(["day", "week", "month"])
-
-
-@given(instants, units, zones)
-def test_periods_are_those_of_error_budgets(at_ms: int, unit: str, zone: str) -> None:
-    found = QuotaPeriod(unit, zone).bounds(at_ms)  # type: ignore[arg-type]
-    assert found == period_bounds(Calendar(unit, zone), at_ms)  # type: ignore[arg-type]
-    assert found[0] <= at_ms < found[1]
-
-
-@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-06-01", 24)])
-def test_a_day_on_which_clocks_change_has_another_length(day: str, hours: int) -> None:
-    noon = datetime.fromisoformat(f"{day}T12:00:00").replace(tzinfo=ZoneInfo("Europe/Berlin"))
-    start, end = QuotaPeriod("day", "Europe/Berlin").bounds(int(noon.timestamp() * 1000))
-    assert end - start == hours * HOUR_MS
-
-
-def test_unknown_periods_and_zones_are_named() -> None:
-    with pytest.raises(ValueError, match="day, week, month"):
-        QuotaPeriod("year")  # type: ignore[arg-type]
-    for zone in ("Europe/Berlni", "../etc", ""):
-        with pytest.raises(ValueError, match="no time zone is called"):
-            QuotaPeriod("day", zone)
 
 
 @given(st.integers(0, 100), st.integers(1, 30), st.integers(0, 200), st.integers(1, 100))
@@ -135,7 +107,7 @@ def test_a_quota_that_is_passed_already_is_passed_now() -> None:
 
 
 def test_later_periods_begin_with_nothing_used_and_last_as_long_as_the_clocks_say() -> None:
-    berlin = QuotaPeriod("day", "Europe/Berlin")
+    berlin = CalendarPeriod("day", "Europe/Berlin")
     now = datetime(2026, 3, 28, 18, tzinfo=ZoneInfo("Europe/Berlin"))
     outlooks = quota_outlooks(
         np.ones((2, 76)),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.calendar.units import HOUR_MS
 from models.forecast.level_shift import (
     OUTSIDE,
     RATIO_MAX,
@@ -18,7 +19,7 @@ from models.forecast.level_shift import (
 from models.forecast.paths import SampledForecast
 from streams.capacity.level_memory import STEPS_MAX, LevelMemory
 from streams.capacity.task import ForecastColumn, ForecastMade, ForecastTask
-from streams.plan.resource import HOUR_MS, SeriesKey
+from streams.plan.resource import SeriesKey
 
 DRAWN = np.random.default_rng(0).normal(100, 5, size=(400, 6))
 

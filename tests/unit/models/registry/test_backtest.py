@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
 
-from models.registry.backtest import WEEK_MS, Backtest, Interval, episode_starts, judge_backtest
+from models.calendar.units import WEEK_MS
+from models.registry.backtest import Backtest, Interval, episode_starts, judge_backtest
 
 MINUTE = 60_000
 

@@ -70,8 +70,8 @@ spec:
 """
 
 
-def plan_of(folder: Path, text: str = CONFIG) -> Plan:
-    (folder / "slos.yaml").write_text(SLO)
+def plan_of(folder: Path, text: str = CONFIG, slo: str = SLO) -> Plan:
+    (folder / "slos.yaml").write_text(slo)
     path = folder / "streamgauge.yaml"
     path.write_text(text)
     return compile_plan(load_config(path))
@@ -149,6 +149,36 @@ def test_an_error_budget_is_that_of_the_slo(tmp_path: Path) -> None:
     present = budget.present(0, (START_MS + 240 * 60_000) // 10_000)
     assert present.window is not None
     assert present.window.values.sum() == 40.0
+
+
+@pytest.mark.parametrize("duration", ["1w", "1M", "1Q", "1Y"])
+def test_a_budget_by_the_calendar_is_that_of_the_period_so_far(tmp_path: Path, duration: str) -> None:
+    calendar = f'{duration}, calendar: {{startTime: "2026-01-01 00:00:00", timeZone: Europe/Berlin}}'
+    plan = plan_of(tmp_path, slo=SLO.replace("7d, isRolling: true", calendar))
+    end_ms = START_MS + 10 * 24 * HOUR_MS + 23 * HOUR_MS - 600_000  # 00:50 in Berlin
+    start_ms = end_ms - 10 * 24 * HOUR_MS
+    flow = flow_of(plan, [event(start_ms - 60_000, failed=True), event(start_ms - 50_000, failed=True)])
+    window = flow.window("usage").rollups["slo:answered"]
+    buckets = range(start_ms // 10_000, end_ms // 10_000, 60)
+    for bucket in buckets:  # every ten minutes one of four events is bad
+        window.rings.push(bucket, np.array([0]), np.array([[3, 4]]))
+        window.totals.add(bucket, np.array([0]), np.array([[3, 4]]))
+    window.rings.advance(end_ms // 10_000)
+    budget = histories(flow, plan)["budget"]
+    history = budget.history(0)
+    assert history is not None
+    assert len(history.starts) >= 9, "ten days by the hour, or by whole days"
+    [resource] = (each.resource for each in plan.capacity if each.resource.name == "budget")
+    assert resource.period is not None
+    begin_ms, _ = resource.period.bounds(end_ms)
+    first = 1 if begin_ms < start_ms else 0  # and the first of the events by the flow
+    count = sum(bucket * 10_000 >= begin_ms for bucket in buckets)
+    present = budget.present(0, end_ms // 10_000).window
+    assert present is not None
+    assert present.other is not None
+    assert present.starts.tolist() == [begin_ms]
+    assert present.other.tolist() == [4 * count + first]
+    assert present.values.tolist() == [count + first]
 
 
 @pytest.mark.parametrize(

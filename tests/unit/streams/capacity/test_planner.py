@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.capacity.quota import QuotaPeriod
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 from models.forecast.paths import SampledForecast
 from streams.capacity.model_cache import ModelCache
 from streams.capacity.planner import CapacityPlanner
 from streams.capacity.pool import Finished, Outcome
 from streams.capacity.readings import forecast_record, reading_of
 from streams.capacity.task import PATHS, ForecastColumn, ForecastMade, ForecastTask
-from streams.plan.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
+from streams.plan.resource import History, Present, Resource, SeriesKey
 
 POOL = Resource("pool", "gauge", limit=20.0)
-QUOTA = Resource("rows", "quota", limit=240.0, period=QuotaPeriod("day"), horizon_ms=DAY_MS)
+QUOTA = Resource("rows", "quota", limit=240.0, period=CalendarPeriod("day"), horizon_ms=DAY_MS)
 BUDGET = Resource("budget", "error_budget", target=0.99, window_ms=7 * DAY_MS)
 LAG = Resource("lag", "lag", limit=1000.0, step_ms=60_000, horizon_ms=6 * HOUR_MS)
 KEY = SeriesKey("pool")
@@ -195,6 +196,31 @@ def test_an_error_budget_that_burns_twice_as_fast_lasts_half_as_long() -> None:
     assert reading.expected_seconds == pytest.approx(week / 2 * 3600)
     assert reading.used_ratio == 0.0
     assert math.isnan(reading_of(BUDGET, None, Present(window=past), 0).probability)
+
+
+@given(st.integers(0, 23), st.integers(1, 9))
+def test_a_quarters_budget_is_read_to_its_end_at_any_hour(hour: int, day: int) -> None:
+    quarter = CalendarPeriod("quarter", "Asia/Kolkata")
+    budget = replace(BUDGET, window_ms=None, period=quarter, step_ms=DAY_MS)
+    start_ms, end_ms = quarter.bounds(1_775_000_000_000)
+    origin_ms = start_ms // DAY_MS * DAY_MS + day * DAY_MS
+    at_ms = origin_ms + hour * HOUR_MS
+    # every hour 100 events, 2 of which are bad: twice what the target allows
+    bad, total = (
+        ForecastColumn.of(SampledForecast(np.full((3, budget.steps), 24 * level), "flat"))
+        for level in (2.0, 100.0)
+    )
+    hours = (at_ms - start_ms) / HOUR_MS
+    past = History(np.array([start_ms]), np.array([2.0 * hours]), np.array([100.0 * hours]))
+    made = ForecastMade(SeriesKey("budget"), origin_ms, DAY_MS, (bad, total), 0.0)
+    reading = reading_of(budget, made, Present(window=past), at_ms)
+    whole_hours = (end_ms - start_ms) / HOUR_MS
+    assert reading.period == (start_ms, end_ms)
+    assert reading.used_ratio == pytest.approx(2 * hours / whole_hours)
+    assert reading.probability == 1.0
+    # spent half-way through the quarter, told to the end of a day
+    left_s = (whole_hours / 2 - hours) * 3600
+    assert left_s - 1 <= reading.expected_seconds <= left_s + 24 * 3600 + 1
 
 
 def test_a_lag_that_shrinks_says_when_it_has_caught_up() -> None:

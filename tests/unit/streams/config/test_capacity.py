@@ -7,11 +7,11 @@ from datetime import timedelta
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from detectors.slo.slo import Calendar, Slo
-from models.capacity.quota import QuotaPeriod
+from detectors.slo.slo import Slo
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 from streams.compile.resources import resource_of, rule_of
 from streams.config.capacity import CapacityEntries, CapacityEntry, LimitSeries
-from streams.plan.resource import DAY_MS, HOUR_MS
 
 ROWS = {
     "resource": "turso-rows-read",
@@ -35,7 +35,7 @@ def test_the_kind_and_the_step_follow_from_the_rest() -> None:
     assert (rows.kind, rows.step, rows.horizon) == ("quota", timedelta(hours=1), timedelta(days=7))
     resource = resource_of(rows)
     assert resource.limit == 1_000_000
-    assert resource.period == QuotaPeriod("day", "Europe/Berlin")
+    assert resource.period == CalendarPeriod("day", "Europe/Berlin")
     assert resource.steps >= 7 * 24
     assert rule_of(rows).warn == 0.9
     assert rule_of(rows).warn_clear < 0.9
@@ -53,10 +53,17 @@ def test_an_error_budget_is_that_of_its_slo() -> None:
     rolling = resource_of(entry, SLO)
     assert (rolling.kind, rolling.target, rolling.window_ms) == ("error_budget", 0.999, 30 * DAY_MS)
     assert (rolling.by, rolling.step_ms) == (("region",), HOUR_MS)
-    by_month = Slo("c", "s", 0.99, "r", "r", 30 * DAY_MS, calendar=Calendar("month", "Asia/Tokyo"))
-    assert resource_of(entry, by_month).period == QuotaPeriod("month", "Asia/Tokyo")
-    quarter = Slo("c", "s", 0.99, "r", "r", 91 * DAY_MS, calendar=Calendar("quarter"))
-    assert resource_of(entry, quarter).window_ms == 91 * DAY_MS
+    by_month = Slo("c", "s", 0.99, "r", "r", 30 * DAY_MS, calendar=CalendarPeriod("month", "Asia/Tokyo"))
+    assert resource_of(entry, by_month).period == CalendarPeriod("month", "Asia/Tokyo")
+    assert resource_of(entry, by_month).step_ms == HOUR_MS
+    for period, days in (
+        (CalendarPeriod("quarter"), 92),
+        (CalendarPeriod("year"), 366),
+        (CalendarPeriod("month", count=2), 62),
+    ):
+        by_period = resource_of(entry, Slo("c", "s", 0.99, "r", "r", 90 * DAY_MS, calendar=period))
+        assert (by_period.period, by_period.window_ms, by_period.step_ms) == (period, None, DAY_MS)
+        assert days < by_period.steps <= days + 3
     with pytest.raises(ValueError, match="no SLO is called 'checkout'"):
         resource_of(entry)
 
@@ -67,7 +74,7 @@ def test_an_error_budget_is_that_of_its_slo() -> None:
         ({**ROWS, "limit": 0}, "what one period may use"),
         ({**ROWS, "limit": {"value": "x"}}, "what one period may use"),
         ({**ROWS, "period": None, "kind": "quota"}, "when the quota resets"),
-        ({**ROWS, "time_zone": "Mars"}, "a time zone such as"),
+        ({**ROWS, "time_zone": "Mars"}, "a time zone of the IANA database, such as"),
         ({**ROWS, "source": None}, "the source of the quota"),
         ({**ROWS, "kind": "gauge"}, "no period for a gauge"),
         ({**ROWS, "warn": 1.5}, "less than or equal to 1"),

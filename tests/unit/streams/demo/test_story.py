@@ -23,7 +23,6 @@ def alert(state: str, at_ms: int, slo: str = "availability", starts_at_ms: int =
 def test_an_alert_that_fires_and_resolves_is_told_once() -> None:
     story = Story()
     for state, at_ms in (
-        ("pending", 60_000),
         ("firing", 61_000),
         ("firing", 61_000),
         ("resolved", 3_661_000),

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.slo.slo import Calendar, Maintenance, Slo, Tier
+from detectors.slo.slo import Maintenance, Slo, Tier
+from models.calendar.period import CalendarPeriod
 from streams.aggregate.partition import PartitionAggregate
 from streams.decode.registry import make_decoder
 from streams.events.batch import Layout, Records
@@ -313,7 +314,7 @@ def test_maintenance_leaves_its_buckets_out_however_intervals_overlap(planned, b
     slo = replace(
         SLO,
         tiers=(),
-        calendar=Calendar("day") if with_calendar else None,
+        calendar=CalendarPeriod("day") if with_calendar else None,
         maintenance=tuple(
             Maintenance((first + begin) * BUCKET_MS, (first + begin + length) * BUCKET_MS, services)
             for begin, length, services in planned
@@ -355,7 +356,7 @@ def test_maintenance_that_is_reported_afterwards_counts_from_then_on():
 
 def test_a_calendar_budget_is_never_below_zero():
     """Maintenance in an hour that is no longer told apart, half of which lies before the period."""
-    calendar = Calendar("month", "Asia/Kolkata")
+    calendar = CalendarPeriod("month", "Asia/Kolkata")
     month = 1_717_180_200_000 // BUCKET_MS  # the first of June there, half past an hour in UTC
     slo = replace(
         SLO,

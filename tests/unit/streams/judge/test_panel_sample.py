@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.api.detector import Panel, SeriesName
-from streams.judge.panel_sample import DAY_MS, SPAN_DAYS, PanelSample
+from models.calendar.units import DAY_MS
+from streams.judge.panel_sample import SPAN_DAYS, PanelSample
 from streams.partials.series import encode_labels, series_hash
 
 STEP_MS = 6 * 3_600_000

@@ -7,7 +7,8 @@ from textwrap import dedent, indent
 import numpy as np
 import pytest
 
-from detectors.slo.slo import Calendar, Tier
+from detectors.slo.slo import Tier
+from models.calendar.period import CalendarPeriod
 from streams.events.batch import Column, Strings
 from streams.language.expression import compile_expression
 from streams.language.problems import Findings
@@ -210,25 +211,25 @@ def calendar(duration: str, start: str = "2026-01-01 00:00:00", zone: str = "Eur
         ("[{duration: 4w, isRolling: true}]", 28 * DAY, None),
         ("[{duration: 1M, isRolling: true}]", 30 * DAY, None),
         ("[]", 30 * DAY, None),
-        (calendar("1M"), 30 * DAY, Calendar("month", "Europe/Berlin")),
-        (calendar("1Q"), 90 * DAY, Calendar("quarter", "Europe/Berlin")),
-        (calendar("1Y"), 365 * DAY, Calendar("year", "Europe/Berlin")),
-        (calendar("1w", "2026-01-05 00:00:00"), 7 * DAY, Calendar("week", "Europe/Berlin")),
-        (calendar("1d", zone="UTC"), DAY, Calendar("day", "UTC")),
+        (calendar("1M"), 30 * DAY, CalendarPeriod("month", "Europe/Berlin")),
+        (calendar("1Q"), 90 * DAY, CalendarPeriod("quarter", "Europe/Berlin")),
+        (calendar("1Y"), 365 * DAY, CalendarPeriod("year", "Europe/Berlin")),
+        (calendar("1w", "2026-01-05 00:00:00"), 7 * DAY, CalendarPeriod("week", "Europe/Berlin")),
+        (calendar("1d", zone="UTC"), DAY, CalendarPeriod("day", "UTC")),
         # Thursday in New York begins at 05:00 UTC.
         (
             calendar("1w", zone="America/New_York"),
             7 * DAY,
-            Calendar("week", "America/New_York", 1, 1_767_243_600_000),
+            CalendarPeriod("week", "America/New_York", 1, 1_767_243_600_000),
         ),
         (
             calendar("2w", "2026-01-05 00:00:00", "UTC"),
             14 * DAY,
-            Calendar("week", "UTC", 2, 1_767_571_200_000),
+            CalendarPeriod("week", "UTC", 2, 1_767_571_200_000),
         ),
     ],
 )
-def test_windows(window: str, length: int, expected: Calendar | None) -> None:
+def test_windows(window: str, length: int, expected: CalendarPeriod | None) -> None:
     one = resolve_one(slo(PLAIN, window=window))
     assert (one.slo.window_ms, one.slo.calendar) == (length, expected)
     assert one.rollup.calendar == expected

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from detectors.slo.calendar_period import period_bounds
-from detectors.slo.slo import Calendar, Slo
+from detectors.slo.slo import Slo
+from models.calendar.period import CalendarPeriod
 from streams.events.batch import Layout
 from streams.judge.judged_source import JudgedSource
 from streams.partials.distinct import estimates_of, registers_of, value_hashes
@@ -335,11 +335,11 @@ def test_a_slice_without_events_counts_for_nothing_and_a_target_is_met_exactly()
 @pytest.mark.parametrize(
     "calendar",
     [
-        Calendar("day", "Europe/Berlin"),
-        Calendar("day", "America/Sao_Paulo"),
-        Calendar("week", "Asia/Kolkata"),
-        Calendar("month", "Australia/Lord_Howe"),
-        Calendar("day", "Asia/Kathmandu", 3),
+        CalendarPeriod("day", "Europe/Berlin"),
+        CalendarPeriod("day", "America/Sao_Paulo"),
+        CalendarPeriod("week", "Asia/Kolkata"),
+        CalendarPeriod("month", "Australia/Lord_Howe"),
+        CalendarPeriod("day", "Asia/Kathmandu", 3),
     ],
 )
 @settings(max_examples=15, deadline=None)
@@ -360,14 +360,14 @@ def test_a_calendar_period_starts_anew_in_its_time_zone_through_any_restarts(cal
         run.step(bucket, rows, {})
         if restart:
             run.restart()
-        begin = period_bounds(calendar, bucket * BUCKET_MS)[0] // BUCKET_MS
+        begin = calendar.bounds(bucket * BUCKET_MS)[0] // BUCKET_MS
         period = run.window.totals.period_at(bucket)
         found = by_label(run.window, np.pad(period, ((0, run.window.series_count - len(period)), (0, 0))))
         assert found == summed([row for row in truth if row[0] >= begin])
 
 
 def test_a_period_that_begins_within_a_stored_hour_keeps_what_the_hour_had_of_it():
-    calendar = Calendar("week", "Asia/Kolkata")  # midnight there is half past an hour
+    calendar = CalendarPeriod("week", "Asia/Kolkata")  # midnight there is half past an hour
     windows_ms = (300_000, 7 * DAY * BUCKET_MS)
     slo = Slo("o", "x", 0.9, "s", "r", windows_ms[1], calendar=calendar)
     run = Run(

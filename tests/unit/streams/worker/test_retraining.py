@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from detectors.api.detector import Panel
+from models.calendar.units import DAY_MS
 from models.registry.errors import ModelStorageError
 from models.registry.manifest import Announcement
 from models.registry.registry import Registry
 from models.registry.training import Trainer
-from streams.judge.panel_sample import DAY_MS, SPAN_DAYS
+from streams.judge.panel_sample import SPAN_DAYS
 from streams.partials.series import encode_labels, series_hash
 from streams.plan.plan import MonitorPlan, Plan
 from streams.worker.retraining import Retraining

@@ -8,9 +8,10 @@ import numpy as np
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.capacity.reading import CapacityReading
-from models.capacity.quota import QuotaPeriod
+from models.calendar.period import CalendarPeriod
+from models.calendar.units import DAY_MS, HOUR_MS
 from streams.capacity.planner import CapacityPlanner
-from streams.plan.resource import DAY_MS, HOUR_MS, History, Present, Resource, SeriesKey
+from streams.plan.resource import History, Present, Resource, SeriesKey
 from streams.publish.metrics.exposition import OPEN_METRICS, TEXT, written
 from streams.publish.metrics.forecast_families import forecast_families
 from streams.publish.metrics.forecast_snapshot import ForecastSnapshot
@@ -33,7 +34,7 @@ def samples(snapshot: ForecastSnapshot) -> Samples:
 
 def planned() -> ForecastSnapshot:
     resources = [
-        Resource("rows", "quota", limit=240.0, period=QuotaPeriod("day"), horizon_ms=DAY_MS),
+        Resource("rows", "quota", limit=240.0, period=CalendarPeriod("day"), horizon_ms=DAY_MS),
         Resource("pool", "gauge", by=("db",), limit=20.0),
     ]
     planner = CapacityPlanner(resources, InlinePool(level=10.0))

@@ -14,7 +14,8 @@ from prometheus_client.core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from detectors.slo.slo import Calendar, Slo
+from detectors.slo.slo import Slo
+from models.calendar.period import CalendarPeriod
 from streams.partials.sketch import BIN_COUNT, bins_of
 from streams.plan.rollup import Count, Rollup
 from streams.publish.metrics.exposition import OPEN_METRICS, TEXT, chosen_format
@@ -201,7 +202,7 @@ def test_objectives_and_groups_called_as_our_labels_are_told_apart() -> None:
 
 
 def test_a_period_that_has_just_begun_is_not_exhausted_before_its_time() -> None:
-    slo = replace(SLO, calendar=Calendar("month"))
+    slo = replace(SLO, calendar=CalendarPeriod("month"))
     samples = read(WorkerSnapshot("1", slos=[slo_snapshot(slo=slo, covered_ms=3 * DAY)]))
     labels = {"service": "shop", "slo": "availability", "http_route": "/"}
     found = value(samples, "streamgauge_error_budget_exhaustion_seconds", **labels)

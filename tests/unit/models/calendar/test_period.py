@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.slo.calendar_period import period_bounds
-from detectors.slo.slo import Calendar
+from models.calendar.period import CalendarPeriod
 
 ZONES = (
     "UTC",
@@ -33,7 +32,7 @@ moments = st.one_of(
 )
 
 
-def begins(calendar: Calendar, day: date, origin: date) -> bool:
+def begins(calendar: CalendarPeriod, day: date, origin: date) -> bool:
     """Whether a period begins with a local day, from the definition."""
     match calendar.unit:
         case "day":
@@ -63,12 +62,12 @@ def first_instant(day: date, zone: ZoneInfo) -> int:
 @given(st.sampled_from(UNITS), st.sampled_from(ZONES), st.integers(1, 3), st.booleans(), moments, moments)
 def test_a_period_begins_and_ends_with_a_local_day(unit, name, count, started, start_ms, at_ms):
     zone = ZoneInfo(name)
-    calendar = Calendar(unit, name, count, start_ms if started else None)
+    calendar = CalendarPeriod(unit, name, count, start_ms if started else None)
     if started:
         origin = datetime.fromtimestamp(start_ms / 1000, zone).date()
     else:
         origin = date(1969, 12, 29) if unit == "week" else date(1970, 1, 1)
-    start, end = period_bounds(calendar, at_ms)
+    start, end = calendar.bounds(at_ms)
     assert start <= at_ms < end
     today = datetime.fromtimestamp(at_ms / 1000, zone).date()
     first = next(day for day in days(today, -1) if begins(calendar, day, origin))
@@ -85,48 +84,83 @@ def days(from_day: date, step: int):
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(UNITS), st.sampled_from(ZONES), st.integers(1, 4), moments)
 def test_periods_follow_each_other_without_gap(unit, name, count, at_ms):
-    calendar = Calendar(unit, name, count)
-    start, end = period_bounds(calendar, at_ms)
-    assert period_bounds(calendar, start) == (start, end)
-    assert period_bounds(calendar, end - 1) == (start, end)
-    assert period_bounds(calendar, end)[0] == end
-    assert period_bounds(calendar, start - 1)[1] == start
+    calendar = CalendarPeriod(unit, name, count)
+    start, end = calendar.bounds(at_ms)
+    assert calendar.bounds(start) == (start, end)
+    assert calendar.bounds(end - 1) == (start, end)
+    assert calendar.bounds(end)[0] == end
+    assert calendar.bounds(start - 1)[1] == start
 
 
 @pytest.mark.parametrize(
     ("calendar", "at", "start", "end"),
     [
-        (Calendar("week", "Europe/Berlin"), "2024-03-31T12:00Z", "2024-03-24T23:00Z", "2024-03-31T22:00Z"),
         (
-            Calendar("month", "America/New_York"),
+            CalendarPeriod("week", "Europe/Berlin"),
+            "2024-03-31T12:00Z",
+            "2024-03-24T23:00Z",
+            "2024-03-31T22:00Z",
+        ),
+        (
+            CalendarPeriod("month", "America/New_York"),
             "2024-03-10T12:00Z",
             "2024-03-01T05:00Z",
             "2024-04-01T04:00Z",
         ),
-        (Calendar("quarter", "Asia/Kolkata"), "2024-02-29T00:00Z", "2023-12-31T18:30Z", "2024-03-31T18:30Z"),
-        (Calendar("year"), "2024-12-31T23:59Z", "2024-01-01T00:00Z", "2025-01-01T00:00Z"),
-        (Calendar("week", count=2), "1970-01-13T00:00Z", "1970-01-12T00:00Z", "1970-01-26T00:00Z"),
         (
-            Calendar("month", start_ms=1_702_598_400_000, count=3),
+            CalendarPeriod("quarter", "Asia/Kolkata"),
+            "2024-02-29T00:00Z",
+            "2023-12-31T18:30Z",
+            "2024-03-31T18:30Z",
+        ),
+        (CalendarPeriod("year"), "2024-12-31T23:59Z", "2024-01-01T00:00Z", "2025-01-01T00:00Z"),
+        (CalendarPeriod("week", count=2), "1970-01-13T00:00Z", "1970-01-12T00:00Z", "1970-01-26T00:00Z"),
+        (
+            CalendarPeriod("month", start_ms=1_702_598_400_000, count=3),
             "2024-03-01T00:00Z",
             "2024-03-01T00:00Z",
             "2024-06-01T00:00Z",
         ),
         # a week begins on the weekday of its start
         (
-            Calendar("week", start_ms=1_704_240_000_000),
+            CalendarPeriod("week", start_ms=1_704_240_000_000),
             "2024-01-09T00:00Z",
             "2024-01-03T00:00Z",
             "2024-01-10T00:00Z",
         ),
-        (Calendar("day", "Pacific/Apia"), "2011-12-30T09:59Z", "2011-12-29T10:00Z", "2011-12-30T10:00Z"),
+        (
+            CalendarPeriod("day", "Pacific/Apia"),
+            "2011-12-30T09:59Z",
+            "2011-12-29T10:00Z",
+            "2011-12-30T10:00Z",
+        ),
     ],
 )
 def test_some_periods(calendar, at, start, end):
     ms = [round(datetime.fromisoformat(text).timestamp() * 1000) for text in (at, start, end)]
-    assert period_bounds(calendar, ms[0]) == (ms[1], ms[2])
+    assert calendar.bounds(ms[0]) == (ms[1], ms[2])
 
 
-def test_an_unknown_time_zone_is_an_error():
-    with pytest.raises(ZoneInfoNotFoundError):
-        period_bounds(Calendar("day", "Mars/Olympus"), 0)
+@given(st.sampled_from(UNITS), st.sampled_from(ZONES), st.integers(1, 3), moments)
+def test_no_period_is_longer_than_it_says(unit, name, count, at_ms):
+    period = CalendarPeriod(unit, name, count)
+    start, end = period.bounds(at_ms)
+    assert end - start <= period.longest_ms
+    assert CalendarPeriod("quarter").longest_ms == 92 * 86_400_000 + 3_600_000
+
+
+@pytest.mark.parametrize(("day", "hours"), [("2026-03-29", 23), ("2026-10-25", 25), ("2026-06-01", 24)])
+def test_a_day_on_which_clocks_change_has_another_length(day, hours):
+    noon = datetime.fromisoformat(f"{day}T12:00:00").replace(tzinfo=ZoneInfo("Europe/Berlin"))
+    start, end = CalendarPeriod("day", "Europe/Berlin").bounds(int(noon.timestamp() * 1000))
+    assert end - start == hours * 3_600_000
+
+
+def test_unknown_periods_and_zones_are_named():
+    with pytest.raises(ValueError, match="day, week, month, quarter, year"):
+        CalendarPeriod("fortnight")
+    with pytest.raises(ValueError, match="at least one day"):
+        CalendarPeriod("day", count=0)
+    for zone in ("Mars/Olympus", "Europe/Berlni", "../etc", ""):
+        with pytest.raises(ValueError, match="no time zone is called"):
+            CalendarPeriod("day", zone)

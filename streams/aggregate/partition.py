@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Rows
-from streams.aggregate.rollup_state import RollupState, take_columns
+from streams.aggregate.rollup_state import RollupState, select_columns
 from streams.events.batch import Column, Dead, Decoder, EventBatch, Records, Strings
 from streams.partials.cells import BUCKET_LIMIT, SERIES_LIMIT
 from streams.partials.frame import ExemplarRow, Frame, encode_frame
@@ -168,9 +168,9 @@ class PartitionAggregate:
     def _count_rollups(self, batch: EventBatch, on_time: Mask, running: Running | None) -> None:
         columns, time_ms, weight = batch.columns, batch.time_ms, batch.weight
         if not on_time.all():
-            columns, time_ms = take_columns(columns, on_time), time_ms[on_time]
+            columns, time_ms = select_columns(columns, on_time), time_ms[on_time]
             weight = None if weight is None else weight[on_time]
-            running = None if running is None else running.take(on_time)
+            running = None if running is None else running.select(on_time)
         if self.plan.derived:
             columns = dict(columns)
             for derived in self.plan.derived:

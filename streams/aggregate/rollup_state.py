@@ -92,9 +92,9 @@ class RollupState:
         if self.rollup.where is not None:
             keep = self.rollup.where.mask(columns, len(time_ms))
             if not keep.all():
-                columns, time_ms = take_columns(columns, keep), time_ms[keep]
+                columns, time_ms = select_columns(columns, keep), time_ms[keep]
                 weight = None if weight is None else weight[keep]
-                running = None if running is None else running.take(keep)
+                running = None if running is None else running.select(keep)
         if len(time_ms) == 0:
             return
         bucket = time_ms // BUCKET_MS
@@ -106,11 +106,14 @@ class RollupState:
         if running is not None:
             counted = running.rows["identity"] == 0
             self._note_points(
-                take_columns(columns, ~counted), bucket[~counted], series[~counted], running.take(~counted)
+                select_columns(columns, ~counted),
+                bucket[~counted],
+                series[~counted],
+                running.select(~counted),
             )
             if not counted.any():
                 return
-            columns, bucket, series = take_columns(columns, counted), bucket[counted], series[counted]
+            columns, bucket, series = select_columns(columns, counted), bucket[counted], series[counted]
             time_ms, weight = time_ms[counted], None if weight is None else weight[counted]
         self._count(columns, bucket, series, weight)
         if self.rollup.sketch is not None:
@@ -137,7 +140,7 @@ class RollupState:
         if not self._flying_points:
             return None
         rows = np.concatenate(self._flying_points)
-        return PointTable(self.rollup.name, self.index.hashes, self.index.names, rows).take(rows)
+        return PointTable(self.rollup.name, self.index.hashes, self.index.names, rows).select(rows)
 
     def _count(
         self, columns: Mapping[str, Column], bucket: Rows, series: Rows, weight: Counts | None
@@ -306,7 +309,7 @@ def _renamed(table: tuple[Keys, _Rest], numbers: Rows, low_bits: int = 0) -> tup
     return (cell_keys(bucket, numbers[series]) << low_bits) | (keys & ((1 << low_bits) - 1)), rest
 
 
-def take_columns(columns: Mapping[str, Column], keep: Mask) -> dict[str, Column]:
+def select_columns(columns: Mapping[str, Column], keep: Mask) -> dict[str, Column]:
     """The rows of `keep` of each column; dictionaries are shared."""
     return {
         name: Strings(column.codes[keep], column.values) if isinstance(column, Strings) else column[keep]

@@ -116,8 +116,8 @@ class Monitors:
         self.running = [_monitor(plan, rollups[plan.rollup]) for plan in monitors]
         for monitor in self.running:
             window, plan = rollups[monitor.plan.rollup], monitor.plan
-            window.keep(plan.step_ms // BUCKET_MS)
-            window.keep_silent((plan.kept_ms + plan.step_ms) // BUCKET_MS)
+            window.retain_buckets(plan.step_ms // BUCKET_MS)
+            window.retain_silent((plan.kept_ms + plan.step_ms) // BUCKET_MS)
         self.labels: Sequence[Label] = ()
         """Labels that people have given to anomalies; noise makes thresholds stricter."""
         self.on_panel: Callable[[MonitorPlan, Panel], None] | None = None
@@ -216,7 +216,7 @@ class Monitors:
         if plan.kept_ms:
             labels = window.table.labels
             monitor.seen |= {labels[number]: at_ms for number in active.tolist()}
-            _forget(monitor, at_ms)
+            _expire(monitor, at_ms)
             judged = _NO_SERIES
             if monitor.seen:
                 judged = np.array(
@@ -335,7 +335,7 @@ class Monitors:
                 at_ms = int(panel.times[0])
                 active = np.nan_to_num(panel.values[0, :, 0]) > 0
                 monitor.seen |= {panel.series[row]: at_ms for row in np.flatnonzero(active).tolist()}
-                _forget(monitor, at_ms)
+                _expire(monitor, at_ms)
             # another version of a detector may flag what this one's evidence does not know
             told = defaultdict[SeriesName, dict[str, Any]](dict)
             told |= {tuple(series): evidence for series, evidence in stored["evidence"]}
@@ -371,7 +371,7 @@ def _alarm_tail(monitor: Monitor) -> float:
     return weekly * plan.step_ms / WEEK_MS
 
 
-def _forget(monitor: Monitor, at_ms: int) -> None:
+def _expire(monitor: Monitor, at_ms: int) -> None:
     first = at_ms - monitor.plan.kept_ms
     monitor.seen = {series: seen for series, seen in monitor.seen.items() if seen > first}
 

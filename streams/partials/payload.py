@@ -62,7 +62,7 @@ class Ragged(Generic[_Value]):
         """
         return (np.repeat(rows, self.per_row) << BIN_BITS) | self.slots
 
-    def take(self, rows: Rows) -> Ragged[_Value]:
+    def select(self, rows: Rows) -> Ragged[_Value]:
         """The given rows, in the given order."""
         per_row = self.per_row[rows]
         if not len(self.slots):
@@ -108,9 +108,9 @@ class Payload:
         zeros, none = np.zeros(len(counts), dtype=np.int64), np.zeros(0, dtype=np.int64)
         return cls(counts, Ragged(zeros, none, none), Ragged(zeros, none, none.astype(np.uint8)))
 
-    def take(self, rows: Rows) -> Payload:
+    def select(self, rows: Rows) -> Payload:
         """The given rows, in the given order."""
-        return Payload(self.counts[rows], self.bins.take(rows), self.registers.take(rows))
+        return Payload(self.counts[rows], self.bins.select(rows), self.registers.select(rows))
 
     def cut(self, bounds: Sequence[int]) -> Iterator[Payload]:
         """The rows between each bound and the next, without copies."""

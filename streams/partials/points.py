@@ -71,7 +71,7 @@ class PointTable:
     def measure_count(self) -> int:
         return int(self.rows["factor"].shape[1])
 
-    def take(self, rows: PointRows) -> PointTable:
+    def select(self, rows: PointRows) -> PointTable:
         """Some of the rows with just the series they need."""
         used, series = renumber(rows["series"], len(self.hashes))
         rows = rows.copy()
@@ -90,7 +90,7 @@ class Running:
     rows: PointRows
     scales: Mapping[str, float]
 
-    def take(self, keep: Mask) -> Running:
+    def select(self, keep: Mask) -> Running:
         return Running(self.rows[keep], self.scales)
 
 
@@ -193,7 +193,7 @@ def points_by_destination(
     """The points of each destination, None where it has none; destination : Rows [S'] of each series."""
     row_destination = destination[table.rows["series"]]
     return [
-        table.take(table.rows[mine]) if (mine := row_destination == number).any() else None
+        table.select(table.rows[mine]) if (mine := row_destination == number).any() else None
         for number in range(destination_count)
     ]
 
@@ -204,7 +204,7 @@ def split_points(table: PointTable, bytes_max: int = TABLE_BYTES_MAX) -> Iterato
     # beside the row itself the key of its series and the length of the name
     sizes = table.rows.dtype.itemsize + 12 + names[table.rows["series"]]
     for start, stop in pairwise(fitting_bounds(sizes, bytes_max)):
-        yield table.take(table.rows[start:stop])
+        yield table.select(table.rows[start:stop])
 
 
 def encode_points(tables: Sequence[PointTable]) -> tuple[list[TableHead], list[bytes]]:

@@ -66,9 +66,9 @@ class Table:
     def _name_sizes(self) -> Counts:
         return 12 + np.fromiter(map(len, self.names), np.int64, len(self.names))
 
-    def take(self, rows: Rows) -> Table:
+    def select(self, rows: Rows) -> Table:
         """The given rows with just the series they need."""
-        return self._with(self.series[rows], self.bucket[rows], self.payload.take(rows)).trimmed()
+        return self._with(self.series[rows], self.bucket[rows], self.payload.select(rows)).trimmed()
 
     def cut(self, bounds: Sequence[int]) -> Iterator[Table]:
         """The rows between each bound and the next, each piece with just the series it needs."""
@@ -95,7 +95,7 @@ def split_by_destination(table: Table, destination: Rows, destination_count: int
     row_destination = destination.astype(np.uint16)[table.series]  # 16 bits sort by radix
     order = np.argsort(row_destination, kind="stable")
     ordered = replace(
-        table, series=table.series[order], bucket=table.bucket[order], payload=table.payload.take(order)
+        table, series=table.series[order], bucket=table.bucket[order], payload=table.payload.select(order)
     )
     bounds = np.searchsorted(row_destination[order], np.arange(destination_count + 1)).tolist()
     return [piece if len(piece) else None for piece in ordered.cut(bounds)]

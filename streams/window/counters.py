@@ -112,8 +112,8 @@ class CounterState:
         kept = rows[last[points.of_row]]
         self._rows.put(kept["identity"], time_ms=kept["time_ms"], value=kept["value"])
         oldest_ms = int(points.time_ms[-1]) - self._lookback_ms
-        self._points.forget(oldest_ms)
-        self._rows.forget(oldest_ms)
+        self._points.expire(oldest_ms)
+        self._rows.expire(oldest_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +207,7 @@ class _Table:
         for name, values in columns.items():
             self._columns[name] = np.insert(self._columns[name], at, values[new])
 
-    def forget(self, before_ms: int) -> None:
+    def expire(self, before_ms: int) -> None:
         """Drop rows whose `time_ms` is earlier."""
         kept = self._columns["time_ms"][:-1] >= before_ms
         if kept.all():

@@ -32,9 +32,9 @@ class Piece:
     offset: Offsets
     payload: Payload
 
-    def take(self, rows: Rows) -> Piece:
+    def select(self, rows: Rows) -> Piece:
         """The given rows, in the given order."""
-        return Piece(self.series[rows], self.offset[rows], self.payload.take(rows))
+        return Piece(self.series[rows], self.offset[rows], self.payload.select(rows))
 
     def cut(self, bounds: Sequence[int]) -> Iterator[Piece]:
         """The rows between each bound and the next."""
@@ -155,4 +155,4 @@ def _latest(pieces: Sequence[Piece]) -> Piece:
     order = np.lexsort((joined.offset, joined.series))  # stable: arrival breaks ties
     ordered = joined.series[order]
     last = np.append(ordered[1:] != ordered[:-1], True)
-    return joined.take(np.sort(order[last]))
+    return joined.select(np.sort(order[last]))

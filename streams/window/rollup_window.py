@@ -78,7 +78,7 @@ class RollupWindow:
             # what windows and the stored totals of an hour still tell is never forgotten
             slot_ms = LEVEL_SLOT_MS[len(self.rings.levels) - 1]
             self.silence = HOUR_BUCKETS
-            self.keep_silent(max(rollup.forget_ms, max(rollup.windows_ms) + slot_ms) // BUCKET_MS)
+            self.retain_silent(max(rollup.forget_ms, max(rollup.windows_ms) + slot_ms) // BUCKET_MS)
 
     @property
     def series_count(self) -> int:
@@ -103,7 +103,7 @@ class RollupWindow:
         bucket = table.bucket
         keep = (bucket >= first) & (numbers >= 0)
         if not keep.all():
-            rows, bucket = rows.take(np.flatnonzero(keep)), bucket[keep]
+            rows, bucket = rows.select(np.flatnonzero(keep)), bucket[keep]
         # a flush has its rows in ascending order of buckets, so that few pieces hold them
         starts = np.flatnonzero(np.diff(bucket, prepend=-1))
         buckets: list[int] = bucket[starts].tolist()
@@ -145,11 +145,11 @@ class RollupWindow:
         if len(series):
             self.newest = bucket
         self._note_distributions(bucket, total.bins, total.registers)
-        self._forget(bucket + 1)
+        self._expire(bucket + 1)
         table = self._stored(bucket, series, counts, total) if len(series) else None
         points = None
         if len(rows):
-            points = PointTable(self.rollup.name, self.table.hashes, self.table.names, rows).take(rows)
+            points = PointTable(self.rollup.name, self.table.hashes, self.table.names, rows).select(rows)
         self._let_go(max(SILENT_MIN, (self.series_count + 1) // 2))
         return table, points
 
@@ -183,7 +183,7 @@ class RollupWindow:
         known = numbers >= 0
         payload = table.payload
         if not known.all():
-            numbers, payload = numbers[known], payload.take(np.flatnonzero(known))
+            numbers, payload = numbers[known], payload.select(np.flatnonzero(known))
         counts, totals = payload.counts[:, : self.counter_count], payload.counts[:, self.counter_count :]
         self.totals.make_room(self.series_count)
         if level == 0 or self.silence is None:
@@ -235,7 +235,7 @@ class RollupWindow:
 
     def load_totals(self, table: Table, latest: int) -> None:
         """Put back what `totals_tables` gave."""
-        recent = table.take(np.flatnonzero(table.bucket >= self._oldest(latest)))
+        recent = table.select(np.flatnonzero(table.bucket >= self._oldest(latest)))
         numbers = self.table.numbers(recent.hashes, recent.names)[recent.series]
         known = numbers >= 0
         self.totals.make_room(self.series_count)
@@ -254,7 +254,7 @@ class RollupWindow:
     def finish_load(self, latest: int) -> None:
         """All stored slots are loaded; windows end after the bucket `latest`."""
         self.rings.rebuild(latest + 1)
-        self._forget(latest + 1)
+        self._expire(latest + 1)
         self.totals.make_room(self.series_count)
         self.totals.settle(latest // HOUR_BUCKETS * HOUR_BUCKETS - 1)
         if self.sliced:
@@ -314,12 +314,12 @@ class RollupWindow:
     def _sealed_registers(self, start: int) -> list[tuple[Keys, NDArray[np.uint8]]]:
         return [(keys, ranks) for bucket, keys, ranks in self._registers if bucket >= start]
 
-    def keep(self, buckets: int) -> None:
+    def retain_buckets(self, buckets: int) -> None:
         """Keep sketches and distinct values of at least so many sealed buckets."""
         self._kept = max(self._kept, buckets)
-        self.keep_silent(buckets)
+        self.retain_silent(buckets)
 
-    def keep_silent(self, buckets: int) -> None:
+    def retain_silent(self, buckets: int) -> None:
         """Forget no series that has been silent for only so many buckets."""
         if self.silence is not None:
             self.silence = max(self.silence, buckets)
@@ -401,7 +401,7 @@ class RollupWindow:
         self._sketches = deque((at, renamed(keys, numbers), counts) for at, keys, counts in self._sketches)
         self._registers = deque((at, renamed(keys, numbers), ranks) for at, keys, ranks in self._registers)
 
-    def _forget(self, end: int) -> None:
+    def _expire(self, end: int) -> None:
         for kept in (self._sketches, self._registers):
             while kept and kept[0][0] < end - self._kept:
                 kept.popleft()

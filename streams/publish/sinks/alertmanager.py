@@ -209,7 +209,7 @@ class AlertmanagerSink(Sink):
         lasts_ms = int(ENDS_AFTER_REPEATS * self._repeat_s * 1000)
         ends_at_ms = now_ms + lasts_ms if entry.resolved_at_ms is None else entry.resolved_at_ms
         if ends_at_ms + lasts_ms < now_ms:
-            self._forget(entry, "expired")
+            self._drop(entry, "expired")
             return None
         try:
             message = wire_alert(
@@ -217,7 +217,7 @@ class AlertmanagerSink(Sink):
             )
         except RefusedAlertError as error:
             _log.error("%s; it is not sent to Alertmanager", error)
-            self._forget(entry, "refused")
+            self._drop(entry, "refused")
             return None
         if message.repairs and not entry.sent:
             self.outcomes["repaired"] += 1
@@ -233,7 +233,7 @@ class AlertmanagerSink(Sink):
             if len(ready) == 1:
                 (entry, _) = ready[0]
                 _log.error("Alertmanager rejects alert %s: %s", entry.alert.fingerprint, error)
-                self._forget(entry, "refused")
+                self._drop(entry, "refused")
                 return
             middle = len(ready) // 2
             await self._post(session, ready[:middle])
@@ -260,13 +260,13 @@ class AlertmanagerSink(Sink):
 
     def _delivered(self, entry: _Entry) -> None:
         if entry.resolved_at_ms is not None:
-            self._forget(entry, "resolved")
+            self._drop(entry, "resolved")
             return
         self.outcomes["repeated" if entry.sent else "sent"] += 1
         entry.sent = True
         entry.due_s = asyncio.get_running_loop().time() + self._repeat_s
 
-    def _forget(self, entry: _Entry, outcome: str) -> None:
+    def _drop(self, entry: _Entry, outcome: str) -> None:
         self.outcomes[outcome] += 1
         # While a request was on its way the alert may have changed; its new entry stays.
         if self._entries.get(entry.alert.fingerprint) is entry:

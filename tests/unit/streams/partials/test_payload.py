@@ -46,7 +46,7 @@ TYPES = types_of(payload_of([]))
 @given(payloads, st.data())
 def test_rows_are_taken_in_any_order_and_as_often_as_asked(payload, data):
     rows = data.draw(st.lists(st.sampled_from(range(len(payload))), max_size=12)) if len(payload) else []
-    taken = payload.take(np.array(rows, dtype=np.int64))
+    taken = payload.select(np.array(rows, dtype=np.int64))
     whole = rows_of(payload)
     assert rows_of(taken) == [whole[row] for row in rows]
     assert len(taken) == len(rows)

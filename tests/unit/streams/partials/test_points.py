@@ -72,7 +72,7 @@ def test_points_are_described_by_what_a_unit_of_them_adds() -> None:
         "ms": rest.columns["ms"][at],  # type: ignore[index]
         "code": Strings(rest.columns["code"].codes[at], ["ok", "bad"]),  # type: ignore[union-attr]
     }
-    rows = described(running.take(at), columns, MEASURES, "ms")
+    rows = described(running.select(at), columns, MEASURES, "ms")
     assert rows["identity"].tolist() == [10, 21, 22], "a total that is no number counts nothing"
     np.testing.assert_allclose(rows["factor"], [[1, 1, 0.001, 0.002], [1, 0, 0.25, 0.5], [1, 0, 0.5, 1.0]])
     assert rows["bin"].tolist() == [0, *(bins_of(np.array([0.25, 0.5])) + 1)]

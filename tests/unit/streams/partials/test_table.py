@@ -105,10 +105,12 @@ def test_a_frame_comes_back_as_it_was(some, idle, watermark):
 @given(tables(), st.sets(st.integers(0, 11)))
 def test_take_keeps_the_rows_asked_for_and_just_their_series(table, wanted):
     rows = np.array(sorted(row for row in wanted if row < len(table)), dtype=np.int64)
-    taken = table.take(rows)
-    assert content(taken) == sum((content(table.take(rows[i : i + 1])) for i in range(len(rows))), Counter())
+    taken = table.select(rows)
+    assert content(taken) == sum(
+        (content(table.select(rows[i : i + 1])) for i in range(len(rows))), Counter()
+    )
     assert len(taken.hashes) == len(taken.names) == len(set(table.series[rows].tolist()))
-    assert content(table.take(np.arange(len(table)))) == content(table)
+    assert content(table.select(np.arange(len(table)))) == content(table)
 
 
 @settings(max_examples=60, deadline=None)
@@ -238,7 +240,7 @@ def test_a_changed_head_or_body_is_read_or_refused_but_breaks_nothing(table, dat
     except ValueError:
         return
     # what is let through can be worked with
-    back.take(np.arange(len(back)))
+    back.select(np.arange(len(back)))
     assert len(back.names) == len(back.hashes)
     assert len(encode_frame(Frame("s", 0, 5, None, 3, False, [back]))) > 0
 

@@ -86,7 +86,7 @@ class Log(Run):
 def content(table: Table) -> Iterator[tuple[Any, ...]]:
     """What a table says, whatever the order of its series."""
     for row in range(len(table)):
-        one = table.take(np.array([row]))
+        one = table.select(np.array([row]))
         yield (one.names[0], one.bucket.tolist(), *rows_of(one.payload))
 
 

@@ -102,7 +102,7 @@ def test_cut_pieces_hold_what_take_takes(series, cuts):
     pieces = list(whole.cut(bounds))
     assert len(pieces) == len(bounds) - 1
     for start, stop, piece in zip(bounds[:-1], bounds[1:], pieces, strict=True):
-        same = whole.take(np.arange(start, stop))
+        same = whole.select(np.arange(start, stop))
         assert piece.series.tolist() == same.series.tolist()
         assert piece.offset.tolist() == same.offset.tolist()
         assert rows_of(piece.payload) == rows_of(same.payload)

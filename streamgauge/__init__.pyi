@@ -1,5 +1,6 @@
 # The names of `streamgauge`, one a line, and where each comes from; `__init__.py` reads them here.
 
+from detectors.alerts.alert import Alert as Alert
 from detectors.alerts.alert import Transition as Transition
 from detectors.alerts.names import span_name as span_name
 from detectors.api.detector import INFO as INFO
@@ -11,6 +12,7 @@ from detectors.api.detector import Panel as Panel
 from detectors.api.detector import Verdicts as Verdicts
 from detectors.api.registry import DetectorError as DetectorError
 from detectors.api.registry import make as make
+from detectors.api.stateful import Stateful as Stateful
 from detectors.calibration.calibration import tail_of_rate as tail_of_rate
 from detectors.feedback.fitting import intervals_of as intervals_of
 from detectors.feedback.fitting import restored as restored
@@ -53,6 +55,9 @@ from models.registry.training import Trainer as Trainer
 from streams.compile.configuration import compile_plan as compile_plan
 from streams.config.load import load_config as load_config
 from streams.config.models import TierEntry as TierEntry
+from streams.decode.format import Format as Format
+from streams.decode.json.columns import JsonDecoder as JsonDecoder
+from streams.decode.json.columns import Rules as Rules
 from streams.demo.access_log import LogIncident as LogIncident
 from streams.demo.access_log import write_access_log as write_access_log
 from streams.judge.slo_judge import SliReport as SliReport
@@ -81,3 +86,4 @@ from streams.offline.table_file import read_table as read_table
 from streams.offline.verdict_plot import verdict_figure as verdict_figure
 from streams.offline.verdict_tables import anomalies_of as anomalies_of
 from streams.offline.verdict_tables import verdict_table as verdict_table
+from streams.publish.sinks.sink import Sink as Sink

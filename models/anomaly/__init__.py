@@ -1,5 +1,5 @@
 """Arrays of observations in; baselines, residuals and anomaly scores out: isolation forest, seasonal and
 joint models.
 
-May import `arrays`, `processes`.
+May import `arrays`, `calendar`, `processes`.
 """

@@ -1,1 +1,4 @@
-"""Units of time, time zones and the periods of a calendar; imports nothing of the rest."""
+"""Instants in; units of time, time zones and the periods of a calendar out.
+
+May import nothing else of this project.
+"""

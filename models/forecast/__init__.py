@@ -1,4 +1,4 @@
 """The history of one series in, a forecast with calibrated intervals and paths out.
 
-May import `arrays`, `processes`.
+May import `arrays`, `calendar`, `processes`.
 """

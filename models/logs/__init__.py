@@ -1,4 +1,4 @@
 """Log lines in, templates and the reviews that people gave them out.
 
-May import `arrays`, `processes`.
+May import `arrays`, `calendar`, `processes`.
 """

@@ -12,7 +12,6 @@ from streams.compile.fragment import PlanFragment
 from streams.compile.resources import resource_of, rule_of
 from streams.config.capacity import CapacityEntry, LimitSeries
 from streams.config.models import Config
-from streams.language.documents import Path
 from streams.language.expression import (
     Expression,
     compile_expression,
@@ -22,7 +21,8 @@ from streams.language.expression import (
     quote_text,
 )
 from streams.language.problems import Findings, one_of
-from streams.language.use import Use
+from streams.language.yaml.documents import Path
+from streams.language.yaml.use import Use
 from streams.plan.resource import LEVEL, LIMIT, USED, CapacityPlan, Resource, seen_name
 from streams.plan.rollup import Count, Measure, Rollup, Sum
 

@@ -18,8 +18,8 @@ from streams.compile.configuration import build_plan, slo_files
 from streams.config.environment import shield
 from streams.config.load import read_config, read_text
 from streams.config.models import Config
-from streams.language.documents import read_documents
 from streams.language.problems import Findings, Note, Problem
+from streams.language.yaml.documents import read_documents
 from streams.openslo.objects import KINDS
 from streams.openslo.read import Library, read_objects
 from streams.openslo.resolve import Context, resolve_slos

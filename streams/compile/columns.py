@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from streams.config.models import Source
 from streams.decode.format import ANY_PATH
 from streams.events.batch import Kind
-from streams.language.documents import Document, Path
 from streams.language.expression import ExpressionError
 from streams.language.problems import Findings, Problem, nearest
-from streams.language.use import Use
+from streams.language.yaml.documents import Document, Path
+from streams.language.yaml.use import Use
 
 LIKENESS = 0.75
 """How like a format's own column another must be to be taken for a slip: `stauts` is, `http_host` is not."""

@@ -19,10 +19,10 @@ from streams.config.models import Config, Source
 from streams.config.values import milliseconds
 from streams.decode.registry import make_decoder
 from streams.events.batch import Field, Kind, Layout
-from streams.language.documents import Document
 from streams.language.expression import compile_expression, quote_column
 from streams.language.problems import ConfigError, Findings
-from streams.language.use import Use
+from streams.language.yaml.documents import Document
+from streams.language.yaml.use import Use
 from streams.openslo.read import Library, read_objects
 from streams.openslo.resolve import Context, Resolved, resolve_slos
 from streams.plan.plan import Plan, SourcePlan

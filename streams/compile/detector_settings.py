@@ -18,9 +18,9 @@ from detectors.api.registry import DetectorError, load, make, names
 from streams.config.detectors import CustomEntry
 from streams.config.models import Config
 from streams.config.values import milliseconds
-from streams.language.documents import Path
 from streams.language.problems import Findings, nearest
-from streams.language.validation import Model, validate
+from streams.language.yaml.documents import Path
+from streams.language.yaml.validation import Model, validate
 from streams.plan.monitor import SHIPPED
 
 RATE = "false_alarms_per_series_per_week"

@@ -25,9 +25,9 @@ from streams.derive.entities import (
     Second,
     Slot,
 )
-from streams.language.documents import Document, Path
 from streams.language.expression import Expression, compile_expression, conjoin, quote_column
-from streams.language.use import Use
+from streams.language.yaml.documents import Document, Path
+from streams.language.yaml.use import Use
 from streams.plan.monitor import monitor_plan
 from streams.plan.plan import MonitorPlan
 from streams.plan.rollup import Count, Derived, Measure, Rollup, Sum

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streams.language.use import Use
+from streams.language.yaml.use import Use
 from streams.plan.plan import MonitorPlan
 from streams.plan.rollup import Derived, Rollup
 

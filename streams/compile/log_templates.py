@@ -11,10 +11,10 @@ from streams.config.load import read_text
 from streams.config.log_templates import LogsEntry
 from streams.config.models import Config, Source
 from streams.derive.log_templates import Parameters, Signature
-from streams.language.documents import Path
 from streams.language.expression import compile_expression, conjoin
 from streams.language.problems import Findings, Problem, one_of
-from streams.language.use import Use
+from streams.language.yaml.documents import Path
+from streams.language.yaml.use import Use
 from streams.plan.monitor import SHIPPED, monitor_plan
 from streams.plan.rollup import Count, Rollup
 

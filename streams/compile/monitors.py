@@ -9,8 +9,8 @@ from detectors.api.registry import plain_name
 from streams.config.detectors import CustomEntry, Judged
 from streams.config.models import Config
 from streams.config.values import milliseconds
-from streams.language.documents import Path
 from streams.language.problems import Findings, one_of
+from streams.language.yaml.documents import Path
 from streams.plan.monitor import monitor_plan
 from streams.plan.plan import MonitorPlan
 

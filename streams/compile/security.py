@@ -10,9 +10,9 @@ from streams.compile.fragment import PlanFragment
 from streams.config.load import read_text
 from streams.config.models import Config, Source
 from streams.config.security import ENTITIES
-from streams.language.documents import Document, read_documents
 from streams.language.expression import conjoin
 from streams.language.problems import Findings, nearest
+from streams.language.yaml.documents import Document, read_documents
 
 
 def entity_plans(config: Config, findings: Findings) -> dict[str, PlanFragment]:

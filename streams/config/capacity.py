@@ -15,7 +15,7 @@ from pydantic import AfterValidator, model_validator
 from pydantic import Field as Key
 
 from streams.config.values import Condition, PositiveDuration, Texts, TimeZone
-from streams.language.validation import Model, reject, reject_key
+from streams.language.yaml.validation import Model, reject, reject_key
 
 Number = Annotated[float, Key(allow_inf_nan=False)]
 Share = Annotated[float, Key(gt=0, le=1)]

@@ -14,7 +14,7 @@ from models.registry.manifest import is_name
 from streams.config.log_templates import LogsEntry
 from streams.config.security import SecurityEntry
 from streams.config.values import PositiveDuration, Texts, TimeZone, Window, choice
-from streams.language.validation import Model, reject
+from streams.language.yaml.validation import Model, reject
 from streams.plan.monitor import SHIPPED
 
 STEPS = ("10s", "20s", "30s", "1m", "5m")

@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from streams.config.models import Config
-from streams.language.documents import Document, Path, plain_value
 from streams.language.problems import Findings, Problem, nearest
+from streams.language.yaml.documents import Document, Path, plain_value
 
 PREFIX = "STREAMGAUGE_"
 

@@ -10,7 +10,7 @@ from pydantic import model_validator
 
 from detectors.alerts.incidents import IncidentBook
 from streams.config.values import Duration, PositiveDuration, Texts, milliseconds
-from streams.language.validation import Model, reject_key
+from streams.language.yaml.validation import Model, reject_key
 
 
 class Incidents(Model):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from streams.config.environment import apply_overrides, shield, substitution
 from streams.config.models import Config
-from streams.language.documents import Document, read_documents
 from streams.language.problems import ConfigError, Findings, Problem
-from streams.language.validation import validate_leniently
+from streams.language.yaml.documents import Document, read_documents
+from streams.language.yaml.validation import validate_leniently
 
 FILE_BYTES_MAX = 4_000_000
 """Largest file read; a configuration is a few kilobytes, so anything bigger is another file by mistake."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field as Key
 
 from streams.config.values import Condition, Duration
-from streams.language.validation import Model
+from streams.language.yaml.validation import Model
 
 
 class LogsEntry(Model):

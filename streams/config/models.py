@@ -32,10 +32,10 @@ from streams.config.values import (
 )
 from streams.decode.format import Schema, Signal
 from streams.decode.registry import FormatError, find_format
-from streams.language.documents import Document
-from streams.language.documents import Path as Place
 from streams.language.problems import Problem, one_of
-from streams.language.validation import Model, reject, reject_key
+from streams.language.yaml.documents import Document
+from streams.language.yaml.documents import Path as Place
+from streams.language.yaml.validation import Model, reject, reject_key
 
 UNITS: Mapping[str, float] = {
     "ns": 1e-9,

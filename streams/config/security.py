@@ -11,7 +11,7 @@ from pydantic import SecretStr, field_validator
 
 from streams.config.values import Condition, PositiveDuration, Texts
 from streams.decode.format import Role
-from streams.language.validation import Model, reject
+from streams.language.yaml.validation import Model, reject
 
 ENTITIES: Sequence[Role] = ("client", "user", "api_key", "session")
 """Columns whose values are entities, in the order of their rollups."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from pydantic import BeforeValidator, SecretStr, create_model, model_serializer
 
-from streams.language.validation import Model, reject
+from streams.language.yaml.validation import Model, reject
 
 GROUP = "streamgauge.sinks"
 

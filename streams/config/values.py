@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer
 from streams.language.duration import format_duration, parse_duration
 from streams.language.expression import Expression, ExpressionError, compile_expression
 from streams.language.problems import nearest, one_of
-from streams.language.validation import reject
+from streams.language.yaml.validation import reject
 from streams.plan.plan import BUCKET_MS, WINDOW_MS_MAX
 
 

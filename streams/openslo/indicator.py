@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from streams.language.documents import Document, Path
 from streams.language.expression import (
     Expression,
     ExpressionError,
@@ -18,8 +17,9 @@ from streams.language.expression import (
     quote_column,
 )
 from streams.language.problems import Findings
-from streams.language.use import Use
-from streams.language.validation import expression_problem, validate
+from streams.language.yaml.documents import Document, Path
+from streams.language.yaml.use import Use
+from streams.language.yaml.validation import expression_problem, validate
 from streams.openslo.objects import DataSource, Metric, Objective, Query, RatioMetric, SliSpec
 from streams.openslo.read import Library
 from streams.plan.rollup import Count, Measure, Sum

@@ -14,7 +14,7 @@ from pydantic import Field as Key
 from pydantic.alias_generators import to_camel
 
 from streams.config.values import TimeZone
-from streams.language.validation import Model, reject, reject_key
+from streams.language.yaml.validation import Model, reject, reject_key
 from streams.openslo.values import (
     Description,
     Duration,

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from streams.language.documents import Document, Path, read_documents
 from streams.language.problems import Findings, Note, nearest, one_of
-from streams.language.validation import validate_leniently
+from streams.language.yaml.documents import Document, Path, read_documents
+from streams.language.yaml.validation import validate_leniently
 from streams.openslo.objects import API_VERSION, KINDS, AnyObject
 
 T_co = TypeVar("T_co", covariant=True, bound=AnyObject)

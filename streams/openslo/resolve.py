@@ -11,12 +11,12 @@ from detectors.slo import slo
 from models.calendar.period import CalendarPeriod
 from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.config.models import TierEntry
-from streams.language.documents import Document, Path
 from streams.language.duration import format_duration
 from streams.language.expression import Expression, ExpressionError, conjoin
 from streams.language.problems import Findings, nearest, one_of
-from streams.language.use import Use
-from streams.language.validation import expression_problem
+from streams.language.yaml.documents import Document, Path
+from streams.language.yaml.use import Use
+from streams.language.yaml.validation import expression_problem
 from streams.openslo.indicator import Indicator, read_indicator
 from streams.openslo.objects import DataSource, Objective, Service, Sli, SliSpec, Slo
 from streams.openslo.read import Item, Library

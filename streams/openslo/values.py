@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic import Field as Key
 
 from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
-from streams.language.validation import reject
+from streams.language.yaml.validation import reject
 
 Unit: TypeAlias = Literal["m", "h", "d", "w", "M", "Q", "Y"]
 

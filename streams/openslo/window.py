@@ -7,9 +7,9 @@ from zoneinfo import ZoneInfo
 
 from models.calendar.period import CalendarPeriod
 from models.calendar.period import Unit as PeriodUnit
-from streams.language.documents import Document, Path
 from streams.language.duration import format_duration
 from streams.language.problems import Findings
+from streams.language.yaml.documents import Document, Path
 from streams.openslo.objects import Slo, TimeWindow
 from streams.openslo.read import Item
 from streams.openslo.values import UNIT_MS, Shorthand, Unit

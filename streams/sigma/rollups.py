@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.calendar.units import HOUR_MS, MINUTE_MS
-from streams.language.documents import Document, Path
 from streams.language.expression import Expression, ExpressionError, compile_expression, conjoin
 from streams.language.problems import Findings
-from streams.language.use import Use
+from streams.language.yaml.documents import Document, Path
+from streams.language.yaml.use import Use
 from streams.plan.monitor import monitor_plan
 from streams.plan.plan import BUCKET_MS, MonitorPlan
 from streams.plan.rollup import Count, Rollup

@@ -10,8 +10,8 @@ from sigma.correlations import SigmaCorrelationCondition, SigmaCorrelationRule
 from sigma.exceptions import SigmaError
 from sigma.rule import SigmaRule
 
-from streams.language.documents import Document, Path
 from streams.language.problems import Findings, nearest
+from streams.language.yaml.documents import Document, Path
 from streams.sigma.condition import MODIFIERS
 
 CORRELATIONS = ("event_count", "value_count", "temporal")

@@ -29,7 +29,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from streams.config.values import WebAddress
-from streams.language.validation import Model
+from streams.language.yaml.validation import Model
 from streams.publish.sinks.sink import Sink
 
 ALERTS_MAX = 1_000

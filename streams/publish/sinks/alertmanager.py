@@ -28,7 +28,7 @@ from yarl import URL
 
 from detectors.alerts.alert import Alert
 from streams.config.values import PositiveDuration, WebAddress
-from streams.language.validation import Model
+from streams.language.yaml.validation import Model
 from streams.publish.sinks.sink import Sink
 from streams.publish.sinks.wire_alert import RefusedAlertError, WireAlert, wire_alert
 

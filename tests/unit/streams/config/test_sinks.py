@@ -10,9 +10,9 @@ import pytest
 from streams.config.load import load_config
 from streams.config.models import Config
 from streams.config.sinks import GROUP, installed_sinks, settings_model
-from streams.language.documents import Document
 from streams.language.problems import ConfigError, Findings
-from streams.language.validation import validate
+from streams.language.yaml.documents import Document
+from streams.language.yaml.validation import validate
 
 
 def load(folder: Path, sinks: str, environment: dict[str, str] | None = None) -> Config:

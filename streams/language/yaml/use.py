@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from streams.language.documents import Document, Path
 from streams.language.expression import Expression
+from streams.language.yaml.documents import Document, Path
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origi
 from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from streams.language.documents import Document, Path
 from streams.language.expression import ExpressionError
 from streams.language.problems import Findings, Problem, nearest, one_of
+from streams.language.yaml.documents import Document, Path
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -99,7 +99,7 @@ def lines_of(values: Numbers) -> Numbers:
 
 @dataclass(slots=True)
 class LogStep:
-    """What came in one step, and what `judge` says about it.
+    """The lines of one step, and what `judge` says about them.
 
     counts  : Numbers [S], lines; 0 where none
     errors  : Numbers [S], lines of high severity

@@ -229,7 +229,7 @@ class SecurityDetector(Stateful):
             now_ms=at_ms,
             night=memory.nights[slots] / (memory.lifetime[slots] + LEARN_REQUESTS),
         )
-        peaks = self._take_peaks(counts, slots)
+        peaks = self._note_peaks(counts, slots)
         findings = find_sequences(counts, peaks, self._surroundings(slots), self._bounds)
         matrix = np.zeros((0, len(FEATURES)))
         # between whole minutes only rules judge, which must not end what the forest began
@@ -241,7 +241,7 @@ class SecurityDetector(Stateful):
             unusual = (tail < self.alarm_tail) & (counts.requests >= self._unusual_requests)
         return _Step(rows, slots, counts, findings, tail, unusual, matrix)
 
-    def _take_peaks(self, counts: EntityCounts, slots: Rows) -> Callable[[CountName], Numbers]:
+    def _note_peaks(self, counts: EntityCounts, slots: Rows) -> Callable[[CountName], Numbers]:
         """The largest step of the ten minutes, by count.
 
         Distinct users, agents and clients do not add up over steps: this stands for them in `counts`.

@@ -21,7 +21,7 @@ _DAYS_MAX = {"day": 1, "week": 7, "month": 31, "quarter": 92, "year": 366}
 
 @dataclass(frozen=True, slots=True)
 class CalendarPeriod:
-    """A period that begins anew at local midnight of its first day (ISO weeks: Monday).
+    """A period that begins at local midnight of its first day (ISO weeks: Monday).
 
     count    : how many units make the period (`1` quarter, `2` weeks)
     start_ms : an instant at which a period began; None aligns to the calendar itself, and periods of

@@ -37,7 +37,7 @@ def shift_ratio(earlier: Numbers, seen: Numbers, *, adapted: float = 1.0) -> flo
     """The ratio to what was forecast that is not taken up yet; 1 where the values were no surprise.
 
     earlier : Numbers [n, K], paths of the steps that have passed, not below zero
-    seen    : Numbers [K], what came in them; NaN is left out
+    seen    : Numbers [K], the values of those steps; NaN is left out
     adapted : ratio of the new forecast of the future to the earlier one: what is taken up
 
     >>> calm = np.full((100, 3), 10.0) + np.arange(100)[:, None] / 100
@@ -80,7 +80,7 @@ def drift_rate(earlier: Numbers, seen: Numbers, *, adapted: float = 0.0) -> floa
     A leak departs more with each step; a jump departs once, which the next forecast begins from anyway.
 
     earlier : Numbers [n, K], paths of the steps that have passed
-    seen    : Numbers [K], what came in them; NaN is left out
+    seen    : Numbers [K], the values of those steps; NaN is left out
     adapted : the same rate of the new forecast against the earlier one, of the future: what is taken up
 
     >>> flat = np.full((100, 6), 10.0) + np.arange(100)[:, None] / 100

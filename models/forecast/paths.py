@@ -2,7 +2,7 @@
 
 Crossings, quotas, budgets and queues are questions about whole paths (a sum, a first time), which quantiles
 of single steps cannot answer. Anything that offers these members will do: the forecaster, the simple
-forecast that stands in for it, or paths of one's own in a `SampledForecast`.
+forecast that stands in for it, or your own paths in a `SampledForecast`.
 
 Axes: n paths, H steps ahead, Q quantiles. Step h (from 0) is h + 1 steps after the last observation.
 """

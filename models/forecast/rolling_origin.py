@@ -95,7 +95,7 @@ def backtest(
     """Forecast from each origin and compare with the actual values.
 
     values : Numbers [T], NaN where missing
-    seen   : called with each origin and its forecast, for questions of one's own and for progress
+    seen   : called with each origin and its forecast, for other questions and for progress
     """
     errors, naive_errors, scales, models = [], [], [], []
     inside: dict[float, list[Numbers]] = {level: [] for level in LEVELS}

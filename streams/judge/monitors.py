@@ -135,7 +135,7 @@ class Monitors:
         """Judge the steps that end with a sealed bucket; returns what to announce and to store."""
         moved, self._retired = self._retired, []
         if not self._reviewed:
-            self._take_reviews()
+            self._apply_reviews()
         shown: dict[str, Any] = {}
         for monitor in self.running:
             if (bucket + 1) * BUCKET_MS % monitor.plan.step_ms or monitor.failures:
@@ -196,7 +196,7 @@ class Monitors:
             else:
                 monitor.shadow = None if model is None else _on_trial(monitor, model)
 
-    def _take_reviews(self) -> None:
+    def _apply_reviews(self) -> None:
         """Decisions about log templates, as they are now; after `load`, which comes back to what was decided
         when its panels were shown."""
         self._reviewed = True

@@ -1,4 +1,4 @@
-"""A detector on a whole panel, step by step as the worker would: no step is judged by what came later."""
+"""A detector on a whole panel, step by step as the worker would: no step is judged by later data."""
 
 from __future__ import annotations
 

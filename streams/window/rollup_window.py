@@ -4,7 +4,7 @@
 returns is what a restart needs to come back to the same state.
 
 A rollup that forgets is one of names that come and go: a series that has been silent for longer than
-`silence` buckets begins anew when it returns. So nothing tells when the silent ones are let go, which happens
+`silence` buckets starts over when it returns. So nothing tells when the silent ones are let go, which happens
 now and then, and series are numbered anew.
 """
 

@@ -9,7 +9,7 @@ write_prometheus: `collectd_interface_if_octets_rx_total`. A null, collectd's un
 
 `gauge` is a value, `absolute` a count since the reading before, `derive` and `counter` count from some
 start. A `counter` that wraps at 2^32 or 2^64 looks like one that began anew and is taken for that, which
-counts at most what came after the wrap. With `StoreRates true` collectd writes rates under the same
+counts at most what followed the wrap. With `StoreRates true` collectd writes rates under the same
 types; nothing in the record tells so, and they would be taken for totals: leave it off, the default.
 
 Source: collectd, src/utils/format_json/format_json.c and src/write_prometheus.c.

@@ -90,7 +90,7 @@ class AlertmanagerSink(Sink):
     page_url : link that alerts carry
     clock    : wall clock in seconds
     outcomes : alerts by what became of them: `sent`, `repeated`, `resolved`, `repaired`, `refused`
-               (cannot be mended, or rejected alone), `dropped` (too many), `expired`; and `retries`,
+               (cannot be repaired, or rejected alone), `dropped` (too many), `expired`; and `retries`,
                requests that failed
     """
 
@@ -221,7 +221,7 @@ class AlertmanagerSink(Sink):
             return None
         if message.repairs and not entry.sent:
             self.outcomes["repaired"] += 1
-            _log.warning("alert %s mended: %s", entry.alert.fingerprint, "; ".join(message.repairs))
+            _log.warning("alert %s repaired: %s", entry.alert.fingerprint, "; ".join(message.repairs))
         return message
 
     async def _post(self, session: ClientSession, ready: Sequence[tuple[_Entry, WireAlert]]) -> None:

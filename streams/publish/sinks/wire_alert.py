@@ -1,4 +1,4 @@
-"""An alert as Alertmanager's v2 API takes it, mended or refused before it is sent.
+"""An alert as Alertmanager's v2 API takes it, repaired or refused before it is sent.
 
 Guarantee: what comes out passes Alertmanager's own validation, so that one bad label, which may stem from
 an event, never keeps the others from arriving: names match `[a-zA-Z_][a-zA-Z0-9_]*`, values are UTF-8
@@ -27,7 +27,7 @@ ANNOTATION_LENGTH_MAX = 8_192
 
 
 class RefusedAlertError(ValueError):
-    """An alert that cannot be mended; `reason` is a stable code for a counter."""
+    """An alert that cannot be repaired; `reason` is a stable code for a counter."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
@@ -38,7 +38,7 @@ class RefusedAlertError(ValueError):
 class WireAlert:
     """One element of the body of `POST /api/v2/alerts`.
 
-    repairs : what had to be mended, in words; empty for most
+    repairs : what had to be repaired, in words; empty for most
     """
 
     body: Mapping[str, Any]
@@ -53,10 +53,10 @@ def wire_alert(alert: Alert, *, now_ms: int, ends_at_ms: int, generator_url: str
     raises        : RefusedAlertError without a usable `alertname`
     """
     repairs: list[str] = []
-    labels = _mended(alert.labels, LABEL_LENGTH_MAX, "label", repairs)
+    labels = _repaired(alert.labels, LABEL_LENGTH_MAX, "label", repairs)
     if not labels.get("alertname"):
         raise RefusedAlertError("no_alertname", f"alert {alert.fingerprint} has no label alertname")
-    annotations = _mended(alert.annotations, ANNOTATION_LENGTH_MAX, "annotation", repairs)
+    annotations = _repaired(alert.annotations, ANNOTATION_LENGTH_MAX, "annotation", repairs)
     # Event time may be ahead of the clock, and an alert that ends before it starts is rejected.
     starts_at_ms = min(alert.starts_at_ms, now_ms, ends_at_ms)
     body = {
@@ -83,7 +83,7 @@ def rfc3339(at_ms: int) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03d}Z"
 
 
-def _mended(texts: Mapping[str, str], length_max: int, what: str, repairs: list[str]) -> dict[str, str]:
+def _repaired(texts: Mapping[str, str], length_max: int, what: str, repairs: list[str]) -> dict[str, str]:
     result: dict[str, str] = {}
     for name, value, given in zip(label_names(list(texts)), texts.values(), texts, strict=True):
         text = value.encode("utf-8", "replace").decode()

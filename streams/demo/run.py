@@ -156,7 +156,7 @@ async def _follow_alerts(bootstrap: str, story: Story) -> None:
 
     def handle(_: bytes | None, value: bytes | None) -> None:
         if value:
-            story.take_alert(orjson.loads(value))
+            story.hear_alert(orjson.loads(value))
 
     await follow({"bootstrap_servers": bootstrap}, Topics(APP).alerts, handle)
 

@@ -35,7 +35,7 @@ class Story:
         self.moments.append(moment)
         return moment
 
-    def take_alert(self, alert: Mapping[str, Any]) -> Moment | None:
+    def hear_alert(self, alert: Mapping[str, Any]) -> Moment | None:
         """One record of the alerts topic; None for a repeat, or a state that is no news."""
         key = (alert["fingerprint"], alert["state"], alert["starts_at_ms"])
         if key in self._known:

@@ -27,7 +27,7 @@ def test_an_alert_that_fires_and_resolves_is_told_once() -> None:
         ("firing", 61_000),
         ("resolved", 3_661_000),
     ):
-        story.take_alert(alert(state, at_ms))
+        story.hear_alert(alert(state, at_ms))
     assert [moment.text for moment in story.moments] == [
         "ALERT FIRING: availability (page) burns too fast",
         "ALERT RESOLVED: availability (page)",
@@ -38,7 +38,7 @@ def test_an_alert_that_fires_and_resolves_is_told_once() -> None:
 
 def test_an_alert_that_has_not_resolved_is_still_firing() -> None:
     story = Story()
-    story.take_alert(alert("firing", 61_000))
+    story.hear_alert(alert("firing", 61_000))
     assert story.firing() == ["availability (page)"]
     assert story.summary() == "Alert availability (page): fired at 00:01:01, still firing."
 
@@ -46,7 +46,7 @@ def test_an_alert_that_has_not_resolved_is_still_firing() -> None:
 def test_an_alert_that_fires_again_is_firing() -> None:
     story = Story()
     for state, at_ms, start in (("firing", 1, 1), ("resolved", 2, 1), ("firing", 3, 3)):
-        story.take_alert(alert(state, at_ms, starts_at_ms=start))
+        story.hear_alert(alert(state, at_ms, starts_at_ms=start))
     assert story.firing() == ["availability (page)"]
 
 

@@ -10,7 +10,6 @@ Guarantees:
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -20,6 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from streams.kafka.topics import TopicError
+from streams.language.problems import nearest
 
 __all__ = ["Record", "TopicDeadlineError", "TopicReader", "open_topic", "read_topic"]
 
@@ -142,10 +142,7 @@ class TopicReader:
             await admin.start()
             topics = await admin.list_topics()
             if self._topic not in topics:
-                near = difflib.get_close_matches(self._topic, topics, n=3)
-                hint = (
-                    f"did you mean {' or '.join(near)}?" if near else f"there are {len(topics)} other topics"
-                )
+                hint = nearest(self._topic, topics, most=3) or f"there are {len(topics)} other topics"
                 raise TopicError(f"topic {self._topic}: expected a topic of the broker, found none; {hint}")
             (described,) = await admin.describe_topics([self._topic])
         finally:

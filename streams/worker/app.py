@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import faust
-from aiokafka import TopicPartition
 
 from detectors.alerts.alert import Alert, Transition
 from detectors.alerts.telemetry_missing import TelemetryMissing
@@ -100,7 +99,7 @@ class Engine:
         retrained = self.plan.monitors if config.models.retrain == "drift" else ()
         self.retraining = Retraining(retrained, self._registry, self._announce_model)
         self.ready = False
-        """Whether this worker owns partitions and reads them."""
+        """Whether this worker has been assigned its partitions and reads them."""
         self._epoch = 0
         self._waiting_since_s = time.monotonic()
         self._on_active = on_active
@@ -164,18 +163,20 @@ class Engine:
         epoch = self._epoch
         starts = await self.app.consumer.seek_to_start(self._begin_at)
         # Offsets before blocks: blocks can only be newer than the offset read first, never older.
+        for topic in sorted({tp.topic for tp, start in starts.items() if start.reason == "anew"}):
+            logger.warning("%s was deleted and made anew: it is read from its beginning", topic)
         mine = sorted(tp.partition for tp in starts if tp.topic == self.topics.partials)
         blocks = await read_blocks(
             client_arguments(self.config), self.topics.blocks, mine, deadline_s=RESTORE_DEADLINE_S
         )
         if epoch != self._epoch:
             return
-        for tp, offset in starts.items():
+        for tp, start in starts.items():
             if tp.topic == self.topics.partials:
-                self.window.start(tp.partition, offset, blocks.get(tp.partition, []))
+                self.window.start(tp.partition, start.offset, blocks.get(tp.partition, []))
                 self.capacity.start(tp.partition, blocks.get(tp.partition, []))
             else:
-                self.aggregate.start(Partition(tp.topic, tp.partition), offset)
+                self.aggregate.start(Partition(tp.topic, tp.partition), start.offset, start.read)
         for window in self.window.owned().get(LEADER, {}).values():
             self.retraining.follow(window.monitors)
         self._missing.load(self.window.stored_alerts(blocks.get(LEADER, [])))
@@ -183,9 +184,17 @@ class Engine:
         self.ready = True
         logger.info("Reading %d partitions", len(starts))
 
-    def _begin_at(self, tp: TopicPartition) -> Literal["earliest", "latest"]:
-        """Where a partition without committed offset is read from; our own topics from the beginning."""
-        return "earliest" if tp.topic == self.topics.partials else self.config.broker.start_at
+    def _begin_at(self, topic: str) -> Literal["earliest", "latest"]:
+        """Where a topic that is new to the group is read from; our own from the beginning."""
+        return "earliest" if topic == self.topics.partials else self.config.broker.start_at
+
+    def sources_without_partitions(self) -> list[str]:
+        """Source topics that the broker does not have, as last heard; nothing of them can be read."""
+        return [topic for topic in self.aggregate.source_topics if self.log.partition_count(topic) == 0]
+
+    def reads_all(self) -> bool:
+        """Whether this worker reads its share, and every source has partitions that somebody can read."""
+        return self.ready and not self.sources_without_partitions()
 
     async def _flush_for_ever(self) -> None:
         while not self.app.should_stop:
@@ -240,8 +249,13 @@ class Engine:
 
     async def _watch_for_ever(self) -> None:
         """Look for rebalances that never end, and for sources that have gone silent."""
+        gone: list[str] = []
         while not self.app.should_stop:
             await asyncio.sleep(1.0)
+            if self.ready and (missing := self.sources_without_partitions()) != gone:
+                gone = missing
+                for topic in missing:
+                    logger.error("%s has no partitions: was it deleted? Nothing of it can be read", topic)
             stuck_s = time.monotonic() - self._waiting_since_s
             if not self.ready and stuck_s > REBALANCE_DEADLINE_S:
                 await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; restarting"))

@@ -61,7 +61,7 @@ class Publisher:
     async def _serve(self) -> None:
         application = web_application(
             snapshot=self._snapshot,
-            ready=lambda: self.engine.ready,
+            ready=self.engine.reads_all,
             state=lambda snapshot: state_json(snapshot, self._live_alerts()),
             incidents=self.engine.incidents.to_dict,
             templates=lambda: live_templates(self._windows()),

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import faust
+from aiokafka.errors import KafkaError
 
 from detectors.alerts.alert import Alert, Transition
 from detectors.alerts.telemetry_missing import TelemetryMissing
@@ -24,12 +26,14 @@ from streams.compile.configuration import compile_plan
 from streams.config.models import Config
 from streams.config.values import milliseconds
 from streams.kafka.broadcast import follow
-from streams.kafka.client import client_arguments
+from streams.kafka.client import METADATA_AGE_S, client_arguments
 from streams.kafka.compacted import announce
 from streams.kafka.log import KafkaLog, Partition
-from streams.kafka.topics import Topics
+from streams.kafka.own_topics import ensure_topics
+from streams.kafka.topics import TopicError, Topics
 from streams.kafka.transport import BatchTransport
 from streams.plan.plan import BUCKET_MS, Plan
+from streams.window.blocks import Block
 from streams.worker.aggregate_stage import AggregateStage
 from streams.worker.capacity_stage import CapacityStage
 from streams.worker.incident_feed import LOOKBACK_MS, IncidentFeed
@@ -53,6 +57,7 @@ LEADER = 0
 """Partition of the partials whose owner looks after silent sources; each partition hears of all."""
 
 RESTORE_DEADLINE_S = 60.0
+RETRY_S = 1.0
 REBALANCE_DEADLINE_S = 180.0
 """A worker that is stuck between assignments this long exits, so that its supervisor restarts it."""
 
@@ -100,6 +105,8 @@ class Engine:
         self.retraining = Retraining(retrained, self._registry, self._announce_model)
         self.ready = False
         """Whether this worker has been assigned its partitions and reads them."""
+        self.failed = False
+        """Whether it ended for a reason that the log tells."""
         self._epoch = 0
         self._waiting_since_s = time.monotonic()
         self._on_active = on_active
@@ -120,6 +127,7 @@ class Engine:
         app.on_rebalance_complete.connect(self._on_assigned)
         app.task(self._flush_for_ever)
         app.task(self._watch_for_ever)
+        app.task(self._watch_topics)
         if self.plan.monitors:
             app.task(self._follow_labels)
             app.task(self._follow_alerts)
@@ -166,9 +174,7 @@ class Engine:
         for topic in sorted({tp.topic for tp, start in starts.items() if start.reason == "anew"}):
             logger.warning("%s was deleted and made anew: it is read from its beginning", topic)
         mine = sorted(tp.partition for tp in starts if tp.topic == self.topics.partials)
-        blocks = await read_blocks(
-            client_arguments(self.config), self.topics.blocks, mine, deadline_s=RESTORE_DEADLINE_S
-        )
+        blocks = await self._read_blocks(mine)
         if epoch != self._epoch:
             return
         for tp, start in starts.items():
@@ -183,6 +189,57 @@ class Engine:
         self._on_active([*self.missing_alerts(), *self.capacity.active()])
         self.ready = True
         logger.info("Reading %d partitions", len(starts))
+
+    async def _read_blocks(self, partitions: Sequence[int]) -> dict[int, list[Block]]:
+        """Stored blocks; a topic that was deleted is made anew meanwhile, see `_watch_topics`."""
+        deadline = time.monotonic() + RESTORE_DEADLINE_S
+        while True:
+            try:
+                return await read_blocks(
+                    client_arguments(self.config),
+                    self.topics.blocks,
+                    partitions,
+                    deadline_s=RESTORE_DEADLINE_S,
+                )
+            except TopicError as error:
+                if isinstance(error, TimeoutError) or time.monotonic() > deadline:
+                    raise
+                logger.warning("%s; trying again", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def ensure_topics(self) -> list[str]:
+        """Check our own topics, make those that are missing, and return these.
+
+        Raises TopicError where a worker cannot work with one, KafkaError where the broker is away.
+        """
+        broker = self.config.broker
+        return await ensure_topics(
+            client_arguments(self.config),
+            self.topics,
+            partitions=broker.partitions,
+            replication=broker.replication,
+        )
+
+    async def _watch_topics(self) -> None:
+        """What somebody deletes is made anew; what somebody spoils ends the worker with what to do."""
+        while not self.app.should_stop:
+            await asyncio.sleep(METADATA_AGE_S)
+            try:
+                made = await self.ensure_topics()
+            except TopicError as error:
+                self._fail(str(error))
+                return
+            except KafkaError:
+                continue  # the broker is away
+            for topic in made:
+                logger.warning("%s was deleted, and has been made anew: what it held is gone", topic)
+
+    def _fail(self, reason: str) -> None:
+        """End the worker as a signal does, with exit code 1."""
+        for line in reason.splitlines():
+            logger.error("%s", line)
+        self.failed = True
+        signal.raise_signal(signal.SIGTERM)
 
     def _begin_at(self, topic: str) -> Literal["earliest", "latest"]:
         """Where a topic that is new to the group is read from; our own from the beginning."""

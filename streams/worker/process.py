@@ -18,7 +18,7 @@ from detectors.alerts.alert import Alert, Transition
 from streams.config.models import Config
 from streams.judge.judged_source import JudgedSource
 from streams.kafka.client import client_arguments
-from streams.kafka.topics import create_topics, wait_for_topics
+from streams.kafka.topics import TopicError, wait_for_topics
 from streams.publish.metrics.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
 from streams.publish.sinks.dispatcher import AlertDispatcher
 from streams.publish.web.log_templates import live_templates
@@ -156,6 +156,10 @@ def run_worker(config: Config) -> int:
             error,
         )
         return 1
+    except TopicError as error:
+        for line in str(error).splitlines():
+            logger.error("%s", line)
+        return 1
     logging.getLogger("aiokafka").setLevel("WARNING")
     worker = faust.Worker(
         publisher.engine.app,
@@ -169,11 +173,10 @@ def run_worker(config: Config) -> int:
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+        return int(stop.code or publisher.engine.failed)
+    return int(publisher.engine.failed)
 
 
 async def _prepare(config: Config, engine: Engine) -> None:
-    topics = engine.topics.wanted(config.broker.partitions, config.broker.replication)
-    await create_topics(client_arguments(config), topics)
+    await engine.ensure_topics()
     await wait_for_topics(client_arguments(config), engine.aggregate.source_topics)

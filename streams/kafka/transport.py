@@ -15,6 +15,7 @@ The internals of aiokafka and Faust that this relies on are pinned by tests/cont
 from __future__ import annotations
 
 import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -402,6 +403,15 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """End of a partition's log as of the last fetch."""
         end: int | None = self._thread._ensure_consumer().highwater(TopicPartition(*tp))
         return end
+
+    def standing(self) -> tuple[bool, float]:
+        """Whether there is a connection to any broker, and how many seconds ago one told of its topics."""
+        consumer = self._thread._consumer
+        if consumer is None:
+            return False, 0.0
+        client = consumer._client
+        connected = any(connection.connected() for connection in list(client._conns.values()))
+        return connected, time.time() - client.cluster._last_successful_refresh_ms / 1000
 
     def failure(self) -> BaseException | None:
         """Why the group can never be joined, if so: the driver logs such an error and waits forever.

@@ -35,6 +35,7 @@ from streams.kafka.transport import BatchTransport
 from streams.plan.plan import BUCKET_MS, Plan
 from streams.window.blocks import Block
 from streams.worker.aggregate_stage import AggregateStage
+from streams.worker.broker_watch import BrokerWatch
 from streams.worker.capacity_stage import CapacityStage
 from streams.worker.incident_feed import LOOKBACK_MS, IncidentFeed
 from streams.worker.label_feed import LabelFeed
@@ -83,6 +84,7 @@ class Engine:
         self.topics = Topics(config.app)
         self.app = _faust_app(config, self.plan)
         self.log = KafkaLog(self.app)
+        self.broker = BrokerWatch(config.broker.bootstrap)
         self.aggregate = AggregateStage(self.plan, self.topics, self.log, time.monotonic)
         self.window = WindowStage(
             self.plan,
@@ -313,6 +315,9 @@ class Engine:
                 gone = missing
                 for topic in missing:
                     logger.error("%s has no partitions: was it deleted? Nothing of it can be read", topic)
+            self.broker.note(*self.app.consumer.standing())
+            if self.broker.away:
+                self._waiting_since_s = time.monotonic()  # another process would have to wait as well
             stuck_s = time.monotonic() - self._waiting_since_s
             if not self.ready and stuck_s > REBALANCE_DEADLINE_S:
                 await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; restarting"))

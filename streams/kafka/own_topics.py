@@ -115,7 +115,7 @@ def _to_set(
 
 
 async def ensure_topics(
-    client: dict[str, Any], topics: Topics, *, partitions: int, replication: int
+    client: dict[str, Any], topics: Topics, *, partitions: int, replication: int, again: bool = False
 ) -> list[str]:
     """Create what is missing, repair what can be, and return the topics that were made.
 
@@ -124,7 +124,9 @@ async def ensure_topics(
 
     client                  : arguments of an aiokafka client
     partitions, replication : of the configuration
-    Raises TopicError, a sentence a line, where something is wrong; KafkaError where the broker is away.
+    again                   : warnings have been given before
+    Raises TopicError, a sentence a line, where something is wrong; KafkaError or OSError where the broker is
+    away.
     """
     admin = AIOKafkaAdminClient(**client)
     await admin.start()
@@ -147,7 +149,8 @@ async def ensure_topics(
     mistakes = mistakes_in(topics, found)
     if mistakes:
         raise TopicError("\n".join(mistakes))
-    if fewer := [topic.name for topic in found.values() if topic.replicas < replication]:
+    fewer = [topic.name for topic in found.values() if topic.replicas < replication]
+    if fewer and not again:
         logger.warning(
             "Expected %d replicas, as broker.replication says, found fewer: topics %s. Counts are right as "
             "long as these are not lost; kafka-reassign-partitions.sh adds replicas",

@@ -446,7 +446,7 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """
         while not self.should_stop:
             await self.sleep(METADATA_AGE_S / 2)
-            with contextlib.suppress(KafkaError):  # the broker is away
+            with contextlib.suppress(KafkaError, OSError):  # the broker is away
                 await self._thread.call_thread(self._rejoin_if_made_anew)
 
     async def _rejoin_if_made_anew(self) -> None:
@@ -455,7 +455,14 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         anew = [topic for topic, known in self._ids.items() if ids.get(topic, known) != known]
         if anew:
             self.log.warning("Made anew since they were read first: topics %s", ", ".join(sorted(anew)))
-            consumer._coordinator.request_rejoin()
+            await self._rejoin()
+
+    async def rejoin(self) -> None:
+        """Have the group assign its partitions again."""
+        await self._thread.call_thread(self._rejoin)
+
+    async def _rejoin(self) -> None:
+        self._thread._ensure_consumer()._coordinator.request_rejoin()
 
 
 def membership_error(failure: BaseException, conf: Any) -> str:

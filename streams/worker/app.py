@@ -171,7 +171,12 @@ class Engine:
         """Begin afresh with every assigned partition, from what was committed and stored."""
         self._drop_assignment()
         epoch = self._epoch
-        starts = await self.app.consumer.seek_to_start(self._begin_at)
+        try:
+            starts = await self.app.consumer.seek_to_start(self._begin_at)
+        except KafkaError as error:  # such as a topic that was deleted a moment ago
+            logger.warning("Where to begin cannot be told: %r; joining the group again", error)
+            await self.app.consumer.rejoin()
+            return
         # Offsets before blocks: blocks can only be newer than the offset read first, never older.
         for topic in sorted({tp.topic for tp, start in starts.items() if start.reason == "anew"}):
             logger.warning("%s was deleted and made anew: it is read from its beginning", topic)
@@ -209,10 +214,12 @@ class Engine:
                 logger.warning("%s; trying again", error)
                 await asyncio.sleep(RETRY_S)
 
-    async def ensure_topics(self) -> list[str]:
+    async def ensure_topics(self, *, again: bool = False) -> list[str]:
         """Check our own topics, make those that are missing, and return these.
 
-        Raises TopicError where a worker cannot work with one, KafkaError where the broker is away.
+        again : warnings have been given before
+
+        Raises TopicError where a worker cannot work with one, KafkaError or OSError where the broker is away.
         """
         broker = self.config.broker
         return await ensure_topics(
@@ -220,6 +227,7 @@ class Engine:
             self.topics,
             partitions=broker.partitions,
             replication=broker.replication,
+            again=again,
         )
 
     async def _watch_topics(self) -> None:
@@ -227,11 +235,11 @@ class Engine:
         while not self.app.should_stop:
             await asyncio.sleep(METADATA_AGE_S)
             try:
-                made = await self.ensure_topics()
+                made = await self.ensure_topics(again=True)
             except TopicError as error:
                 self._fail(str(error))
                 return
-            except KafkaError:
+            except (KafkaError, OSError):
                 continue  # the broker is away
             for topic in made:
                 logger.warning("%s was deleted, and has been made anew: what it held is gone", topic)

@@ -256,8 +256,8 @@ async def _find_broker(config: Config, engine: Engine, *, wait: bool) -> None:
                 await reach_broker(client)
             await engine.ensure_topics()
             await wait_for_topics(client, engine.aggregate.source_topics)
-        except (BrokerAwayError, KafkaError) as error:
-            if wait and (isinstance(error, BrokerAwayError) or error.retriable):
+        except (BrokerAwayError, KafkaError, TimeoutError) as error:
+            if wait and not (isinstance(error, KafkaError) and not error.retriable):
                 logger.warning("The broker at %s is away again: %r", addresses, error)
                 await asyncio.sleep(BROKER_RETRY_S)
                 continue

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from streams.commands.console import ConfigFile, fail, load
 
 
-def worker(config: ConfigFile) -> None:
+def worker(
+    config: ConfigFile,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Wait for a broker that does not answer at the start.")
+    ] = True,
+) -> None:
     """Count the sources' topics; publish SLIs, burn rates and alerts, until SIGTERM or Ctrl-C.
 
     Start as many as the topics have partitions: they share the work and take over from each other. Metrics
@@ -25,7 +32,7 @@ def worker(config: ConfigFile) -> None:
 
     settings = load(config)
     try:
-        code = run_worker(settings)
+        code = run_worker(settings, wait=wait)
     except (ConfigError, SinkSetupError) as error:
         fail(str(error))
     raise typer.Exit(code)

@@ -7,18 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import ssl
 import time
 from typing import Any
 from urllib.parse import quote_plus
 
 import aiohttp
+import aiokafka.client
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.metadata import MetadataRequest
 
 from streams.config.models import Config, Security
 
 __all__ = ["TokenError", "TokenProvider", "client_arguments", "tls_context"]
+
+# A client that asks about a topic has the broker make it, where `auto.create.topics.enable` is on: one that
+# somebody has just deleted would be back with the broker's own number of partitions, and not compacted.
+aiokafka.client.MetadataRequest = functools.partial(MetadataRequest, allow_auto_topic_creation=False)
+
+METADATA_AGE_S = 10.0
+"""A topic that grows, or is deleted and made anew, is noticed within this; by default it is 5 minutes."""
 
 TOKEN_MARGIN_S = 30.0
 """A token this near its end is replaced, so that none expires on its way to the broker."""
@@ -32,6 +42,7 @@ def client_arguments(config: Config) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "bootstrap_servers": list(config.broker.bootstrap),
         "security_protocol": security.protocol,
+        "metadata_max_age_ms": int(METADATA_AGE_S * 1000),
     }
     if security.protocol in ("SSL", "SASL_SSL"):
         arguments["ssl_context"] = tls_context(config)

@@ -30,8 +30,13 @@ class Log(Protocol):
         """Send a record; the result, awaited, is its acknowledgement, or raises."""
         ...
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        """Commit; False if the group has moved on."""
+    async def commit(
+        self, offsets: Mapping[Partition, int], read: Mapping[Partition, int] | None = None
+    ) -> bool:
+        """Commit; False if the group has moved on.
+
+        read : below them all was read and is durable; the committed offsets if not given
+        """
         ...
 
     async def seek_back(self, at: Partition, offset: int) -> int | None:
@@ -74,8 +79,10 @@ class KafkaLog:
         )
         return acknowledged
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
-        done: bool = await self._app.consumer.commit_offsets(offsets)
+    async def commit(
+        self, offsets: Mapping[Partition, int], read: Mapping[Partition, int] | None = None
+    ) -> bool:
+        done: bool = await self._app.consumer.commit_offsets(offsets, read)
         return done
 
     async def seek_back(self, at: Partition, offset: int) -> int | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidReplicationFactorError, TopicAlreadyExistsError, for_code
 
 from models.calendar.units import DAY_MS, HOUR_MS
 
@@ -76,9 +76,21 @@ class Topics:
         """Records with events that could not be counted in their own bucket, unchanged."""
         return f"{self.app}-dead-letters"
 
-    def wanted(self, partitions: int, replication: int) -> list[NewTopic]:
-        """All of them, as they are created where they are missing."""
-        settings: dict[str, dict[str, str]] = {
+    @property
+    def compacted(self) -> frozenset[str]:
+        """Those whose newest record of each key is kept for ever."""
+        return frozenset({self.blocks, self.incidents, self.labels, self.models})
+
+    @property
+    def written_by_partition(self) -> frozenset[str]:
+        """Those whose records go to the partition that has the number of their partition of the partials."""
+        others = {self.slis, self.alerts, self.anomalies, self.forecasts, self.incidents}
+        return frozenset({self.blocks, *others})
+
+    @property
+    def settings(self) -> dict[str, dict[str, str]]:
+        """All of them, with the settings that they are created with, by Kafka's names."""
+        return {
             self.partials: {"cleanup.policy": "delete", "retention.ms": str(DAY_MS)},
             self.blocks: {
                 "cleanup.policy": "compact",
@@ -94,8 +106,12 @@ class Topics:
             self.models: {"cleanup.policy": "compact"},
             self.dead_letters: {"cleanup.policy": "delete"},
         }
+
+    def wanted(self, partitions: int, replication: int) -> list[NewTopic]:
+        """All of them, as they are created where they are missing."""
         return [
-            NewTopic(name, partitions, replication, topic_configs=config) for name, config in settings.items()
+            NewTopic(name, partitions, replication, topic_configs=config)
+            for name, config in self.settings.items()
         ]
 
 
@@ -103,22 +119,40 @@ async def create_topics(client: dict[str, Any], wanted: Sequence[NewTopic]) -> N
     """Create the topics that are missing; those that exist are left as they are.
 
     client : arguments of an aiokafka client
-    Raises KafkaError where the broker refuses.
+    Raises TopicError where the broker refuses, KafkaError where it is away.
     """
     admin = AIOKafkaAdminClient(**client)
     await admin.start()
     try:
-        existing = set(await admin.list_topics())
-        missing = [topic for topic in wanted if topic.name not in existing]
-        if missing:
-            response = await admin.create_topics(missing)
-            for name, code, *reason in response.topic_errors:
-                error = for_code(code)
-                if code != 0 and error is not TopicAlreadyExistsError:
-                    raise error(f"cannot create topic {name}: {reason}")
-            logger.info("Created topics %s", ", ".join(topic.name for topic in missing))
+        await create_missing(admin, wanted, await admin.list_topics())
     finally:
         await admin.close()
+
+
+async def create_missing(
+    admin: AIOKafkaAdminClient, wanted: Sequence[NewTopic], existing: Collection[str]
+) -> list[str]:
+    """Create what does not exist, and return its names. Raises TopicError where the broker refuses."""
+    missing = [topic for topic in wanted if topic.name not in existing]
+    if not missing:
+        return []
+    response = await admin.create_topics(missing)
+    for name, code, *reason in response.topic_errors:
+        error = for_code(code)
+        if error is InvalidReplicationFactorError:
+            brokers = len((await admin.describe_cluster())["brokers"])
+            raise TopicError(
+                f"topic {name} cannot be created: expected at least as many brokers as broker.replication "
+                f"{missing[0].replication_factor}, found {brokers}. Set broker.replication to {brokers}, "
+                "or add brokers"
+            )
+        if code != 0 and error is not TopicAlreadyExistsError:
+            raise TopicError(
+                f"topic {name} cannot be created: {' '.join(filter(None, reason)) or error.__name__}"
+            )
+    names = [topic.name for topic in missing]
+    logger.info("Created topics %s", ", ".join(names))
+    return names
 
 
 async def wait_for_topics(client: dict[str, Any], names: Sequence[str]) -> None:

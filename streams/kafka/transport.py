@@ -14,7 +14,8 @@ The internals of aiokafka and Faust that this relies on are pinned by tests/cont
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,9 @@ from faust.transport.drivers import aiokafka as driver
 from mode import Service
 
 from streams.events.batch import Records
+from streams.kafka.client import METADATA_AGE_S
+from streams.kafka.starts import Note, Start, choose_starts
+from streams.kafka.topic_ids import topic_ids
 
 FETCH_WAIT_MS = 100
 """How long the broker holds a fetch of drained partitions. The driver's 1.5 s would hold up all other
@@ -263,6 +267,11 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._read_offset = _AnyOffset()
+        self._ids: dict[str, str] = {}
+        self._first: dict[str, int] = {}
+        """Ids of the topics as of the assignment, and `Note.first` of their commits."""
+        self._known: set[str] = set()
+        """Topics that had partitions at an assignment before."""
 
     def _new_consumer_thread(self) -> BatchConsumerThread:
         return BatchConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -283,32 +292,50 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """Nothing: `seek_to_start` is called once a rebalance is complete, and gaps heal themselves."""
 
     async def seek_to_start(
-        self, begin_at: Callable[[TopicPartition], Literal["earliest", "latest"]]
-    ) -> dict[TopicPartition, int]:
-        """Set every assigned partition to its committed offset, or to the log's begin or end.
+        self, begin_at: Callable[[str], Literal["earliest", "latest"]]
+    ) -> dict[TopicPartition, Start]:
+        """Set every assigned partition to where it is to be read from, see `choose_starts`.
 
-        begin_at : where a partition without committed offset begins; that offset is committed at once, so
-                   that later records are read even if this worker exits before its first flush
-        Returns where each partition will be read from.
+        begin_at : where a topic begins that is read for the first time; what is not the committed offset is
+                   committed at once, so that later records are read even if this worker exits before its
+                   first flush
         """
-        starts: dict[TopicPartition, int] = await self._thread.call_thread(self._seek_to_start, begin_at)
+        starts: dict[TopicPartition, Start] = await self._thread.call_thread(self._seek_to_start, begin_at)
         return starts
 
     async def _seek_to_start(
-        self, begin_at: Callable[[TopicPartition], Literal["earliest", "latest"]]
-    ) -> dict[TopicPartition, int]:
+        self, begin_at: Callable[[str], Literal["earliest", "latest"]]
+    ) -> dict[TopicPartition, Start]:
         consumer = self._thread._ensure_consumer()
-        assigned = list(consumer.assignment())
-        committed = await asyncio.gather(*(consumer.committed(tp) for tp in assigned))
-        starts = {tp: at for tp, at in zip(assigned, committed, strict=True) if at is not None and at >= 0}
-        fresh = [tp for tp in assigned if tp not in starts]
-        first = [tp for tp in fresh if begin_at(tp) == "earliest"]
-        last = [tp for tp in fresh if begin_at(tp) == "latest"]
-        bounds = {**(await consumer.beginning_offsets(first)), **(await consumer.end_offsets(last))}
-        starts.update(bounds)
-        for tp, at in starts.items():
-            consumer.seek(tp, at)
-        await self._commit_offsets(bounds)
+        assigned = set(consumer.assignment())
+        topics = {tp.topic for tp in assigned}
+        ids = await topic_ids(consumer._client, consumer.subscription())
+        there = {topic: self.partition_count(topic) for topic in consumer.subscription()}
+        every = {TopicPartition(topic, number) for topic in topics for number in range(there[topic])}
+        committed = await consumer._coordinator.fetch_committed_offsets(list(assigned | every))
+        begins = await consumer.beginning_offsets(list(assigned))
+        ends = await consumer.end_offsets(list(assigned))
+        starts: dict[TopicPartition, Start] = {}
+        for topic in topics:
+            mine = [tp for tp in assigned if tp.topic == topic]
+            chosen, first = choose_starts(
+                topic,
+                mine,
+                {tp: at for tp, at in committed.items() if tp.topic == topic},
+                {tp: (begins[tp], ends[tp]) for tp in mine},
+                topic_id=ids.get(topic, ""),
+                partition_count=there[topic],
+                known=topic in self._known,
+                first_start=begin_at(topic),
+            )
+            starts.update(chosen)
+            self._first[topic] = first
+        self._ids = ids
+        self._known |= {topic for topic, count in there.items() if count}
+        for tp, start in starts.items():
+            consumer.seek(tp, start.offset)
+        fresh = {tp: start.offset for tp, start in starts.items() if start.reason != "committed"}
+        await self._commit_offsets(fresh, {})
         return starts
 
     async def seek_back(self, tp: tuple[str, int], at: int) -> int | None:
@@ -328,15 +355,27 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             consumer.seek(tp, max(at, beginning))
         return beginning if beginning > at else None
 
-    async def commit_offsets(self, offsets: Mapping[tuple[str, int], int]) -> bool:
-        """Commit; False if the partition has a new owner, which the former one can ignore."""
+    async def commit_offsets(
+        self, offsets: Mapping[tuple[str, int], int], read: Mapping[tuple[str, int], int] | None = None
+    ) -> bool:
+        """Commit; False if the partition has a new owner, which the former one can ignore.
+
+        read : below them all was read; the committed offsets themselves if not given
+        """
         wanted = {TopicPartition(*tp): at for tp, at in offsets.items()}
-        done: bool = await self._thread.call_thread(self._commit_offsets, wanted)
+        below = {TopicPartition(*tp): at for tp, at in (read or {}).items()}
+        done: bool = await self._thread.call_thread(self._commit_offsets, wanted, below)
         return done
 
-    async def _commit_offsets(self, offsets: dict[TopicPartition, int]) -> bool:
+    async def _commit_offsets(
+        self, offsets: dict[TopicPartition, int], read: Mapping[TopicPartition, int]
+    ) -> bool:
         consumer = self._thread._ensure_consumer()
-        mine = {tp: OffsetAndMetadata(at, "") for tp, at in offsets.items() if tp in consumer.assignment()}
+        mine = {
+            tp: OffsetAndMetadata(at, self._note(tp, read.get(tp, at)).to_text())
+            for tp, at in offsets.items()
+            if tp in consumer.assignment()
+        }
         try:
             if mine:
                 await consumer.commit(mine)
@@ -347,8 +386,12 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
             return False
         return len(mine) == len(offsets)
 
+    def _note(self, tp: TopicPartition, read: int) -> Note:
+        # The id as of the assignment: a commit that is late by one deletion belongs to the topic before.
+        return Note(self._ids.get(tp.topic, ""), self._first.get(tp.topic, 0), read)
+
     def partition_count(self, topic: str) -> int:
-        """Partitions of a topic as last heard; 0 if the broker has not said."""
+        """Partitions of a topic as last heard; 0 if the broker has not said, or there is no such topic."""
         found = self._thread._ensure_consumer()._client.cluster.partitions_for_topic(topic)
         return len(found) if found else 0
 
@@ -360,6 +403,15 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
         """End of a partition's log as of the last fetch."""
         end: int | None = self._thread._ensure_consumer().highwater(TopicPartition(*tp))
         return end
+
+    def standing(self) -> tuple[bool, float]:
+        """Whether there is a connection to any broker, and how many seconds ago one told of its topics."""
+        consumer = self._thread._consumer
+        if consumer is None:
+            return False, 0.0
+        client = consumer._client
+        connected = any(connection.connected() for connection in list(client._conns.values()))
+        return connected, time.time() - client.cluster._last_successful_refresh_ms / 1000
 
     def failure(self) -> BaseException | None:
         """Why the group can never be joined, if so: the driver logs such an error and waits forever.
@@ -385,6 +437,32 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
                 await self.crash(failure)
                 return
             await self.sleep(WATCH_EVERY_S)
+
+    @Service.task  # type: ignore[untyped-decorator]
+    async def _watch_topics(self) -> None:
+        """Begin afresh once a topic was deleted and made anew.
+
+        aiokafka only looks at the number of partitions, and would go on where the old log was.
+        """
+        while not self.should_stop:
+            await self.sleep(METADATA_AGE_S / 2)
+            with contextlib.suppress(KafkaError, OSError):  # the broker is away
+                await self._thread.call_thread(self._rejoin_if_made_anew)
+
+    async def _rejoin_if_made_anew(self) -> None:
+        consumer = self._thread._ensure_consumer()
+        ids = await topic_ids(consumer._client, self._ids)
+        anew = [topic for topic, known in self._ids.items() if ids.get(topic, known) != known]
+        if anew:
+            self.log.warning("Made anew since they were read first: topics %s", ", ".join(sorted(anew)))
+            await self._rejoin()
+
+    async def rejoin(self) -> None:
+        """Have the group assign its partitions again."""
+        await self._thread.call_thread(self._rejoin)
+
+    async def _rejoin(self) -> None:
+        self._thread._ensure_consumer()._coordinator.request_rejoin()
 
 
 def membership_error(failure: BaseException, conf: Any) -> str:

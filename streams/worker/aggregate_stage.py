@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,6 +44,8 @@ class _Owned:
     silent_since_s: float
     announced_s: float
     heard_s: float
+    read: int
+    """Below it all was read before this assignment, or is durable by now."""
     behind: bool = False
     rejected: list[Awaitable[Any]] = field(default_factory=list)
 
@@ -75,13 +77,17 @@ class AggregateStage:
         self._owned.clear()
         self._indexes = SeriesIndexes()
 
-    def start(self, at: Partition, offset: int) -> None:
-        """Own a partition from `offset` on."""
+    def start(self, at: Partition, offset: int, read: int | None = None) -> None:
+        """Own a partition from `offset` on.
+
+        read : below it all was read before; `offset` if not given
+        """
         source = self._sources[at.topic]
         decoder = make_decoder(source.format, source.layout)
         aggregate = PartitionAggregate(source, at.partition, offset, decoder, self._indexes)
         now = self._clock()
-        self._owned[at] = _Owned(at, aggregate, Position(offset), now, now, now)
+        read = offset if read is None else read
+        self._owned[at] = _Owned(at, aggregate, Position(offset), now, now, now, read)
 
     def owned(self) -> list[PartitionAggregate]:
         return [owned.aggregate for owned in self._owned.values()]
@@ -107,7 +113,7 @@ class AggregateStage:
         while owned.aggregate.fresh_row_count > FRESH_ROWS_MAX and self._is_ours(owned):
             commit = await self._flush(owned)
             if commit is not None and self._is_ours(owned):
-                await self._commit({owned.at: commit})
+                await self._commit([(owned, commit)])
             else:
                 await asyncio.sleep(0.05)  # a flush is on its way
 
@@ -134,19 +140,22 @@ class AggregateStage:
         first = await self._log.seek_back(owned.at, owned.position.at)
         if first is None or not self._is_ours(owned):
             return
-        lost = first - owned.position.at
-        source = owned.aggregate.plan.name
-        self.counts[source, "lost"] += lost
+        # A restart reads again from the committed offset, what was counted before among it.
+        from_offset = max(owned.position.at, owned.read)
+        lost = first - from_offset
+        owned.aggregate.at = owned.position.at = first
+        if lost <= 0:
+            return
+        self.counts[owned.aggregate.plan.name, "lost"] += lost
         logger.error(
             "%d records of %s[%d] were deleted before they were read (offsets %d to %d): retention is "
             "shorter than the lag",
             lost,
             owned.at.topic,
             owned.at.partition,
-            owned.position.at,
+            from_offset,
             first - 1,
         )
-        owned.aggregate.at = owned.position.at = first
 
     async def _send_dead_letters(self, owned: _Owned, rejected: list[Rejected]) -> None:
         count = max(1, self._log.partition_count(self._topics.dead_letters))
@@ -176,12 +185,15 @@ class AggregateStage:
             await asyncio.sleep(0)  # each has its own turn of the loop, so that none waits for all of them
         commits = await asyncio.gather(*flushes)
         await self._commit(
-            {o.at: at for o, at in zip(owners, commits, strict=True) if at is not None and self._is_ours(o)}
+            [(o, at) for o, at in zip(owners, commits, strict=True) if at is not None and self._is_ours(o)]
         )
 
-    async def _commit(self, offsets: Mapping[Partition, int]) -> None:
-        if offsets:
-            await self._log.commit(offsets)
+    async def _commit(self, commits: Sequence[tuple[_Owned, int]]) -> None:
+        if commits:
+            await self._log.commit(
+                {owned.at: offset for owned, offset in commits},
+                {owned.at: owned.read for owned, _ in commits},
+            )
 
     def _is_ours(self, owned: _Owned) -> bool:
         return self._owned.get(owned.at) is owned
@@ -207,6 +219,7 @@ class AggregateStage:
             owned.aggregate.abandon()
             logger.warning("Flush of %s failed, its content is sent with the next: %r", owned.at, error)
             return None
+        owned.read = max(owned.read, flushed.offset)
         return owned.aggregate.acknowledge()
 
     async def _send(self, flushed: Flush) -> None:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import faust
-from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
 
 from detectors.alerts.alert import Alert, Transition
 from detectors.alerts.telemetry_missing import TelemetryMissing
@@ -25,13 +26,16 @@ from streams.compile.configuration import compile_plan
 from streams.config.models import Config
 from streams.config.values import milliseconds
 from streams.kafka.broadcast import follow
-from streams.kafka.client import client_arguments
+from streams.kafka.client import METADATA_AGE_S, client_arguments
 from streams.kafka.compacted import announce
 from streams.kafka.log import KafkaLog, Partition
-from streams.kafka.topics import Topics
+from streams.kafka.own_topics import ensure_topics
+from streams.kafka.topics import TopicError, Topics
 from streams.kafka.transport import BatchTransport
 from streams.plan.plan import BUCKET_MS, Plan
+from streams.window.blocks import Block
 from streams.worker.aggregate_stage import AggregateStage
+from streams.worker.broker_watch import BrokerWatch
 from streams.worker.capacity_stage import CapacityStage
 from streams.worker.incident_feed import LOOKBACK_MS, IncidentFeed
 from streams.worker.label_feed import LabelFeed
@@ -54,6 +58,7 @@ LEADER = 0
 """Partition of the partials whose owner looks after silent sources; each partition hears of all."""
 
 RESTORE_DEADLINE_S = 60.0
+RETRY_S = 1.0
 REBALANCE_DEADLINE_S = 180.0
 """A worker that is stuck between assignments this long exits, so that its supervisor restarts it."""
 
@@ -79,6 +84,7 @@ class Engine:
         self.topics = Topics(config.app)
         self.app = _faust_app(config, self.plan)
         self.log = KafkaLog(self.app)
+        self.broker = BrokerWatch(config.broker.bootstrap)
         self.aggregate = AggregateStage(self.plan, self.topics, self.log, time.monotonic)
         self.window = WindowStage(
             self.plan,
@@ -100,7 +106,9 @@ class Engine:
         retrained = self.plan.monitors if config.models.retrain == "drift" else ()
         self.retraining = Retraining(retrained, self._registry, self._announce_model)
         self.ready = False
-        """Whether this worker owns partitions and reads them."""
+        """Whether this worker has been assigned its partitions and reads them."""
+        self.failed = False
+        """Whether it ended for a reason that the log tells."""
         self._epoch = 0
         self._waiting_since_s = time.monotonic()
         self._on_active = on_active
@@ -121,6 +129,7 @@ class Engine:
         app.on_rebalance_complete.connect(self._on_assigned)
         app.task(self._flush_for_ever)
         app.task(self._watch_for_ever)
+        app.task(self._watch_topics)
         if self.plan.monitors:
             app.task(self._follow_labels)
             app.task(self._follow_alerts)
@@ -162,20 +171,25 @@ class Engine:
         """Begin afresh with every assigned partition, from what was committed and stored."""
         self._drop_assignment()
         epoch = self._epoch
-        starts = await self.app.consumer.seek_to_start(self._begin_at)
+        try:
+            starts = await self.app.consumer.seek_to_start(self._begin_at)
+        except KafkaError as error:  # such as a topic that was deleted a moment ago
+            logger.warning("Where to begin cannot be told: %r; joining the group again", error)
+            await self.app.consumer.rejoin()
+            return
         # Offsets before blocks: blocks can only be newer than the offset read first, never older.
+        for topic in sorted({tp.topic for tp, start in starts.items() if start.reason == "anew"}):
+            logger.warning("%s was deleted and made anew: it is read from its beginning", topic)
         mine = sorted(tp.partition for tp in starts if tp.topic == self.topics.partials)
-        blocks = await read_blocks(
-            client_arguments(self.config), self.topics.blocks, mine, deadline_s=RESTORE_DEADLINE_S
-        )
+        blocks = await self._read_blocks(mine)
         if epoch != self._epoch:
             return
-        for tp, offset in starts.items():
+        for tp, start in starts.items():
             if tp.topic == self.topics.partials:
-                self.window.start(tp.partition, offset, blocks.get(tp.partition, []))
+                self.window.start(tp.partition, start.offset, blocks.get(tp.partition, []))
                 self.capacity.start(tp.partition, blocks.get(tp.partition, []))
             else:
-                self.aggregate.start(Partition(tp.topic, tp.partition), offset)
+                self.aggregate.start(Partition(tp.topic, tp.partition), start.offset, start.read)
         for window in self.window.owned().get(LEADER, {}).values():
             self.retraining.follow(window.monitors)
         self._missing.load(self.window.stored_alerts(blocks.get(LEADER, [])))
@@ -183,9 +197,71 @@ class Engine:
         self.ready = True
         logger.info("Reading %d partitions", len(starts))
 
-    def _begin_at(self, tp: TopicPartition) -> Literal["earliest", "latest"]:
-        """Where a partition without committed offset is read from; our own topics from the beginning."""
-        return "earliest" if tp.topic == self.topics.partials else self.config.broker.start_at
+    async def _read_blocks(self, partitions: Sequence[int]) -> dict[int, list[Block]]:
+        """Stored blocks; a topic that was deleted is made anew meanwhile, see `_watch_topics`."""
+        deadline = time.monotonic() + RESTORE_DEADLINE_S
+        while True:
+            try:
+                return await read_blocks(
+                    client_arguments(self.config),
+                    self.topics.blocks,
+                    partitions,
+                    deadline_s=RESTORE_DEADLINE_S,
+                )
+            except TopicError as error:
+                if isinstance(error, TimeoutError) or time.monotonic() > deadline:
+                    raise
+                logger.warning("%s; trying again", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def ensure_topics(self, *, again: bool = False) -> list[str]:
+        """Check our own topics, make those that are missing, and return these.
+
+        again : warnings have been given before
+
+        Raises TopicError where a worker cannot work with one, KafkaError or OSError where the broker is away.
+        """
+        broker = self.config.broker
+        return await ensure_topics(
+            client_arguments(self.config),
+            self.topics,
+            partitions=broker.partitions,
+            replication=broker.replication,
+            again=again,
+        )
+
+    async def _watch_topics(self) -> None:
+        """What somebody deletes is made anew; what somebody spoils ends the worker with what to do."""
+        while not self.app.should_stop:
+            await asyncio.sleep(METADATA_AGE_S)
+            try:
+                made = await self.ensure_topics(again=True)
+            except TopicError as error:
+                self._fail(str(error))
+                return
+            except (KafkaError, OSError):
+                continue  # the broker is away
+            for topic in made:
+                logger.warning("%s was deleted, and has been made anew: what it held is gone", topic)
+
+    def _fail(self, reason: str) -> None:
+        """End the worker as a signal does, with exit code 1."""
+        for line in reason.splitlines():
+            logger.error("%s", line)
+        self.failed = True
+        signal.raise_signal(signal.SIGTERM)
+
+    def _begin_at(self, topic: str) -> Literal["earliest", "latest"]:
+        """Where a topic that is new to the group is read from; our own from the beginning."""
+        return "earliest" if topic == self.topics.partials else self.config.broker.start_at
+
+    def sources_without_partitions(self) -> list[str]:
+        """Source topics that the broker does not have, as last heard; nothing of them can be read."""
+        return [topic for topic in self.aggregate.source_topics if self.log.partition_count(topic) == 0]
+
+    def reads_all(self) -> bool:
+        """Whether this worker reads its share, and every source has partitions that somebody can read."""
+        return self.ready and not self.sources_without_partitions()
 
     async def _flush_for_ever(self) -> None:
         while not self.app.should_stop:
@@ -240,8 +316,16 @@ class Engine:
 
     async def _watch_for_ever(self) -> None:
         """Look for rebalances that never end, and for sources that have gone silent."""
+        gone: list[str] = []
         while not self.app.should_stop:
             await asyncio.sleep(1.0)
+            if self.ready and (missing := self.sources_without_partitions()) != gone:
+                gone = missing
+                for topic in missing:
+                    logger.error("%s has no partitions: was it deleted? Nothing of it can be read", topic)
+            self.broker.note(*self.app.consumer.standing())
+            if self.broker.away:
+                self._waiting_since_s = time.monotonic()  # another process would have to wait as well
             stuck_s = time.monotonic() - self._waiting_since_s
             if not self.ready and stuck_s > REBALANCE_DEADLINE_S:
                 await self.app.crash(TimeoutError(f"no partitions for {stuck_s:.0f} s; restarting"))

@@ -5,20 +5,26 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import signal
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from socket import gethostname
+from typing import Any
 
 import faust
+from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from detectors.alerts.alert import Alert, Transition
 from streams.config.models import Config
 from streams.judge.judged_source import JudgedSource
 from streams.kafka.client import client_arguments
-from streams.kafka.topics import create_topics, wait_for_topics
+from streams.kafka.reach import BrokerAwayError, WrongBrokerError, reach_broker, wait_for_broker
+from streams.kafka.topics import TopicError, wait_for_topics
 from streams.publish.metrics.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
 from streams.publish.sinks.dispatcher import AlertDispatcher
 from streams.publish.web.log_templates import live_templates
@@ -41,6 +47,12 @@ SWITCH_INTERVAL_S = 0.0005
 """How long the consumer's thread waits for the interpreter. At the default of 5 ms it waits so long for each
 piece of a fetch while the main thread decodes, and the main thread then waits for the next fetch."""
 
+STOP_WITHIN_S = 15.0
+"""How long a clean end may take: a flush, a commit, five seconds for alerts. Clients would wait for their
+request time-outs, one after the other, for a broker that is away."""
+
+BROKER_RETRY_S = 5.0
+
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
@@ -56,25 +68,35 @@ class Publisher:
             on_active=self._dispatcher.take_over,
             on_dropped=self._dispatcher.forget,
         )
-        self.engine.app.task(self._serve)
+        self.engine.app.task(self._deliver)
+        self._runner: web.AppRunner | None = None
+        self._port = config.web.port
 
-    async def _serve(self) -> None:
+    async def open(self) -> None:
+        """Start the web server. Raises OSError with the address where it is taken."""
         application = web_application(
             snapshot=self._snapshot,
-            ready=lambda: self.engine.ready,
+            ready=self.engine.reads_all,
             state=lambda snapshot: state_json(snapshot, self._live_alerts()),
             incidents=self.engine.incidents.to_dict,
             templates=lambda: live_templates(self._windows()),
         )
         host, port = self._config.web.host, self._config.web.port
+        self._runner, self._port = await serve(application, host, port)
+
+    async def close(self) -> None:
+        """End the web server."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _deliver(self) -> None:
         self._dispatcher.open()
-        runner, port = await serve(application, host, port)
-        logger.info("Serving metrics on http://%s:%d/metrics", host, port)
+        logger.info("Serving metrics on http://%s:%d/metrics", self._config.web.host, self._port)
         try:
             await self.engine.app.wait_until_stopped()
         finally:
             await self._dispatcher.close()
-            await runner.cleanup()
+            await self.close()
 
     def _moved(self, moved: Transition) -> None:
         alert = moved.alert
@@ -130,8 +152,35 @@ class Publisher:
         return complete
 
 
-def run_worker(config: Config) -> int:
+class _Worker(faust.Worker):  # type: ignore[misc]
+    """Faust's worker, whose end does not wait for a broker that is away."""
+
+    def __init__(self, engine: Engine, **settings: Any) -> None:
+        super().__init__(engine.app, **settings)
+        self._engine = engine
+
+    async def stop(self) -> None:
+        timer = threading.Timer(STOP_WITHIN_S, _leave, args=(int(self._engine.failed or self.crashed),))
+        timer.daemon = True
+        timer.start()
+        await super().stop()
+
+
+def _leave(code: int) -> None:
+    """End the process as it is, which loses no more than SIGKILL does: nothing."""
+    logger.warning(
+        "The broker did not answer within %.0f s of the end: leaving without it. Nothing is lost: what was "
+        "not committed is read again",
+        STOP_WITHIN_S,
+    )
+    logging.shutdown()
+    os._exit(code)
+
+
+def run_worker(config: Config, *, wait: bool = True) -> int:
     """Run until a signal or a failure; returns the exit code.
+
+    wait : whether to wait for a broker that does not answer at the start
 
     Raises ConfigError for mistakes in the SLO files, SinkSetupError for sinks that cannot be used.
     """
@@ -146,19 +195,14 @@ def run_worker(config: Config) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     publisher = Publisher(config)
-    try:
-        loop.run_until_complete(_prepare(config, publisher.engine))
-    except KafkaError as error:
-        addresses = ", ".join(config.broker.bootstrap)
-        logger.error(
-            "Cannot reach the broker at %s: %s. Is it running, and is broker.bootstrap right?",
-            addresses,
-            error,
-        )
-        return 1
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(publisher.engine.broker)
+    code = loop.run_until_complete(_prepare(config, publisher, wait=wait))
+    if code is not None:
+        return code
     logging.getLogger("aiokafka").setLevel("WARNING")
-    worker = faust.Worker(
-        publisher.engine.app,
+    worker = _Worker(
+        publisher.engine,
         loop=loop,
         loglevel="INFO",
         override_logging=False,
@@ -169,11 +213,59 @@ def run_worker(config: Config) -> int:
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
+        return int(stop.code or publisher.engine.failed)
+    return int(publisher.engine.failed)
 
 
-async def _prepare(config: Config, engine: Engine) -> None:
-    topics = engine.topics.wanted(config.broker.partitions, config.broker.replication)
-    await create_topics(client_arguments(config), topics)
-    await wait_for_topics(client_arguments(config), engine.aggregate.source_topics)
+async def _prepare(config: Config, publisher: Publisher, *, wait: bool) -> int | None:
+    """Serve, find the broker and make our topics; an exit code where that has come to an end."""
+    loop, this = asyncio.get_running_loop(), asyncio.current_task()
+    assert this is not None
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, this.cancel)
+    try:
+        await publisher.open()
+        await _find_broker(config, publisher.engine, wait=wait)
+    except asyncio.CancelledError:
+        code = 0
+    except (OSError, BrokerAwayError, WrongBrokerError, TopicError) as error:
+        code = 1
+        for line in (error.strerror or str(error) if isinstance(error, OSError) else str(error)).splitlines():
+            logger.error("%s", line)
+    else:
+        return None
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    await publisher.close()
+    return code
+
+
+async def _find_broker(config: Config, engine: Engine, *, wait: bool) -> None:
+    """Return once the broker has our topics and those of the sources.
+
+    Raises BrokerAwayError without `wait`, WrongBrokerError, TopicError.
+    """
+    client = client_arguments(config)
+    addresses = ", ".join(config.broker.bootstrap)
+    while True:
+        try:
+            if wait:
+                await wait_for_broker(client)
+            else:
+                await reach_broker(client)
+            await engine.ensure_topics()
+            await wait_for_topics(client, engine.aggregate.source_topics)
+        except (BrokerAwayError, KafkaError, TimeoutError) as error:
+            if wait and not (isinstance(error, KafkaError) and not error.retriable):
+                logger.warning("The broker at %s is away again: %r", addresses, error)
+                await asyncio.sleep(BROKER_RETRY_S)
+                continue
+            raise BrokerAwayError(
+                f"Cannot reach the broker at {addresses}: {error}. Is it running, and is broker.bootstrap "
+                "right?"
+            ) from error
+        except WrongBrokerError as error:
+            raise WrongBrokerError(f"Cannot use the broker at {addresses}: {error}") from error
+        else:
+            return

@@ -95,7 +95,9 @@ class Reader:
         done.set_result(None)
         return done
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
+    async def commit(
+        self, offsets: Mapping[Partition, int], read: Mapping[Partition, int] | None = None
+    ) -> bool:
         (self.committed,) = offsets.values()
         return True
 

@@ -23,6 +23,7 @@ from streams.config.models import Config
 from streams.kafka import transport
 from streams.kafka.client import client_arguments
 from streams.kafka.log import Partition
+from streams.kafka.starts import Start
 from streams.kafka.topics import Topics, create_topics
 from streams.kafka.transport import Batch, BatchConsumer
 from streams.worker.aggregate_stage import AggregateStage
@@ -123,9 +124,9 @@ def begin_with_the_first_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a partition's state begin with whatever message comes, not where our seek has set it."""
     plain_start, plain_batch = AggregateStage.start, AggregateStage.on_batch
 
-    def start(self: AggregateStage, at: Partition, offset: int) -> None:
+    def start(self: AggregateStage, at: Partition, offset: int, read: int | None = None) -> None:
         if at not in self._owned:
-            plain_start(self, at, offset)
+            plain_start(self, at, offset, read)
 
     async def on_batch(self: AggregateStage, batch: Batch) -> None:
         start(self, Partition(batch.topic, batch.partition), batch.start)
@@ -159,7 +160,7 @@ async def test_messages_before_the_first_seek_are_dropped(
         await run.until(lambda: run.counted() == 5, "the first events")
         seek_to_start = run.consumer.seek_to_start
 
-        async def seek_late(begin_at: Any) -> dict[TopicPartition, int]:
+        async def seek_late(begin_at: Any) -> dict[TopicPartition, Start]:
             before = len(arrived)
             kafka.produce(topic, events(5, 2))
             await run.until(lambda: len(arrived) > before, "a message before the seek")

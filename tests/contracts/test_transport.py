@@ -215,3 +215,21 @@ def test_an_app_takes_the_transport_that_it_is_given() -> None:
     assert app.transport is transport
     assert isinstance(app.consumer, BatchConsumer)
     assert "transport.create_consumer" in inspect.getsource(type(app)._new_consumer)
+
+
+async def test_a_client_asks_for_metadata_by_a_name_that_we_replace() -> None:
+    """So that asking about a topic never has the broker make it."""
+    from aiokafka.client import AIOKafkaClient
+
+    import streams.kafka.client  # noqa: F401
+
+    assert "MetadataRequest(" in inspect.getsource(AIOKafkaClient._metadata_update)
+    request = aiokafka.client.MetadataRequest(["requests"]).prepare({3: (0, 13)})
+    assert request.allow_auto_topic_creation is False
+
+
+def test_the_coordinator_rejoins_when_asked_and_gives_notes_with_offsets() -> None:
+    assert parameters(GroupCoordinator.request_rejoin) == ["self"]
+    assert "OffsetAndMetadata(offset, metadata)" in inspect.getsource(
+        GroupCoordinator._do_fetch_commit_offsets
+    )

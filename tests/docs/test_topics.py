@@ -144,7 +144,9 @@ class Sent:
         acknowledged.set_result(None)
         return acknowledged
 
-    async def commit(self, offsets: Mapping[Partition, int]) -> bool:
+    async def commit(
+        self, offsets: Mapping[Partition, int], read: Mapping[Partition, int] | None = None
+    ) -> bool:
         return True
 
     async def seek_back(self, at: Partition, offset: int) -> int | None:

@@ -213,12 +213,12 @@ def _of(alertmanager: Alertmanager, name: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def child(
-    config: dict[str, Any], folder: Path, name: str
+    config: dict[str, Any], folder: Path, name: str, *options: str
 ) -> Iterator[tuple[WorkerProcess, subprocess.Popen[str]]]:
     """A worker as a direct child, whose exit code and words are seen."""
     worker = WorkerProcess(config, folder=folder, name=name)
     process = subprocess.Popen(
-        [sys.executable, "-m", "streams.cli", "worker", "-c", str(worker.path)],
+        [sys.executable, "-m", "streams.cli", "worker", "-c", str(worker.path), *options],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -343,7 +343,7 @@ def test_a_worker_writes_nothing_where_it_is_started(
 
 def words_of_a_failed_start(config: dict[str, Any], folder: Path) -> Sequence[str]:
     """What a worker says that ends by itself with exit code 1."""
-    with child(config, folder, "failing") as (_, process):
+    with child(config, folder, "failing", "--no-wait") as (_, process):
         _, words = process.communicate(timeout=60)
     assert process.returncode == 1, words
     lines: list[str] = words.splitlines()

@@ -7,6 +7,8 @@ copies take.
 from __future__ import annotations
 
 import asyncio
+import gzip
+import re
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any
@@ -19,6 +21,23 @@ from streams.publish.web.log_templates import TemplatesOf
 
 SnapshotOf = Callable[[], Awaitable[Callable[[], WorkerSnapshot]]]
 """Copies the live state in the event loop; what it returns completes the copy and may run in a thread."""
+
+
+GZIP_LEVEL = 1
+"""Metrics are repetitive: the fastest level makes a page several times smaller."""
+
+
+def accepts_gzip(accept_encoding: str) -> bool:
+    """Whether a client that sends this header takes gzip.
+
+    >>> accepts_gzip("deflate, gzip;q=0.5"), accepts_gzip("gzip;q=0, identity"), accepts_gzip("")
+    (True, False, False)
+    """
+    for entry in accept_encoding.split(","):
+        coding, *parameters = (part.strip().replace(" ", "").lower() for part in entry.split(";"))
+        if coding == "gzip":
+            return not any(re.fullmatch(r"q=0(\.0{0,3})?", each) for each in parameters)
+    return False
 
 
 def web_application(
@@ -43,8 +62,17 @@ def web_application(
     async def metrics(request: web.Request) -> web.Response:
         complete = await snapshot()
         accept = request.headers.get("Accept", "")
-        body, content_type = await asyncio.to_thread(lambda: render(complete(), accept))
-        return web.Response(body=body, headers={"Content-Type": content_type})
+        packed = accepts_gzip(request.headers.get("Accept-Encoding", ""))
+
+        def written() -> tuple[bytes, str]:
+            body, content_type = render(complete(), accept)
+            return gzip.compress(body, GZIP_LEVEL) if packed else body, content_type
+
+        body, content_type = await asyncio.to_thread(written)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        if packed:
+            headers["Content-Encoding"] = "gzip"
+        return web.Response(body=body, headers=headers)
 
     async def health(_request: web.Request) -> web.Response:
         return web.Response(text="ok\n")

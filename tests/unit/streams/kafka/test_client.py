@@ -26,6 +26,7 @@ def test_plain_text_needs_no_more_than_the_addresses(tmp_path: Path) -> None:
     assert arguments(tmp_path, "{protocol: PLAINTEXT}") == {
         "bootstrap_servers": ["a:1", "b:2"],
         "security_protocol": "PLAINTEXT",
+        "metadata_max_age_ms": 10_000,
     }
 
 
@@ -42,6 +43,7 @@ def test_passwords_come_from_the_environment(tmp_path: Path, mechanism: str) -> 
     assert given == {
         "bootstrap_servers": ["a:1", "b:2"],
         "security_protocol": "SASL_SSL",
+        "metadata_max_age_ms": 10_000,
         "sasl_mechanism": mechanism,
         "sasl_plain_username": "user",
         "sasl_plain_password": "hunter2",

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.commands.console import USAGE, ConfigFile, JsonOutput, fail, load, progress_bar, tell
+from streams.commands.console import (
+    USAGE,
+    ConfigFile,
+    JsonOutput,
+    fail,
+    load,
+    progress_bar,
+    say,
+    say_json,
+    tell,
+)
 from streams.commands.tables import number, print_table, share
 
 if TYPE_CHECKING:
@@ -82,7 +92,7 @@ def replay(
     except OSError as error:
         fail(f"{error.filename or output}: cannot be written ({error.strerror})")
     if as_json:
-        typer.echo(json.dumps(summary, indent=2))
+        say_json(json.dumps(summary, indent=2))
     else:
         _show(summary, output, output_format)
     _warn(summary)
@@ -106,11 +116,11 @@ def _show(summary: dict[str, Any], output: Path, output_format: OutputFormat) ->
             right=figures,
         )
     alerts = summary["alerts"]
-    typer.echo(
+    say(
         f"{summary['events']:,} events, {summary['late']:,} late, {summary['dead']:,} dead; "
         f"alerts: {alerts['firing']} fired, {alerts['resolved']} resolved"
     )
-    typer.echo(
+    say(
         f"Written to {output}: slis.{output_format}, alerts.jsonl, anomalies.jsonl, incidents.jsonl, "
         "dead-letters.jsonl, summary.json"
     )

@@ -19,6 +19,7 @@ from streams.config.models import Config
 from streams.judge.judged_source import JudgedSource
 from streams.kafka.client import client_arguments
 from streams.kafka.topics import create_topics, wait_for_topics
+from streams.language.printable import LogFormatter
 from streams.publish.metrics.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
 from streams.publish.sinks.dispatcher import AlertDispatcher
 from streams.publish.web.log_templates import live_templates
@@ -135,7 +136,9 @@ def run_worker(config: Config) -> int:
 
     Raises ConfigError for mistakes in the SLO files, SinkSetupError for sinks that cannot be used.
     """
-    logging.basicConfig(format=LOG_FORMAT, level="INFO", stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter(LOG_FORMAT))
+    logging.basicConfig(level="INFO", handlers=[handler], force=True)
     for noisy in ("faust", "mode"):
         logging.getLogger(noisy).setLevel("WARNING")
     # Until the broker has answered, all there is to say of it is said below, once.

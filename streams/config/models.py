@@ -26,6 +26,7 @@ from streams.config.values import (
     Instant,
     PositiveDuration,
     Texts,
+    TokenAddress,
     WebAddress,
     Window,
     choice,
@@ -89,7 +90,7 @@ class Security(Model):
     cert_file: Path | None = None
     key_file: Path | None = None
     key_password: SecretStr | None = None
-    token_endpoint: str | None = None
+    token_endpoint: TokenAddress | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
     scope: str | None = None

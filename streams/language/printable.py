@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from models.registry.addresses import without_credentials
+
 __all__ = ["LogFormatter", "printable", "printable_json", "printable_lines"]
 
 REPLACEMENT = "\ufffd"
@@ -47,10 +49,11 @@ def _json_character(character: str) -> str:
 
 
 class LogFormatter(logging.Formatter):
-    """One line for each message, with its trace indented below it, so that no text can pose as a line."""
+    """A line for each message, its trace indented below, so that no text poses as a line; no passwords."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
-        return printable(super().formatMessage(record))
+        return printable(without_credentials(super().formatMessage(record)))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802
-        return "\n".join(f"  {line}" for line in printable_lines(super().formatException(ei)).split("\n"))
+        trace = without_credentials(super().formatException(ei))
+        return "\n".join(f"  {printable(line)}" for line in trace.split("\n"))

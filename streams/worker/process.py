@@ -22,6 +22,7 @@ from streams.kafka.topics import create_topics, wait_for_topics
 from streams.language.printable import LogFormatter
 from streams.publish.metrics.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
 from streams.publish.sinks.dispatcher import AlertDispatcher
+from streams.publish.web.access import CLOSED, Access
 from streams.publish.web.log_templates import live_templates
 from streams.publish.web.server import serve, web_application
 from streams.publish.web.state_json import state_json
@@ -66,16 +67,19 @@ class Publisher:
             state=lambda snapshot: state_json(snapshot, self._live_alerts()),
             incidents=self.engine.incidents.to_dict,
             templates=lambda: live_templates(self._windows()),
+            access=(access := Access.of(self._config.web)),
         )
-        host, port = self._config.web.host, self._config.web.port
+        host = self._config.web.host
         self._dispatcher.open()
-        runner, port = await serve(application, host, port)
-        logger.info("Serving metrics on http://%s:%d/metrics", host, port)
+        served = await serve(application, host, self._config.web.port)
+        logger.info("Serving metrics on http://%s:%d/metrics", host, served.port)
+        if access.closed:
+            logger.warning("Of the web server only /metrics and the probes are open: %s", CLOSED)
         try:
             await self.engine.app.wait_until_stopped()
         finally:
             await self._dispatcher.close()
-            await runner.cleanup()
+            await served.close()
 
     def _moved(self, moved: Transition) -> None:
         alert = moved.alert

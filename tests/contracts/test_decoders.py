@@ -141,7 +141,7 @@ def dead_of(batch: EventBatch, first_record: int = 0) -> list[tuple[int, str, st
 
 
 @pytest.mark.parametrize(("format", "signal"), CASES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=records_strategy)
 def test_each_record_is_an_event_dead_or_skipped(
     format: str, signal: object, values: list[bytes | None]
@@ -163,7 +163,7 @@ def test_each_record_is_an_event_dead_or_skipped(
 
 
 @pytest.mark.parametrize(("format", "signal"), CASES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=records_strategy, data=st.data())
 def test_a_split_batch_decodes_like_the_whole(
     format: str, signal: object, values: list[bytes | None], data: st.DataObject

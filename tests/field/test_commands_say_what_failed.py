@@ -1,5 +1,5 @@
-"""Seen: a `replay` of 60,000 lines in another format ended with 60,000 dead and exit code 0; `label` asked for
-an idempotent producer of a broker that has none, whatever `broker.idempotence` said.
+"""Seen: a `replay` of 60,000 lines in another format ended with 60,000 dead and exit code 0; `label` asked a
+broker that has no idempotent producers for one, whatever `broker.idempotence` said.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from aiokafka.errors import KafkaError
 
 from detectors.alerts.alert import Alert, Transition
 from streams.config.models import Config
+from streams.decode.format import COMMON_REASONS
+from streams.decode.registry import find_format
 from streams.judge.judged_source import JudgedSource
 from streams.kafka.client import client_arguments
 from streams.kafka.topics import create_topics, wait_for_topics
@@ -51,6 +53,10 @@ class Publisher:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._dead_reasons = {
+            name: (*find_format(source.format).reasons, *COMMON_REASONS)
+            for name, source in config.sources.items()
+        }
         self._dispatcher = AlertDispatcher(config.sinks, page_url=config.web.address(gethostname()))
         self.engine = Engine(
             config,
@@ -108,7 +114,7 @@ class Publisher:
                 detectors += detector_snapshots(window)
                 await asyncio.sleep(0)
         forecasts = self.engine.capacity.snapshot()
-        sources = list(source_snapshots(self.engine.aggregate, owned))
+        sources = list(source_snapshots(self.engine.aggregate, owned, self._dead_reasons))
         alerts: Counter[tuple[str, str]] = Counter()
         for alert in self._live_alerts():
             alerts[alert.alertname, alert.state] += 1

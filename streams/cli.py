@@ -6,6 +6,8 @@ answer at once.
 
 from __future__ import annotations
 
+import logging
+
 import typer
 
 from streams.commands.backtest import backtest
@@ -20,6 +22,7 @@ from streams.commands.models import models
 from streams.commands.replay import replay
 from streams.commands.templates import templates
 from streams.commands.worker import worker
+from streams.language.printable import LogFormatter
 
 __all__ = ["app"]
 
@@ -39,6 +42,9 @@ app = typer.Typer(
 for command in (demo, check, replay, worker, capture, detect, templates, label, forecast, backtest, graph):
     app.command()(command)
 app.add_typer(models)
+
+if logging.lastResort is not None:  # what writes warnings where a command sets up no log
+    logging.lastResort.setFormatter(LogFormatter())
 
 
 if __name__ == "__main__":

@@ -9,15 +9,23 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.services.alertmanager import Alertmanager
 from tests.services.kafka import Broker, open_broker
-from tests.services.process import MissingServiceError
+from tests.services.process import MissingServiceError, start_children_with_default_signals
 from tests.services.prometheus import Prometheus
 from tests.services.topics import unique_name
 
 _missing: dict[str, None] = {}
 """What the machine lacks, each sentence once, in the order it was found."""
+
+
+start_children_with_default_signals()
+
+# How long an example takes is the machine's affair, and what else runs on it.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

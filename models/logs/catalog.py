@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from models.arrays import Counts, EpochMs, Rows
+from models.logs.csv_cells import cell
 from models.logs.drain import TemplateMiner
 from models.logs.masks import WILDCARD
 from models.logs.reviews import Review
@@ -207,7 +208,7 @@ class TemplateCatalog:
     def to_csv(self) -> str:
         """All templates as a table to review: fill in `name`, `ignored` (true) and `merge_into`."""
         out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv.writer(out)  # ends lines with CR LF, and so puts either into quotes inside of a cell
         writer.writerow(
             (
                 "id",
@@ -227,15 +228,15 @@ class TemplateCatalog:
             writer.writerow(
                 (
                     template.id,
-                    template.name,
+                    cell(template.name),
                     "true" if template.ignored else "",
                     review.merge_into if review else "",
                     " ".join(template.aliases),
                     template.count,
                     template.first_seen_ms or "",
                     template.last_seen_ms or "",
-                    template.text,
-                    template.example,
+                    cell(template.text),
+                    cell(template.example),
                 )
             )
         return out.getvalue()

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models.logs.csv_cells import text_of
+
 _ID = re.compile(r"t[0-9a-f]{10}")
 _BLANK = re.compile(r"\s*")
 
@@ -70,7 +72,7 @@ def _csv_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if "id" not in names:
         raise ReviewError(1, "a column 'id'", ", ".join(names) or "none")
     for row in table:
-        yield table.line_num, row
+        yield table.line_num, row | {"name": text_of(row.get("name") or "")}
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Mapping[str, Any]]]:

@@ -109,7 +109,7 @@ def finish_axes(panels: list[Any], title: str) -> None:
     """Title, legend, grid and dates, alike in all figures."""
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    panels[0].set_title(title, loc="left", fontsize=11)
+    panels[0].set_title(title, loc="left", fontsize=11, parse_math=False)
     panels[0].legend(loc="upper left", ncols=7, fontsize=8, frameon=False)
     panels[0].margins(x=0.01, y=0.12)
     for each in panels:

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from models.registry.errors import ModelFormatError, ModelTooLargeError, ModelTypeError
+from models.registry.errors import ModelError, ModelFormatError, ModelTooLargeError, ModelTypeError
 
 __all__ = ["MODEL_BYTES_MAX", "UNPACKED_FACTOR", "pack_state", "unpack_state"]
 
@@ -38,6 +38,9 @@ MEMBERS_MAX = 10_000
 
 DEPTH_MAX = 32
 """How deep maps and lists may nest, so that no file exhausts the stack."""
+
+PLACE_CHARS_MAX = 200
+"""How much of a key a message repeats; whole keys, repeated for each of many nodes, take time without end."""
 
 ARRAY_KINDS = "biufUSMm"
 """Kinds of dtypes an array may have: truth values, numbers, strings, times. No objects, no records."""
@@ -87,10 +90,13 @@ def unpack_state(data: bytes, *, bytes_max: int = MODEL_BYTES_MAX) -> dict[str, 
         _checked(members, bytes_max * UNPACKED_FACTOR)
         # The members as they were checked, not the file, whose directory may say other things than its body.
         state = skops.io.loads(_archive(members, zipfile.ZIP_STORED), trusted=[])
+    except ModelError:
+        raise
     except RecursionError as error:
         raise ModelFormatError(f"the model nests deeper than {DEPTH_MAX}") from error
-    except (skops.io.exceptions.UntrustedTypesFoundException, TypeError, KeyError, ValueError) as error:
-        raise ModelFormatError(f"the model's file cannot be built: {error}") from error
+    except Exception as error:  # zip, JSON, numpy's headers and skops each fail in ways of their own
+        told = f"{type(error).__name__}: {str(error)[:200]}"
+        raise ModelFormatError(f"the model's file cannot be built: {told}") from error
     if not isinstance(state, dict):
         raise ModelFormatError(f"expected a map of what was learnt, found {type(state).__name__}")
     return state
@@ -218,7 +224,7 @@ def _files(node: Any, place: str, depth: int = 0) -> Iterator[str]:
         case ("DictNode", "builtins", "dict") if isinstance(content, dict):
             _check_key_types(node.get("key_types"), len(content), place)
             for key, inner in content.items():
-                yield from _files(inner, f"{place}.{key}", depth + 1)
+                yield from _files(inner, f"{place}.{key[:PLACE_CHARS_MAX]}", depth + 1)
         case ("ListNode", "builtins", "list") | ("TupleNode", "builtins", "tuple") if isinstance(
             content, list
         ):

@@ -24,11 +24,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import fsspec
 import msgspec
 
+from models.registry.addresses import passwords_in, without_credentials
 from models.registry.errors import (
     ManifestError,
     ModelError,
@@ -89,11 +89,12 @@ class Registry:
     ) -> None:
         if not is_name(app):
             raise ValueError(f"an app is named by letters, digits, ., _ and -, not {app!r}")
-        self.url = _without_password(url)
+        self.url = without_credentials(url)
+        self._passwords = passwords_in(url)
         self.app = app
         self._bytes_max = bytes_max
         self._clock_ms = clock_ms
-        with _storage(self.url):
+        with self._storage(self.url):
             self._files, root = fsspec.core.url_to_fs(url, **(options or {}))
         self._root = f"{root.rstrip('/')}/{app}"
 
@@ -245,7 +246,7 @@ class Registry:
         doomed = sorted(one for one in folders - held if is_version(one) and one < oldest_kept)
         for version in doomed:
             folder = self._version_folder(name, version)
-            with _storage(f"{name}/{version}"):
+            with self._storage(f"{name}/{version}"):
                 # The manifest first: half a version is then no version.
                 for file in (f"{folder}/{_MANIFEST}", folder):
                     if self._files.exists(file):
@@ -274,13 +275,13 @@ class Registry:
         """Paths that match the pattern in a model's folder, or in all with `*`."""
         if name != "*":
             self._folder(name)  # refuses what is no name, patterns among them
-        with _storage(f"the list of models of {self.app}"):
+        with self._storage(f"the list of models of {self.app}"):
             self._files.invalidate_cache()  # other writers' versions are wanted too
             found = self._files.glob(f"{glob.escape(self._root)}/{name}/{pattern}")
             return [str(path) for path in found]
 
     def _read(self, path: str, bytes_max: int, place: str) -> bytes:
-        with _storage(place), self._files.open(path, "rb") as file:
+        with self._storage(place), self._files.open(path, "rb") as file:
             data: bytes = file.read(bytes_max + 1)
         if len(data) > bytes_max:
             raise ModelTooLargeError(f"{place} may have {bytes_max:,} bytes and has more")
@@ -289,7 +290,7 @@ class Registry:
     def _write(self, path: str, data: bytes) -> None:
         folder, _, name = path.rpartition("/")
         draft = f"{folder}/.{name}.{uuid.uuid4().hex}"
-        with _storage(f"{folder.rpartition('/')[2]}/{name}"):
+        with self._storage(f"{folder.rpartition('/')[2]}/{name}"):
             self._files.makedirs(folder, exist_ok=True)
             try:
                 with self._files.open(draft, "wb") as file:
@@ -300,23 +301,20 @@ class Registry:
                     self._files.rm(draft)
                 raise
 
+    @contextmanager
+    def _storage(self, place: str) -> Iterator[None]:
+        """Whatever a storage raises as a ModelError: each has errors of its own, and none may stop a caller.
 
-@contextmanager
-def _storage(place: str) -> Iterator[None]:
-    """Whatever a storage raises as a ModelError: each has errors of its own, and none may stop a caller."""
-    try:
-        yield
-    except ModelError:
-        raise
-    except FileNotFoundError as error:
-        raise ModelMissingError(f"{place}: there is none") from error
-    except Exception as error:
-        text = str(error) or type(error).__name__
-        raise ModelStorageError(f"{place}: the storage failed: {text}") from error
-
-
-def _without_password(url: str) -> str:
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        Some name the address with its password; it is left out, and so is the error, whose trace has it.
+        """
+        try:
+            yield
+        except ModelError:
+            raise
+        except FileNotFoundError:
+            raise ModelMissingError(f"{place}: there is none") from None
+        except Exception as error:
+            text = without_credentials(str(error)) or type(error).__name__
+            for password in self._passwords:
+                text = text.replace(password, "…")
+            raise ModelStorageError(f"{place}: the storage failed: {text}") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.commands.console import JsonOutput, fail, progress_bar, tell
+from streams.commands.console import JsonOutput, fail, progress_bar, say, say_json, tell
 from streams.commands.forecast import (
     AggregateOption,
     Below,
@@ -113,7 +113,7 @@ def backtest(
     reported = {"file": str(file), **_report(series, steps, season, result)}
     reported |= _crossing_report(cases, limit, below)
     if as_json:
-        typer.echo(json.dumps(reported, indent=2, allow_nan=False))
+        say_json(json.dumps(reported, indent=2, allow_nan=False))
     else:
         _show(reported)
 
@@ -162,11 +162,11 @@ def _crossing_report(cases: list[CrossingCase], limit: float | None, below: bool
 
 
 def _show(reported: dict[str, Any]) -> None:
-    typer.echo(
+    say(
         f"{reported['column']}: {reported['origins']} origins from {reported['first_origin']} to "
         f"{reported['last_origin']}, each {span(reported['horizon_seconds'])} ahead"
     )
-    typer.echo(
+    say(
         f"MASE {number(reported['mase'])}, seasonal naive {number(reported['mase_seasonal_naive'])}; "
         + ", ".join(
             f"{share(float(level))} interval held {share(held, 1)}"
@@ -175,7 +175,7 @@ def _show(reported: dict[str, Any]) -> None:
     )
     if reported["limit"] is None:
         return
-    typer.echo(
+    say(
         f"limit {number(reported['limit']['value'])}: reached {reported['happened']} times of "
         f"{reported['cases']}; Brier score {number(reported['brier'])}, of climatology "
         f"{number(reported['brier_climatology'])}"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,7 +28,7 @@ def capture(
         ),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on after the end, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Go on after the end, until SIGTERM or Ctrl-C.")
     ] = False,
     record_count_max: Annotated[
         int | None, typer.Option("--max", min=1, metavar="N", help="Stop after this many records.")
@@ -53,7 +55,7 @@ def capture(
     try:
         with progress_bar("offsets") as bars, opened_output("-" if str(output) == "-" else output) as file:
             bar = bars.add_task(f"Capturing {name}", total=None)
-            asyncio.run(
+            _run(
                 capture_topic(
                     name,
                     client=client_arguments(settings),
@@ -73,3 +75,18 @@ def capture(
         if not follow:
             fail(f"interrupted; {output} holds the first {taken.record_count:,} records", 130)
     tell(f"{taken.record_count:,} records, {taken.value_bytes:,} bytes of values, in {output}")
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run it to its end; SIGTERM ends it as Ctrl-C does, with KeyboardInterrupt once all is closed."""
+
+    async def stoppable() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await work
+
+    try:
+        asyncio.run(stoppable())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from streams.commands.console import JsonOutput
+from streams.commands.console import JsonOutput, say
 
 
 def check(
@@ -31,6 +31,6 @@ def check(
     from streams.compile.check import check_paths, format_report, report_json
 
     report = check_paths(paths)
-    typer.echo(json.dumps(report_json(report), indent=2) if as_json else format_report(report))
+    say(json.dumps(report_json(report), indent=2) if as_json else format_report(report))
     if not report.ok:
         raise typer.Exit(1)

@@ -13,12 +13,25 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from streams.language.printable import printable_json, printable_lines
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
     from streams.config.models import Config
 
-__all__ = ["USAGE", "ConfigFile", "JsonOutput", "duration_seconds", "fail", "load", "progress_bar", "tell"]
+__all__ = [
+    "USAGE",
+    "ConfigFile",
+    "JsonOutput",
+    "duration_seconds",
+    "fail",
+    "load",
+    "progress_bar",
+    "say",
+    "say_json",
+    "tell",
+]
 
 USAGE = 2
 """Exit code for invalid arguments."""
@@ -31,9 +44,19 @@ ConfigFile = Annotated[
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts, in place of a table.")]
 
 
+def say(text: str) -> None:
+    """A line of the result, on standard output; what no terminal may obey is replaced."""
+    typer.echo(printable_lines(text))
+
+
+def say_json(text: str) -> None:
+    """A result as JSON, on standard output."""
+    typer.echo(printable_json(text))
+
+
 def tell(text: str) -> None:
-    """A line on standard error."""
-    typer.echo(text, err=True)
+    """A line on standard error; what no terminal may obey is replaced."""
+    typer.echo(printable_lines(text), err=True)
 
 
 def fail(text: str, code: int = 1) -> NoReturn:

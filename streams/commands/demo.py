@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streams.commands.console import USAGE, duration_seconds, fail, tell
+from streams.commands.console import USAGE, duration_seconds, fail, say, tell
 
 DURATION = "2m"
 RATE = 300.0
@@ -74,4 +74,4 @@ def demo(
         fail(str(error))
     if not whole:
         tell("Stopped before the end.")
-    typer.echo(story.summary())
+    say(story.summary())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
+from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, say, say_json, tell
 from streams.commands.option_groups import with_groups
 from streams.commands.table_options import TableColumns, TableFile
 from streams.commands.tables import number, print_table, span
@@ -71,7 +71,7 @@ def detect(
     except OSError as error:
         fail(f"{error.filename or output or plot}: cannot be written ({error.strerror})")
     if as_json:
-        typer.echo(
+        say_json(
             json.dumps({"steps": len(judged), "series": len(panel.series), "anomalies": found}, indent=2)
         )
     else:
@@ -110,7 +110,7 @@ def _show(found: list[dict[str, Any]], panel: Panel) -> None:
             ),
             right=("score",),
         )
-    typer.echo(f"{len(found)} anomalies in {len(panel):,} steps of {len(panel.series):,} series")
+    say(f"{len(found)} anomalies in {len(panel):,} steps of {len(panel.series):,} series")
 
 
 def _length(begun: str, ended: str | None) -> str:

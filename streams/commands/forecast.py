@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
-from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.console import (
+    USAGE,
+    JsonOutput,
+    duration_seconds,
+    fail,
+    progress_bar,
+    say,
+    say_json,
+    tell,
+)
 from streams.commands.table_options import TimeColumn
 from streams.commands.tables import number, print_table, share, span
 
@@ -146,11 +155,11 @@ def forecast(
     except (PlotError, ValueError) as error:
         fail(str(error))
     if as_json:
-        typer.echo(json.dumps(reported, indent=2, allow_nan=False))
+        say_json(json.dumps(reported, indent=2, allow_nan=False))
     else:
         _show(reported)
         if plot is not None:
-            typer.echo(f"Drawn to {plot}")
+            say(f"Drawn to {plot}")
 
 
 def _figure(series: Series, answers: Answers) -> Figure:
@@ -261,11 +270,11 @@ def _show(reported: dict[str, Any]) -> None:
         if held is not None
     )
     mase = "no backtest" if reported["mase"] is None else f"MASE {number(reported['mase'])} in its backtest"
-    typer.echo(
+    say(
         f"{reported['column']}: {reported['observations']:,} values up to {reported['last_time']}, "
         f"{span(reported['horizon_seconds'])} ahead in steps of {span(reported['step_seconds'])}"
     )
-    typer.echo(f"model: {reported['model']}; {mase}" + (f"; {coverage}" if coverage else ""))
+    say(f"model: {reported['model']}; {mase}" + (f"; {coverage}" if coverage else ""))
     quantiles = ("5 %", "median", "95 %")
     print_table(
         ("time", *quantiles),
@@ -281,21 +290,21 @@ def _show(reported: dict[str, Any]) -> None:
 def _show_limit(limit: dict[str, Any], horizon_seconds: float) -> None:
     value = "its column" if limit["value"] is None else number(limit["value"])
     if limit["expected_seconds"] == 0:
-        typer.echo(f"Limit: {value} has been reached already")
+        say(f"Limit: {value} has been reached already")
         return
-    typer.echo(
+    say(
         f"Limit: {value} is reached from {'below' if limit['direction'] == 'above' else 'above'} within "
         f"{span(horizon_seconds)} with probability {share(limit['probability'])}{_when(limit)}"
     )
 
 
 def _show_quota(quota: dict[str, Any]) -> None:
-    typer.echo(
+    say(
         f"Quota of {number(quota['quota'])} a {quota['period']} ({quota['time_zone']}): "
         f"{share(quota['used_ratio'])} used so far"
     )
     for one in quota["periods"]:
-        typer.echo(
+        say(
             f"  {one['start']} to {one['end']}: {share(one['forecast_ratio'])} in the median, exceeded with "
             f"probability {share(one['probability'])}{_when(one)}"
         )

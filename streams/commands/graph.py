@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from streams.commands.console import ConfigFile, fail, load
+from streams.commands.console import ConfigFile, fail, load, say
 
 
 def graph(config: ConfigFile) -> None:
@@ -26,4 +24,4 @@ def graph(config: ConfigFile) -> None:
     except ConfigError as error:
         fail(str(error))
     registry = settings.models.url is not None
-    typer.echo(draw_plan(plan, list(settings.sinks.configured()), registry=registry), nl=False)
+    say(draw_plan(plan, list(settings.sinks.configured()), registry=registry).rstrip())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.commands.console import USAGE, JsonOutput, fail, load, tell
+from streams.commands.console import USAGE, JsonOutput, fail, load, say, say_json, tell
 from streams.commands.model_options import Author, user
 from streams.commands.tables import moment, print_table, share
 
@@ -91,7 +91,7 @@ def label(
     said = _label(verdict, detector, series, kind, start, end, anomaly, note, author, remove)
     _store(said, config, file)
     if as_json:
-        typer.echo(said.to_bytes().decode())
+        say_json(said.to_bytes().decode())
     done = "Taken back" if remove else "Noted"
     tell(f"{done}: {said.verdict}, {said.detector} {', '.join(said.series)} {said.kind or 'all kinds'}")
 
@@ -201,7 +201,7 @@ def _list(config: Path | None, file: Path | None, as_json: bool) -> None:
             name: {"real": one.real, "noise": one.noise, "expected": one.expected, "precision": one.ratio}
             for name, one in precision.items()
         }
-        typer.echo(json.dumps({"labels": msgspec.to_builtins(labels), "detectors": counts}, indent=2))
+        say_json(json.dumps({"labels": msgspec.to_builtins(labels), "detectors": counts}, indent=2))
         return
     if labels:
         print_table(
@@ -220,6 +220,6 @@ def _list(config: Path | None, file: Path | None, as_json: bool) -> None:
             ),
         )
     for name, counted in precision.items():
-        typer.echo(f"{name}: {counted.real} real, {counted.noise} noise, precision {share(counted.ratio)}")
+        say(f"{name}: {counted.real} real, {counted.noise} noise, precision {share(counted.ratio)}")
     if not labels:
-        typer.echo("no labels")
+        say("no labels")

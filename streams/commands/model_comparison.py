@@ -6,9 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import typer
-
-from streams.commands.console import fail, progress_bar
+from streams.commands.console import fail, progress_bar, say_json
 
 if TYPE_CHECKING:
     from detectors.api.detector import Panel
@@ -39,7 +37,7 @@ def compare_and_show(
     report = both.comparison.report()
     if as_json:
         told = {} if changes is None else {"changes": changes_json(changes)}
-        typer.echo(json.dumps({"old": old, "new": new, **told, "report": report}, indent=2))
+        say_json(json.dumps({"old": old, "new": new, **told, "report": report}, indent=2))
         return
     if changes is not None:
         show_changes(old, new, changes)

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import typer
 
 from models.registry.feature_drift import Drift
 from models.registry.manifest import Manifest, Pointer
 from models.registry.manifest_diff import Change
+from streams.commands.console import say
 from streams.commands.tables import UNKNOWN, moment, number, print_table, share
 from streams.modelling.compare import Trial
 
@@ -89,7 +89,7 @@ def show_history(pointers: Iterable[Pointer]) -> None:
         for one in pointer.history[-HISTORY_SHOWN:]:
             words = [f"{moment(one.at_ms)}  {pointer.role}: {one.version or 'no version'}"]
             words += [f"by {one.by}"] * bool(one.by) + [f"({one.reason})"] * bool(one.reason)
-            typer.echo(" ".join(words))
+            say(" ".join(words))
 
 
 def drift_json(drift: Drift) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def show_drift(drift: Drift) -> None:
         right=figures,
     )
     for reason in drift.reasons:
-        typer.echo(reason)
-    typer.echo("Train it again on recent data" if drift.retrain else "No drift")
+        say(reason)
+    say("Train it again on recent data" if drift.retrain else "No drift")
 
 
 def trial_json(trial: Trial) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def show_trial(trial: Trial) -> None:
         ),
     )
     if trial.problem:
-        typer.echo(f"The champion was not compared with: {trial.problem}")
+        say(f"The champion was not compared with: {trial.problem}")
 
 
 def changes_json(changes: Iterable[Change]) -> list[dict[str, Any]]:
@@ -152,7 +152,7 @@ def changes_json(changes: Iterable[Change]) -> list[dict[str, Any]]:
 
 def show_changes(old: str, new: str, changes: Sequence[Change]) -> None:
     if not changes:
-        typer.echo("Nothing differs but the version")
+        say("Nothing differs but the version")
         return
     print_table(
         ("what", old, new),
@@ -169,14 +169,14 @@ def show_comparison(old: str, new: str, report: dict[str, Any]) -> None:
     ]
     only = (number(alarms["only_champion"]), number(alarms["only_shadow"]))
     print_table(("what", old, new), [*rows, ("alarm steps only here", *only)], right=(old, new))
-    typer.echo(
+    say(
         f"{number(alarms['both'])} alarm steps in both; correlation of scores "
         f"{number(report['score_correlation'])}"
     )
     for one in report["examples"]:
         whose = old if one["who"] == "champion" else new
         series = ", ".join(one["series"]) or "the series"
-        typer.echo(f"{moment(one['at_ms'])}  {series}: only {whose}")
+        say(f"{moment(one['at_ms'])}  {series}: only {whose}")
 
 
 def _value(name: str, value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, tell
+from streams.commands.console import USAGE, JsonOutput, duration_seconds, fail, progress_bar, say_json, tell
 from streams.commands.model_options import Labels, RegistryOptions, failures, labels_of, settings_of
 from streams.commands.option_groups import with_groups
 from streams.commands.table_options import TableColumns, TableFile
@@ -83,7 +83,7 @@ def train(
         drift = drift_of_champion(store, model, panel) if if_drifted else None
     if drift and not drift.retrain:
         if as_json:
-            typer.echo(json.dumps({"trained": False, "drift": drift_json(drift)}, indent=2))
+            say_json(json.dumps({"trained": False, "drift": drift_json(drift)}, indent=2))
         else:
             show_drift(drift)
         tell(f"Not trained: the features are those that the champion of {model} learnt from")
@@ -107,7 +107,7 @@ def train(
             )
         deleted = store.prune(stored.name, keep) if keep else ()
     if as_json:
-        typer.echo(json.dumps(manifest_json(stored, ()), indent=2))
+        say_json(json.dumps(manifest_json(stored, ()), indent=2))
     else:
         show_manifest(stored, ())
     for version in deleted:

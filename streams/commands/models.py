@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.commands.console import JsonOutput, fail, tell
+from streams.commands.console import JsonOutput, fail, say_json, tell
 from streams.commands.model_comparison import compare_and_show
 from streams.commands.model_options import (
     Data,
@@ -84,7 +84,7 @@ def list_models(
                 except ModelError as error:
                     broken.append(str(error))
     if as_json:
-        typer.echo(json.dumps([manifest_json(*row, short=True) for row in rows], indent=2))
+        say_json(json.dumps([manifest_json(*row, short=True) for row in rows], indent=2))
     elif rows:
         show_list(rows)
     if broken:
@@ -134,7 +134,7 @@ def show(
     drift = drift_of(found.sample, panel.features, panel.values) if panel else None
     if as_json:
         body = manifest_json(found, roles) | {"history": history_json(history)}
-        typer.echo(json.dumps(body | ({"drift": drift_json(drift)} if drift else {}), indent=2))
+        say_json(json.dumps(body | ({"drift": drift_json(drift)} if drift else {}), indent=2))
         return
     show_manifest(found, roles)
     show_history(history)
@@ -177,7 +177,7 @@ def shadow(
     place.announce(announced)
     tell(f"Shadow of {name} is now {announced.version or 'no version'}")
     if as_json and panel is None:
-        typer.echo(announced.to_bytes().decode())
+        say_json(announced.to_bytes().decode())
 
 
 @models.command()
@@ -232,7 +232,7 @@ def promote(
             why = decision.reason or _gate_words(trial)
             place.announce(store.appoint(name, "champion", chosen, by=decision.by, reason=why))
     if as_json:
-        typer.echo(json.dumps(trial_json(trial) | {"promoted": passed and not dry_run}, indent=2))
+        say_json(json.dumps(trial_json(trial) | {"promoted": passed and not dry_run}, indent=2))
     else:
         show_trial(trial)
     if not passed:
@@ -262,7 +262,7 @@ def rollback(
         announced = store.rollback(name, role.value, by=decision.by, reason=decision.reason)
     place.announce(announced)
     if as_json:
-        typer.echo(announced.to_bytes().decode())
+        say_json(announced.to_bytes().decode())
     tell(f"{role.value.capitalize()} of {name} is again {announced.version}")
 
 
@@ -301,7 +301,7 @@ def diff(
             compare_and_show(store, name, versions[0], versions[1], panel, detector or [], as_json, changes)
             return
     if as_json:
-        typer.echo(json.dumps({"old": versions[0], "new": versions[1], "changes": changes_json(changes)}))
+        say_json(json.dumps({"old": versions[0], "new": versions[1], "changes": changes_json(changes)}))
     else:
         show_changes(versions[0], versions[1], changes)
 

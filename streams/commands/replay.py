@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.commands.console import USAGE, ConfigFile, JsonOutput, fail, load, progress_bar, tell
+from streams.commands.console import (
+    USAGE,
+    ConfigFile,
+    JsonOutput,
+    fail,
+    load,
+    progress_bar,
+    say,
+    say_json,
+    tell,
+)
 from streams.commands.tables import number, print_table, share
 
 if TYPE_CHECKING:
@@ -40,12 +50,24 @@ def replay(
         str | None, typer.Option(metavar="FORMAT", help="Read them in this format, not in the source's.")
     ] = None,
     output_format: Annotated[OutputFormat, typer.Option(help="Format of the SLIs.")] = OutputFormat.PARQUET,
+    max_dead: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            help="Fail where more than this share of what a source read could not be counted.",
+        ),
+    ] = 0.5,
     as_json: JsonOutput = False,
 ) -> None:
     """Count files as the worker would: SLIs, alerts, anomalies and totals, with the same result each time.
 
     A file of lines is one partition; a capture keeps its partitions, and its topic names the source. DIR gets
     slis.parquet, alerts.jsonl, anomalies.jsonl, incidents.jsonl, dead-letters.jsonl and summary.json.
+
+    The exit code is 1 where too much could not be counted, most likely because the format is another one; the
+    results are written all the same.
 
     **Example**
 
@@ -82,10 +104,10 @@ def replay(
     except OSError as error:
         fail(f"{error.filename or output}: cannot be written ({error.strerror})")
     if as_json:
-        typer.echo(json.dumps(summary, indent=2))
+        say_json(json.dumps(summary, indent=2))
     else:
         _show(summary, output, output_format)
-    _warn(summary)
+    _judge(summary, max_dead)
 
 
 def _show(summary: dict[str, Any], output: Path, output_format: OutputFormat) -> None:
@@ -106,24 +128,29 @@ def _show(summary: dict[str, Any], output: Path, output_format: OutputFormat) ->
             right=figures,
         )
     alerts = summary["alerts"]
-    typer.echo(
+    say(
         f"{summary['events']:,} events, {summary['late']:,} late, {summary['dead']:,} dead; "
         f"alerts: {alerts['firing']} fired, {alerts['resolved']} resolved"
     )
-    typer.echo(
+    say(
         f"Written to {output}: slis.{output_format}, alerts.jsonl, anomalies.jsonl, incidents.jsonl, "
         "dead-letters.jsonl, summary.json"
     )
 
 
-def _warn(summary: dict[str, Any]) -> None:
-    """Say why almost nothing could be read: most likely the format is wrong."""
-    if summary["dead"] <= summary["events"]:
-        return
+def _judge(summary: dict[str, Any], max_dead: float) -> None:
+    """End with an error where more of a source is dead than is allowed, and say why."""
+    failed = False
     for name, source in summary["sources"].items():
+        dead, read = source["dead"], source["events"] + source["late"] + source["dead"]
+        if dead <= max_dead * read:
+            continue
+        failed = True
+        much = "Most" if dead > read / 2 else share(dead / read, 1)
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in source["rejected"].items())
-        if source["dead"]:
-            tell(
-                f"Most of what source {name} read could not be counted ({reasons}). Is its format right? "
-                "dead-letters.jsonl has the first reasons in full."
-            )
+        tell(
+            f"{much} of what source {name} read could not be counted ({reasons}), and --max-dead allows "
+            f"{share(max_dead, 1)}. Is its format right? dead-letters.jsonl has the reasons in full."
+        )
+    if failed:
+        raise typer.Exit(1)

@@ -17,6 +17,7 @@ from rich.cells import cell_len
 
 from models.calendar.units import DAY_MS, HOUR_MS, MINUTE_MS
 from streams.language.duration import format_duration
+from streams.language.printable import printable
 
 __all__ = ["UNKNOWN", "moment", "number", "print_table", "share", "span"]
 
@@ -35,7 +36,7 @@ def print_table(names: Sequence[str], rows: Iterable[Sequence[str]], *, right: S
     names : of the columns; the first ones stay side by side where not all can
     right : names of the columns that are aligned to the right, as numbers are
     """
-    cells = [[_printable(cell) for cell in row] for row in rows]
+    cells = [[printable(cell) for cell in row] for row in rows]
     for line in _lines(names, cells, right, shutil.get_terminal_size().columns):
         typer.echo(line)
 
@@ -115,8 +116,3 @@ def _line(cells: Sequence[str], widths: Sequence[int], aligned: Sequence[bool]) 
         padding = " " * (width - cell_len(cell))
         padded.append(padding + cell if is_right else cell + padding)
     return GAP.join(padded).rstrip()
-
-
-def _printable(text: str) -> str:
-    """Texts of logs and labels may hold line breaks, and escapes that a terminal obeys."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in text)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, tell
+from streams.commands.console import USAGE, JsonOutput, fail, progress_bar, say, say_json, tell
 from streams.commands.tables import number, print_table
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def templates(
     if output is not None:
         _write(reader.catalog, output)
     if as_json:
-        typer.echo(reader.catalog.to_json())
+        say_json(reader.catalog.to_json())
     elif output is None:
         _show(reader.catalog)
     tell(f"{_count(reader.lines, 'line')}, {_count(len(reader.catalog.templates()), 'template')}")
@@ -155,7 +155,7 @@ def _show(catalog: TemplateCatalog) -> None:
         right=("lines",),
     )
     if len(found) > SHOWN_MAX:
-        typer.echo(f"and {len(found) - SHOWN_MAX:,} more; --output has them all")
+        say(f"and {len(found) - SHOWN_MAX:,} more; --output has them all")
 
 
 def _count(number: int, noun: str) -> str:

@@ -26,6 +26,7 @@ from streams.config.values import (
     Instant,
     PositiveDuration,
     Texts,
+    TokenAddress,
     WebAddress,
     Window,
     choice,
@@ -89,7 +90,7 @@ class Security(Model):
     cert_file: Path | None = None
     key_file: Path | None = None
     key_password: SecretStr | None = None
-    token_endpoint: str | None = None
+    token_endpoint: TokenAddress | None = None
     client_id: str | None = None
     client_secret: SecretStr | None = None
     scope: str | None = None
@@ -297,15 +298,32 @@ class MaintenanceEntry(Model):
         return self
 
 
-class Web(Model):
-    """Where `/metrics` and the pages are served.
+TOKEN_LENGTH_MIN = 16
 
-    url : the address under which people reach the pages, for links in alerts; from host and port by default
+
+class Web(Model):
+    """Where `/metrics` and the pages are served, and to whom.
+
+    url    : the address under which people reach the pages, for links in alerts; by default host and port
+    hosts  : names under which clients reach it; any if empty, unless `host` is this machine alone
+    token  : needed for the live page and `/api`
+    public : page and `/api` are for whoever reaches the port
     """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Key(ge=0, le=65_535)] = 9464
     url: WebAddress | None = None
+    hosts: Texts = ()
+    token: SecretStr | None = None
+    public: bool = False
+
+    @model_validator(mode="after")
+    def _guarded_one_way(self) -> Web:
+        if self.token is not None and self.public:
+            reject_key("public", "either a token or public: true")
+        if self.token is not None and len(self.token.get_secret_value()) < TOKEN_LENGTH_MIN:
+            reject_key("token", f"at least {TOKEN_LENGTH_MIN} characters", "openssl rand -hex 32 makes one")
+        return self
 
     def address(self, hostname: str) -> str:
         """The address for links, without a slash at its end.

@@ -6,7 +6,9 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from ipaddress import ip_address
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer
@@ -113,6 +115,32 @@ def _web_address(value: str) -> str:
     return value
 
 
+def _token_address(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    if not host or parts.scheme not in (("https", "http") if is_loopback(host) else ("https",)):
+        reject(
+            "an https:// address, since the client's secret is sent there", "http:// is for this machine only"
+        )
+    if "@" in parts.netloc:
+        reject("an address without user and password", "they are client_id and client_secret")
+    return value
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address is this machine's own, which nobody else reaches."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+TokenAddress: TypeAlias = Annotated[str, AfterValidator(_token_address)]
+"""Where secrets are exchanged for tokens: https, or this machine."""
+
 WebAddress: TypeAlias = Annotated[str, AfterValidator(_web_address)]
 """The address of a page or an API, with its scheme."""
 
@@ -140,9 +168,11 @@ __all__ = [
     "Instant",
     "PositiveDuration",
     "Texts",
+    "TokenAddress",
     "WebAddress",
     "Window",
     "choice",
+    "is_loopback",
     "milliseconds",
 ]
 

@@ -27,6 +27,13 @@ SEVERE = (
 """The condition that tells a line of an error by its column `severity`."""
 
 
+COMMON_REASONS = ("bad_time", "future", "time_out_of_range")
+"""Why events of any format may be dead."""
+
+JSON_REASONS = ("bad_json", "not_an_object", "missing_time")
+"""Why records of JSON may be dead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """The columns of a format's events.
@@ -71,6 +78,7 @@ class Format:
     schema      : the columns of its events
     signals     : the schemas by signal, of a format whose sources say which signal they carry
     time        : what a source may say of the time
+    reasons     : why its records may be dead, beside `COMMON_REASONS`; each has a counter from the start
     """
 
     name: str
@@ -79,6 +87,7 @@ class Format:
     schema: Schema = Schema()
     signals: Mapping[Signal, Schema] = field(default_factory=dict)
     time: EventTime = EventTime()
+    reasons: Sequence[str] = ()
 
     def schema_of(self, signal: Signal | None) -> Schema:
         """The columns of a source's events; `signal` is None for a format without signals."""

@@ -108,7 +108,7 @@ def _base64(data: bytes | None) -> str | None:
 def opened_output(target: Path | Literal["-"]) -> Iterator[BinaryIO]:
     """A file to write a capture to, packed as its name says (`.gz`, `.zst`, else plain); `-` is the output.
 
-    The file appears under its name only when it is whole: at the end, or where Ctrl-C ended it.
+    The file appears under its name only when it is whole: at the end, or where a signal ended it.
     """
     if target == "-":
         yield sys.stdout.buffer

@@ -108,7 +108,7 @@ class TokenProvider(AbstractTokenProvider):  # type: ignore[misc]
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout, trust_env=True) as session,
-                session.post(endpoint, data=form, headers=headers) as response,
+                session.post(endpoint, data=form, headers=headers, allow_redirects=False) as response,
             ):
                 response.raise_for_status()
                 answer = await response.json(content_type=None)

@@ -23,7 +23,8 @@ async def send_record(config: Config, topic: str, key: bytes, value: bytes) -> N
     own = Topics(config.app).wanted(config.broker.partitions, config.broker.replication)
     try:
         await create_topics(client, [wanted for wanted in own if wanted.name == topic])
-        async with AIOKafkaProducer(**client, acks="all", enable_idempotence=True) as producer:
+        idempotence = config.broker.idempotence
+        async with AIOKafkaProducer(**client, acks="all", enable_idempotence=idempotence) as producer:
             await producer.send_and_wait(topic, value, key=key)
     except KafkaError as error:
         servers = ", ".join(client["bootstrap_servers"])

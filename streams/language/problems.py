@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
-_CREDENTIALS = re.compile(r"://[^/@\s]*@")
-"""User and password in an address, which messages leave out."""
+from models.registry.addresses import without_credentials
 
 FOUND_CHARS_MAX = 80
 """Longest part of a user's value that a message repeats."""
@@ -101,7 +99,7 @@ def show(value: object) -> str:
     if isinstance(value, list | tuple):
         return "a list"
     text = str(value).lower() if isinstance(value, bool) else str(value)
-    text = _CREDENTIALS.sub("://…@", " ".join(text.split()))
+    text = without_credentials(" ".join(text.split()), "…@")
     if len(text) > FOUND_CHARS_MAX:
         text = text[: FOUND_CHARS_MAX - 1] + "…"
     return f'"{text}"' if isinstance(value, str) else text

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from models.logs.csv_cells import text_of
 from streams.offline.slis import SCHEMA
 
 __all__ = ["slis_from_replay"]
@@ -29,6 +30,8 @@ def slis_from_replay(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(file)
     elif file.suffix == ".csv":
         table = pd.read_csv(file, keep_default_na=False, na_values={name: [""] for name in _numbers()})
+        texts = table.select_dtypes(["object", "string"])
+        table[texts.columns] = texts.map(text_of)
     else:
         table = pd.DataFrame(map(json.loads, file.read_text("utf-8").splitlines()), columns=SCHEMA.names)
         table["labels"] = [

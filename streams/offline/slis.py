@@ -19,6 +19,7 @@ import pyarrow.parquet
 from detectors.alerts.names import span_name
 from detectors.slo.budget import burn_rate, error_budget_remaining, error_ratio
 from models.arrays import Numbers
+from models.logs.csv_cells import cell
 from streams.judge.slo_judge import SliReport
 
 __all__ = ["SCHEMA", "SliFile", "TableFormat", "report_table"]
@@ -112,10 +113,26 @@ def _opened(path: Path, format: TableFormat) -> _Writer:
             writer: _Writer = pyarrow.parquet.ParquetWriter(path, SCHEMA, compression="zstd")
             return writer
         case "csv":
-            writer = pyarrow.csv.CSVWriter(path, SCHEMA)
-            return writer
+            return _CsvTable(path)
         case "jsonl":
             return _JsonLines(path)
+
+
+class _CsvTable:
+    """Rows as CSV, with texts that no spreadsheet runs; see `models.logs.csv_cells`."""
+
+    def __init__(self, path: Path) -> None:
+        self._writer = pyarrow.csv.CSVWriter(path, SCHEMA)
+
+    def write_table(self, table: pa.Table) -> None:
+        for at, field in enumerate(SCHEMA):
+            if field.type == pa.string():
+                cells = [cell(text) for text in table[at].to_pylist()]
+                table = table.set_column(at, field, pa.array(cells, pa.string()))
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        self._writer.close()
 
 
 class _JsonLines:

@@ -23,9 +23,9 @@ def verdict_figure(panel: Panel, verdicts: Verdicts, series: int = 0) -> Figure:
         axes[at].plot(times, seen, color="0.25", linewidth=0.8, label="seen")
         axes[at].plot(times, verdicts.expected[:, series, at], color="C0", linewidth=0.8, label="expected")
         axes[at].plot(times[flagged], seen[flagged], "o", color="C3", markersize=4, label="flagged")
-        axes[at].set_ylabel(name)
+        axes[at].set_ylabel(name, parse_math=False)
     axes[0].legend(loc="upper left", ncols=3, fontsize="small")
-    axes[0].set_title(", ".join(panel.series[series]) or "value")
+    axes[0].set_title(", ".join(panel.series[series]) or "value", parse_math=False)
     # as so many nines: a score of 0.999 is 3
     with np.errstate(divide="ignore"):
         odd = -np.log10(np.clip(verdicts.tail[:, series], 1e-12, 1.0))

@@ -13,6 +13,7 @@ from detectors.alerts.alert import Alert
 from detectors.alerts.anomaly_alert import KEEP_STEPS, AnomalyBook, Naming
 from detectors.api.detector import SEVERITIES, Panel, SeriesName, Verdicts
 from models.arrays import Mask
+from models.logs.csv_cells import cell
 from streams.publish.sinks.wire_alert import rfc3339
 
 if TYPE_CHECKING:
@@ -98,4 +99,6 @@ def write_verdicts(panel: Panel, verdicts: Verdicts, by: Sequence[str], path: Pa
     if path.suffix in (".parquet", ".pq"):
         table.to_parquet(path, index=False)
     else:
-        table.to_csv(path, index=False)
+        texts = table.select_dtypes(["object", "string"])
+        table[texts.columns] = texts.map(cell)
+        table.rename(columns=cell).to_csv(path, index=False)

@@ -67,12 +67,20 @@ def read_rules(
 
 
 def _detection(document: Document, findings: Findings) -> Detection | None:
+    place: Path = ("detection",) if "detection" in document.value else ()
+    condition = document.get((*place, "condition")) if place else None
+    texts = condition if isinstance(condition, list) else [condition]
+    if condition is not None and not all(isinstance(text, str) for text in texts):
+        where = (*place, "condition")
+        findings.problems.append(
+            document.problem(where, "a condition such as selection and not filter", document.show(where))
+        )
+        return None
     try:
         rule = SigmaRule.from_dict(document.value)
-        for condition in rule.detection.parsed_condition:
-            _ = condition.parsed
-    except SigmaError as error:
-        place: Path = ("detection",) if "detection" in document.value else ()
+        for parsed in rule.detection.parsed_condition:
+            _ = parsed.parsed
+    except Exception as error:  # beside its own errors pySigma lets those of Python through
         findings.problems.append(document.problem(place, "a Sigma rule", _plain(error)))
         return None
     return Detection(rule.title or rule.name or str(rule.id), rule, document)
@@ -90,7 +98,7 @@ def _correlation(document: Document, known: dict[str, Detection], findings: Find
         return None
     try:
         rule = SigmaCorrelationRule.from_dict(document.value)
-    except SigmaError as error:
+    except Exception as error:
         findings.problems.append(document.problem(place, "a Sigma correlation", _plain(error)))
         return None
     condition = rule.condition
@@ -147,5 +155,6 @@ def _field_keys(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
             yield from _field_keys(inner, (*path, number))
 
 
-def _plain(error: SigmaError) -> str:
-    return str(error).partition(" in ")[0].strip() or type(error).__name__
+def _plain(error: Exception) -> str:
+    text = str(error).partition(" in ")[0].strip()
+    return text if text and isinstance(error, SigmaError) else f"{type(error).__name__} {text}".rstrip()

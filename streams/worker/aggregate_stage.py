@@ -69,6 +69,11 @@ class AggregateStage:
         """Batches that were repeats or left gaps, and records lost to retention: (source, what)."""
 
     @property
+    def destinations(self) -> int:
+        """Partitions of the partials topic; 0 while the broker has not said."""
+        return self._log.partition_count(self._topics.partials)
+
+    @property
     def source_topics(self) -> list[str]:
         return list(self._sources)
 

@@ -7,13 +7,14 @@ rebalance and no two workers show the same one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from models.arrays import Counts
 from streams.judge.judged_source import JudgedSource
 from streams.judge.maintenance import period_counts, without_maintenance
 from streams.partials.cells import Keys
+from streams.partials.series import encode_labels, series_hash
 from streams.plan.outcomes import outcomes_name
 from streams.plan.plan import BUCKET_MS, NEVER
 from streams.plan.rollup import MICRO, SECONDS, within
@@ -124,15 +125,20 @@ def detector_snapshots(window: JudgedSource) -> Iterator[DetectorSnapshot]:
 
 
 def source_snapshots(
-    stage: AggregateStage, windows: Mapping[int, Mapping[str, JudgedSource]]
+    stage: AggregateStage,
+    windows: Mapping[int, Mapping[str, JudgedSource]],
+    dead_reasons: Mapping[str, Sequence[str]],
 ) -> Iterator[SourceSnapshot]:
-    """How far this worker has read its source partitions, and the outcomes whose counts it owns."""
+    """How far this worker has read its source partitions, and the outcomes whose counts it owns.
+
+    dead_reasons : by source the reasons that are counted from the start
+    """
     names = {name for by_source in windows.values() for name in by_source}
     aggregates = stage.owned()
     names |= {aggregate.plan.name for aggregate in aggregates}
     for name in sorted(names):
         mine = [aggregate for aggregate in aggregates if aggregate.plan.name == name]
-        outcomes: Counter[tuple[str, str]] = Counter()
+        outcomes = _first_outcomes(name, dead_reasons[name], windows.keys(), stage.destinations)
         for by_source in windows.values():
             rollup_window = by_source[name].rollups[outcomes_name(name)]
             totals = rollup_window.live_totals()[:, rollup_window.rollup.measure_index("total")]
@@ -149,3 +155,22 @@ def source_snapshots(
             refused={reason: stage.counts[name, reason] for reason in ("gap", "repeat", "stall")},
             lost=stage.counts[name, "lost"],
         )
+
+
+def _first_outcomes(
+    source: str, reasons: Sequence[str], owned: Collection[int], destinations: int
+) -> Counter[tuple[str, str]]:
+    """A zero for each outcome before its first event, so that a rate sees that one.
+
+    Only from the worker that will own the count: at another it would turn into all that was ever counted as
+    soon as the partition came over, which a rate would take for new events.
+    """
+    rollup = outcomes_name(source)
+    known = [("in", ""), ("late", ""), *(("dead", reason) for reason in reasons)]
+    return Counter(
+        {
+            labels: 0
+            for labels in known
+            if destinations and series_hash(rollup, encode_labels(labels)) % destinations in owned
+        }
+    )

@@ -16,19 +16,22 @@ from socket import gethostname
 from typing import Any
 
 import faust
-from aiohttp import web
 from aiokafka.errors import KafkaError
 
 from detectors.alerts.alert import Alert, Transition
 from streams.config.models import Config
+from streams.decode.format import COMMON_REASONS
+from streams.decode.registry import find_format
 from streams.judge.judged_source import JudgedSource
 from streams.kafka.client import client_arguments
 from streams.kafka.reach import BrokerAwayError, WrongBrokerError, reach_broker, wait_for_broker
 from streams.kafka.topics import TopicError, wait_for_topics
+from streams.language.printable import LogFormatter
 from streams.publish.metrics.snapshot import DetectorSnapshot, SloSnapshot, WorkerSnapshot
 from streams.publish.sinks.dispatcher import AlertDispatcher
+from streams.publish.web.access import CLOSED, Access
 from streams.publish.web.log_templates import live_templates
-from streams.publish.web.server import serve, web_application
+from streams.publish.web.server import Served, serve, web_application
 from streams.publish.web.state_json import state_json
 from streams.worker.app import Engine
 from streams.worker.live import (
@@ -61,6 +64,10 @@ class Publisher:
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self._dead_reasons = {
+            name: (*find_format(source.format).reasons, *COMMON_REASONS)
+            for name, source in config.sources.items()
+        }
         self._dispatcher = AlertDispatcher(config.sinks, page_url=config.web.address(gethostname()))
         self.engine = Engine(
             config,
@@ -69,29 +76,32 @@ class Publisher:
             on_dropped=self._dispatcher.forget,
         )
         self.engine.app.task(self._deliver)
-        self._runner: web.AppRunner | None = None
-        self._port = config.web.port
+        self._served: Served | None = None
 
     async def open(self) -> None:
         """Start the web server. Raises OSError with the address where it is taken."""
+        access = Access.of(self._config.web)
         application = web_application(
             snapshot=self._snapshot,
             ready=self.engine.reads_all,
             state=lambda snapshot: state_json(snapshot, self._live_alerts()),
             incidents=self.engine.incidents.to_dict,
             templates=lambda: live_templates(self._windows()),
+            access=access,
         )
-        host, port = self._config.web.host, self._config.web.port
-        self._runner, self._port = await serve(application, host, port)
+        self._served = await serve(application, self._config.web.host, self._config.web.port)
+        if access.closed:
+            logger.warning("Of the web server only /metrics and the probes are open: %s", CLOSED)
 
     async def close(self) -> None:
         """End the web server."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._served is not None:
+            await self._served.close()
 
     async def _deliver(self) -> None:
         self._dispatcher.open()
-        logger.info("Serving metrics on http://%s:%d/metrics", self._config.web.host, self._port)
+        assert self._served is not None, "the web server is open before the engine starts"
+        logger.info("Serving metrics on http://%s:%d/metrics", self._config.web.host, self._served.port)
         try:
             await self.engine.app.wait_until_stopped()
         finally:
@@ -125,7 +135,7 @@ class Publisher:
                 detectors += detector_snapshots(window)
                 await asyncio.sleep(0)
         forecasts = self.engine.capacity.snapshot()
-        sources = list(source_snapshots(self.engine.aggregate, owned))
+        sources = list(source_snapshots(self.engine.aggregate, owned, self._dead_reasons))
         alerts: Counter[tuple[str, str]] = Counter()
         for alert in self._live_alerts():
             alerts[alert.alertname, alert.state] += 1
@@ -184,7 +194,9 @@ def run_worker(config: Config, *, wait: bool = True) -> int:
 
     Raises ConfigError for mistakes in the SLO files, SinkSetupError for sinks that cannot be used.
     """
-    logging.basicConfig(format=LOG_FORMAT, level="INFO", stream=sys.stderr, force=True)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter(LOG_FORMAT))
+    logging.basicConfig(level="INFO", handlers=[handler], force=True)
     for noisy in ("faust", "mode"):
         logging.getLogger(noisy).setLevel("WARNING")
     # Until the broker has answered, all there is to say of it is said below, once.
@@ -195,8 +207,7 @@ def run_worker(config: Config, *, wait: bool = True) -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     publisher = Publisher(config)
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(publisher.engine.broker)
+    handler.addFilter(publisher.engine.broker)
     code = loop.run_until_complete(_prepare(config, publisher, wait=wait))
     if code is not None:
         return code

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.decode.format import COMMON_REASONS
 from streams.decode.registry import find_format, format_names, make_decoder
 from streams.events.batch import Decoder, EventBatch, Layout, Records, Strings
 
@@ -141,7 +142,7 @@ def dead_of(batch: EventBatch, first_record: int = 0) -> list[tuple[int, str, st
 
 
 @pytest.mark.parametrize(("format", "signal"), CASES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=records_strategy)
 def test_each_record_is_an_event_dead_or_skipped(
     format: str, signal: object, values: list[bytes | None]
@@ -154,6 +155,7 @@ def test_each_record_is_an_event_dead_or_skipped(
     assert batch.columns.keys() == WANTED.keys()
     assert (np.diff(batch.record) >= 0).all()
     assert all(dead.reason.isidentifier() and dead.detail for dead in batch.dead)
+    assert {dead.reason for dead in batch.dead} <= {*find_format(format).reasons, *COMMON_REASONS}
     for name, column in batch.columns.items():
         assert isinstance(column, Strings) == (WANTED[name] == "string")
         if isinstance(column, Strings):
@@ -163,7 +165,7 @@ def test_each_record_is_an_event_dead_or_skipped(
 
 
 @pytest.mark.parametrize(("format", "signal"), CASES)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(values=records_strategy, data=st.data())
 def test_a_split_batch_decodes_like_the_whole(
     format: str, signal: object, values: list[bytes | None], data: st.DataObject

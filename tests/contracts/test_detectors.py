@@ -149,7 +149,7 @@ def test_the_order_of_series_does_not_matter(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(cuts=st.lists(st.integers(0, STEPS), min_size=1, max_size=3, unique=True).map(sorted))
 def test_cuts_and_restarts_between_them_change_nothing(name: str, cuts: list[int]) -> None:
     whole, detector, parts = panel(), fresh(name), []
@@ -160,7 +160,7 @@ def test_cuts_and_restarts_between_them_change_nothing(name: str, cuts: list[int
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=3)
 @given(known=st.integers(1, STEPS - 1))
 def test_nothing_depends_on_later_data(name: str, known: int) -> None:
     values = panel().values.copy()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from streams.decode.format import COMMON_REASONS
 from streams.decode.registry import GROUP, find_format, format_names
 from streams.partials.cells import BUCKET_LIMIT
 from streams.plan.plan import BUCKET_MS
@@ -52,6 +53,15 @@ def reasons() -> Iterator[str]:
 
 def test_every_reason_is_told_and_no_other() -> None:
     assert {code(reason)[0] for reason, *_ in table(section(PAGE, "Reasons"))} == set(reasons())
+
+
+def test_each_format_declares_the_reasons_that_are_told_of_it() -> None:
+    declared = {reason for name in format_names() for reason in find_format(name).reasons}
+    assert {*declared, *COMMON_REASONS, "late"} == set(reasons())
+    for reason, _, formats in table(section(PAGE, "Reasons")):
+        if named := code(formats):
+            (one,) = code(reason)
+            assert {name for name in format_names() if one in find_format(name).reasons} == set(named)
 
 
 def test_the_range_of_times_is_the_one_told() -> None:

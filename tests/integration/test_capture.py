@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +15,6 @@ import pytest
 
 from streams.kafka.capture import Taken, capture_topic
 from streams.kafka.topics import TopicError
-from streams.offline.files import read_records
 from tests.services.kafka import Broker
 from tests.services.topics import unique_name
 
@@ -156,23 +154,6 @@ def test_a_captured_topic_is_replayed_like_its_lines(
     assert replay.returncode == 0, errors
     summary = json.loads(output)
     assert [summary[key] for key in ("events", "good", "bad", "late", "dead")] == [80, 70, 10, 0, 0]
-
-
-def test_following_until_ctrl_c_leaves_a_whole_file(
-    kafka: Broker, config: tuple[Path, str], tmp_path: Path
-) -> None:
-    path, topic = config
-    kafka.produce(topic, [LINE.format(1, 200).encode()], partition=0)
-    file = tmp_path / "taken.jsonl.gz"
-    capture = streamgauge("capture", topic, "-c", str(path), "--output", str(file), "--follow")
-    time.sleep(4.0)
-    assert capture.poll() is None
-    capture.send_signal(signal.SIGINT)
-    _, errors = capture.communicate(timeout=30)
-    assert capture.returncode == 0, errors
-    assert "1 records" in errors
-    ((_, _, records),) = read_records(file)
-    assert [record.decode() for record in records.values if record] == [LINE.format(1, 200)]
 
 
 def test_capture_to_standard_output_is_only_lines(kafka: Broker, config: tuple[Path, str]) -> None:

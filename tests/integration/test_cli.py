@@ -125,7 +125,7 @@ def test_a_file_in_another_format_is_noticed(tmp_path: Path) -> None:
         *("replay", "-", "-c", "examples/access-log.yaml", "-o", str(tmp_path / "out")),
         stdin="one\ntwo\n",
     )
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert "Is its format right?" in done.stderr
 
 

@@ -42,6 +42,17 @@ def require_program(*names: str, package: str, purpose: str) -> str:
     )
 
 
+def start_children_with_default_signals() -> None:
+    """Let no child inherit that signals are ignored, as they are where the tests run behind `&` or `nohup`.
+
+    A handler, unlike the order to ignore, ends where a child's own program begins. This process goes on as if
+    it ignored them.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
 def free_ports(count: int) -> list[int]:
     """Return `count` distinct loopback ports that were free a moment ago."""
     with contextlib.ExitStack() as held:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from models.arrays import Mask
-from streams.decode.format import Format
+from streams.decode.format import JSON_REASONS, Format
 from streams.decode.json.columns import JsonDecoder, Rules
 from streams.decode.json.shape import Getter, Path, Shape, Use, attribute_of
 
@@ -87,4 +87,5 @@ FORMAT = Format(
     name="debezium",
     description="changes of a database",
     make=partial(DebeziumDecoder, rules=_RULES),
+    reasons=JSON_REASONS,
 )

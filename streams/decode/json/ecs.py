@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from streams.decode.format import Format
+from streams.decode.format import JSON_REASONS, Format
 from streams.decode.json.columns import JsonDecoder, Rules
 
 _RULES = Rules(
@@ -39,5 +39,6 @@ FORMAT = Format(
     name="ecs",
     description="JSON logs in the Elastic Common Schema",
     make=partial(JsonDecoder, rules=_RULES),
+    reasons=JSON_REASONS,
     schema=_RULES.schema(),
 )

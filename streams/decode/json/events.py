@@ -7,12 +7,13 @@ Cost: at least a million flat events of 130 bytes with five columns a second on 
 
 from __future__ import annotations
 
-from streams.decode.format import EventTime, Format
+from streams.decode.format import JSON_REASONS, EventTime, Format
 from streams.decode.json.columns import JsonDecoder
 
 FORMAT = Format(
     name="json",
     description="JSON events of your own",
     make=JsonDecoder,
+    reasons=JSON_REASONS,
     time=EventTime(known=False),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from streams.decode.format import Format
+from streams.decode.format import JSON_REASONS, Format
 from streams.decode.json.columns import JsonDecoder, Rules
 from streams.decode.json.reader import parse_freely
 from streams.events.batch import EventBatch, Layout, Records
@@ -83,5 +83,6 @@ FORMAT = Format(
     name="fluentbit",
     description="what Fluent Bit's outputs write",
     make=FluentBitDecoder,
+    reasons=JSON_REASONS,
     schema=_RULES.schema(),
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from streams.decode.format import Format
+from streams.decode.format import JSON_REASONS, Format
 from streams.decode.json.columns import JsonDecoder, Rules
 
 LEVELS = {"10": "trace", "20": "debug", "30": "info", "40": "warn", "50": "error", "60": "fatal"}
@@ -50,5 +50,6 @@ FORMAT = Format(
     name="pino",
     description="JSON logs of pino and pino-http",
     make=partial(JsonDecoder, rules=_RULES),
+    reasons=JSON_REASONS,
     schema=_RULES.schema(roles={"query": "req.url"}),  # the only place that has it, after the path
 )

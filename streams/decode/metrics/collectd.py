@@ -20,7 +20,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from streams.decode.format import Format, Schema, kinds
+from streams.decode.format import JSON_REASONS, Format, Schema, kinds
 from streams.decode.json.reader import shown
 from streams.decode.metrics.metric_json import Item, JsonMetricDecoder, Memory, Refused, all_text
 from streams.decode.metrics.points import Temporality
@@ -104,5 +104,6 @@ FORMAT = Format(
     name="collectd",
     description="collectd's JSON",
     make=partial(JsonMetricDecoder, read=_read, time="time"),
+    reasons=(*JSON_REASONS, "missing_name", "missing_value", "bad_value", "bad_data_sources"),
     schema=Schema(columns=kinds(("metric", *_PARTS, "dsname", "dstype"), ["value"]), others=None),
 )

@@ -166,6 +166,7 @@ FORMAT = Format(
     name="influx",
     description="Influx line protocol",
     make=make,
+    reasons=("bad_line",),
     schema=Schema(columns=kinds(("metric", "measurement", "field"), ["value"]), others="a tag"),
     time=EventTime(
         fields=("timestamp",),

@@ -14,7 +14,7 @@ import re
 from functools import partial
 from typing import Any
 
-from streams.decode.format import Format, Schema, kinds
+from streams.decode.format import JSON_REASONS, Format, Schema, kinds
 from streams.decode.json.reader import shown
 from streams.decode.metrics.metric_json import Item, JsonMetricDecoder, Memory, Refused, all_text
 from streams.decode.strings import float_or_infinity, plain_text
@@ -54,5 +54,6 @@ FORMAT = Format(
     name="prometheus",
     description="samples of prometheus-kafka-adapter",
     make=partial(JsonMetricDecoder, read=_read, time="timestamp"),
+    reasons=(*JSON_REASONS, "missing_name", "missing_value", "bad_value", "bad_labels"),
     schema=Schema(columns=kinds(["metric"], ["value"]), others="a label"),
 )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from streams.decode.format import Format, Schema, kinds
+from streams.decode.format import JSON_REASONS, Format, Schema, kinds
 from streams.decode.json.reader import shown
 from streams.decode.metrics.metric_json import Item, JsonMetricDecoder, Memory, Refused, all_text
 from streams.decode.strings import plain_text
@@ -52,5 +52,6 @@ FORMAT = Format(
     name="telegraf",
     description="Telegraf's JSON",
     make=partial(JsonMetricDecoder, read=_read, time="timestamp", unfold=_unfold),
+    reasons=(*JSON_REASONS, "missing_name", "missing_value", "bad_value", "bad_tags"),
     schema=Schema(columns=kinds(("metric", "measurement", "field"), ["value"]), others="a tag"),
 )

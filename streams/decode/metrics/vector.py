@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from streams.decode.format import Format
+from streams.decode.format import JSON_REASONS, Format
 from streams.decode.json.columns import JsonDecoder, Rules
 from streams.decode.json.shape import Getter, Path, Shape, Use
 from streams.decode.metrics.vector_metrics import VectorMetrics
@@ -81,5 +81,6 @@ FORMAT = Format(
     name="vector",
     description="logs and metrics of Vector",
     make=VectorDecoder,
+    reasons=(*JSON_REASONS, "bad_metric"),
     schema=replace(_SCHEMA, columns={**_SCHEMA.columns, "value": "number"}),
 )

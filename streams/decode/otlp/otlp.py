@@ -86,5 +86,14 @@ def _check(layout: Layout) -> Signal:
     return layout.signal
 
 
-PROTO = Format("otlp_proto", "OTLP in protobuf", make_proto, signals=_SCHEMAS, time=_TIME)
-JSON = Format("otlp_json", "OTLP in JSON", make_json, signals=_SCHEMAS, time=_TIME)
+PROTO = Format(
+    "otlp_proto",
+    "OTLP in protobuf",
+    make_proto,
+    signals=_SCHEMAS,
+    time=_TIME,
+    reasons=("bad_protobuf", "missing_time"),
+)
+JSON = Format(
+    "otlp_json", "OTLP in JSON", make_json, signals=_SCHEMAS, time=_TIME, reasons=("bad_json", "missing_time")
+)

@@ -18,7 +18,7 @@ import numpy as np
 
 from models.arrays import Codes, EpochMs, Mask, Numbers, Rows
 from streams.decode.accounting import skipped_count
-from streams.decode.format import Format, Schema, kinds, roles_by_name
+from streams.decode.format import JSON_REASONS, Format, Schema, kinds, roles_by_name
 from streams.decode.json.columns import JsonDecoder, Rules
 from streams.decode.json.reader import shown
 from streams.decode.json.shape import to_number
@@ -382,6 +382,7 @@ FORMAT = Format(
     name="access_log",
     description="lines as nginx and Apache write them",
     make=AccessLogDecoder,
+    reasons=(*JSON_REASONS, "not_a_log_line"),
     schema=Schema(
         columns=kinds(_SOURCES) | kinds(numbers=_NUMBERS),
         others="a key",

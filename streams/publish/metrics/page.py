@@ -100,7 +100,7 @@ def source_families(snapshot: WorkerSnapshot) -> Iterator[Family]:
             events[source.name, outcome] += count
             if outcome == "dead":
                 dead[source.name, reason] += count
-    late = {(source.name,): events[source.name, "late"] for source in sources}
+    late = {key[:1]: count for key, count in events.items() if key[1] == "late"}
     yield _counter(
         "streamgauge_events", "Events read, by what became of them.", events, ("source", "outcome")
     )

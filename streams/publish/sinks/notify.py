@@ -13,13 +13,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from detectors.alerts.alert import Alert, Key
+from streams.publish.sinks.plain_text import defused, literal_markdown
 from streams.publish.sinks.sink import Sink, SinkSetupError
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ QUEUE_MAX = 1_000
 KEYS_MAX = 10_000
 ATTEMPTS = 4
 BACKOFF_S = 1.0
+
+_LINK = re.compile(r"https?://[!-~]+")
+
+_MARKDOWN = ("discord://", "https://discord.com/", "https://discordapp.com/")
+"""Addresses whose receivers read every text as Markdown."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +55,7 @@ class NotifySink(Sink):
 
     def __init__(self, urls: Sequence[SecretStr], *, page_url: str = "") -> None:
         self._targets = [_target(url.get_secret_value(), index) for index, url in enumerate(urls)]
+        self._markdown = [_reads_markdown(url.get_secret_value().lower()) for url in urls]
         self._queues: list[asyncio.Queue[Alert]] = [asyncio.Queue(QUEUE_MAX) for _ in urls]
         self._seen: OrderedDict[Key, None] = OrderedDict()
         self.outcomes: Counter[str] = Counter()
@@ -94,7 +102,7 @@ class NotifySink(Sink):
         while True:
             alert = await queue.get()
             try:
-                sent = await self._announce(target, alert)
+                sent = await self._announce(target, announcement(alert, markdown=self._markdown[index]))
             except Exception:
                 _log.exception("sinks.notify[%d] failed", index)
                 sent = False
@@ -103,26 +111,46 @@ class NotifySink(Sink):
                 _log.error("sinks.notify[%d] did not take alert %s", index, alert.fingerprint)
             queue.task_done()
 
-    async def _announce(self, target: Apprise, alert: Alert) -> bool:
+    async def _announce(self, target: Apprise, message: Mapping[str, Any]) -> bool:
         for attempt in range(ATTEMPTS):
             if attempt:
                 await asyncio.sleep(BACKOFF_S * 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0))
-            if await target.async_notify(**announcement(alert)):
+            if await target.async_notify(**message):
                 return True
         return False
 
 
-def announcement(alert: Alert) -> dict[str, Any]:
-    """Title, text and kind of the message for an alert."""
+def announcement(alert: Alert, *, markdown: bool = False) -> dict[str, Any]:
+    """Title, text and kind of the message for an alert, as plain text.
+
+    Summary, description and labels hold what events say; a further annotation is the SLO's author's own, so
+    that one which is a link stays one.
+
+    markdown : the receiver reads plain text as Markdown too
+    """
+
+    def shown(text: str) -> str:
+        return literal_markdown(defused(text)) if markdown else defused(text)
+
     words = dict(alert.annotations)
     title = f"[{alert.state.upper()}] {words.pop('summary', alert.labels.get('alertname', 'alert'))}"
-    lines = [words.pop("description", "")]
-    lines += [f"{name}: {text}" for name, text in words.items()]
-    lines.append(", ".join(f"{name}={text}" for name, text in sorted(alert.labels.items())))
+    lines = [shown(words.pop("description", ""))]
+    lines += [f"{name}: {text if _LINK.fullmatch(text) else shown(text)}" for name, text in words.items()]
+    lines.append(shown(", ".join(f"{name}={text}" for name, text in sorted(alert.labels.items()))))
     kind = "success" if alert.state == "resolved" else "failure"
     if kind == "failure" and alert.labels.get("severity") != "page":
         kind = "warning"
-    return {"title": title, "body": "\n".join(line for line in lines if line), "notify_type": kind}
+    return {
+        "title": shown(title),
+        "body": "\n".join(line for line in lines if line),
+        "body_format": "text",
+        "notify_type": kind,
+    }
+
+
+def _reads_markdown(url: str) -> bool:
+    """Whether plain text must be escaped here; where the address asks for Markdown, Apprise does it."""
+    return url.startswith(_MARKDOWN) and "format=markdown" not in url
 
 
 def _target(url: str, index: int) -> Apprise:

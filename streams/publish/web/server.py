@@ -8,16 +8,35 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from streams.publish.metrics.page import render
 from streams.publish.metrics.snapshot import WorkerSnapshot
+from streams.publish.web.access import Access, guard, page_policy
+from streams.publish.web.connections import Connections
 from streams.publish.web.log_templates import TemplatesOf
+
+STOP_S = 2.0
+"""How long answers that are being written may delay the end of the process."""
+
+
+class _OwnFaults(logging.Filter):
+    """Leaves out what is no HTTP: aiohttp logs a trace for each such request, whoever sends it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_log = logging.getLogger(__name__)
+_log.addFilter(_OwnFaults())
 
 SnapshotOf = Callable[[], Awaitable[Callable[[], WorkerSnapshot]]]
 """Copies the live state in the event loop; what it returns completes the copy and may run in a thread."""
@@ -47,8 +66,11 @@ def web_application(
     state: Callable[[WorkerSnapshot], dict[str, Any]],
     incidents: Callable[[], dict[str, Any]],
     templates: TemplatesOf,
+    access: Access | None = None,
 ) -> web.Application:
     """Routes of a worker.
+
+    access : who may see what; by default whoever is on this machine
 
     /metrics     Prometheus text or OpenMetrics, as the client asks
     /healthz     200 while the process serves
@@ -102,11 +124,14 @@ def web_application(
         table = await asyncio.to_thread(found[0].catalog.to_csv)
         return web.Response(text=table, content_type="text/csv")
 
+    page_text = files("streams.publish.web").joinpath("page.html").read_text(encoding="utf-8")
+    policy = {"Content-Security-Policy": page_policy(page_text)}
+
     async def page(_request: web.Request) -> web.Response:
-        text = files("streams.publish.web").joinpath("page.html").read_text(encoding="utf-8")
-        return web.Response(text=text, content_type="text/html")
+        return web.Response(text=page_text, content_type="text/html", headers=policy)
 
     application = web.Application()
+    guard(application, access or Access())
     application.add_routes(
         [
             web.get("/metrics", metrics),
@@ -121,19 +146,45 @@ def web_application(
     return application
 
 
-async def serve(application: web.Application, host: str, port: int) -> tuple[web.AppRunner, int]:
-    """Start serving; returns the runner, whose `cleanup` ends it, and the port in use.
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A web server that serves.
+
+    port : that is in use
+    """
+
+    port: int
+    _runner: web.AppRunner
+    _listening: asyncio.Server
+
+    async def close(self) -> None:
+        self._listening.close()
+        await self._runner.cleanup()
+
+
+async def serve(application: web.Application, host: str, port: int) -> Served:
+    """Start serving, with bounds on connections and their times.
 
     Raises OSError with the address where it is taken.
     """
-    runner = web.AppRunner(application, access_log=None)
+    connections = Connections()
+    application.middlewares.insert(0, connections.answer)
+    runner = web.AppRunner(
+        application,
+        access_log=None,
+        logger=_log,
+        lingering_time=0.0,
+        handler_cancellation=True,
+        shutdown_timeout=STOP_S,
+    )
     await runner.setup()
-    site = web.TCPSite(runner, host, port)
+    assert runner.server is not None
+    protocols = connections.protocols(runner.server)
     try:
-        await site.start()
+        listening = await asyncio.get_running_loop().create_server(protocols, host or None, port)
     except OSError as error:
         await runner.cleanup()
         raise OSError(
             error.errno, f"cannot serve metrics on {host}:{port}: {error.strerror}; set web.port"
         ) from error
-    return runner, int(runner.addresses[0][1])
+    return Served(int(listening.sockets[0].getsockname()[1]), runner, listening)

@@ -193,7 +193,7 @@ def test_alerts_of_an_slo_that_is_no_longer_configured_end() -> None:
 group = st.sampled_from([FINE, BAD, SILENT, (9, 10), (990, 1000), (0, 1)])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.lists(group, min_size=3, max_size=3), max_size=30),
     st.integers(0, 30),
@@ -215,7 +215,7 @@ def test_a_restart_goes_on_as_if_nothing_had_happened(
     assert straight.book.state() == broken.book.state()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(group, max_size=40), st.sampled_from([0, STEP, 3 * STEP]))
 def test_states_follow_the_machine_written_out(history: list[Counts], keep_ms: int) -> None:
     run = Run(AlertBook(keep_ms=keep_ms))

@@ -256,7 +256,7 @@ def eventful():
 
 
 @given(st.integers(1, 119))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_a_restart_anywhere_changes_nothing(cut):
     whole = eventful()
     expected = detector().update(whole)
@@ -280,7 +280,7 @@ def test_what_comes_later_changes_no_verdict():
 
 
 @given(st.permutations(range(4)))
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 def test_the_order_of_series_does_not_matter(order):
     whole = eventful()
     moved = replace(whole, series=tuple(whole.series[each] for each in order), values=whole.values[:, order])
@@ -308,7 +308,7 @@ def test_fit_forgets_and_odd_panels_are_refused_or_harmless():
 
 
 @given(st.integers(1, 300), st.floats(0.01, 200), st.one_of(st.just(1.0), st.floats(1.01, 50)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_tails_of_counts_are_those_of_scipy(count, mean, dispersion):
     if dispersion == 1.0:
         expected, nothing = stats.poisson.sf(count - 1, mean), stats.poisson.logpmf(0, mean)
@@ -376,7 +376,7 @@ def test_series_without_labels_are_one_template_and_labels_that_are_missing_are_
     ),
     st.integers(0, 3),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_no_numbers_break_it(values, warm_up_hours):
     times = START + MINUTE * np.arange(1, 81)
     repeated = np.resize(np.array(values), (80, 2, 1))

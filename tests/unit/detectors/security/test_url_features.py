@@ -72,7 +72,7 @@ def test_features_of_the_training_requests_are_as_if_they_were_unknown() -> None
     np.testing.assert_allclose(own.mean(axis=0), unknown.mean(axis=0), atol=0.15)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     requests=st.lists(st.text(max_size=60) | st.sampled_from(["", " ", "GET ?", "GET /a?&&=", "G /%zz?a=%f"]))
 )
@@ -84,7 +84,7 @@ def test_any_text_gives_finite_features(requests: list[str]) -> None:
         assert (found >= 0).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(requests=st.lists(st.sampled_from(shop(40, seed=5)) | st.text(max_size=30), min_size=2, max_size=20))
 def test_a_request_is_judged_alike_in_any_batch(site: UrlFeatures, requests: list[str]) -> None:
     alone: Numbers = np.concatenate([site.transform([request]) for request in requests])

@@ -190,7 +190,7 @@ def test_time_must_go_on() -> None:
         detector.update(panel(noise(10, features=2), start=START + 60 * MINUTE))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     st.lists(st.sampled_from([0.0, 1.0, -5.0, 1e12, -1e12, 1e-12, np.nan, np.inf]), min_size=1, max_size=160),
     st.integers(1, 3),

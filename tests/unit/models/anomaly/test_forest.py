@@ -44,7 +44,7 @@ def test_scores_are_those_of_scikit_learn(rows: int, samples: int, max_features:
     np.testing.assert_allclose(ours.score(judged), -theirs.score_samples(judged), rtol=0, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     x=numpy_arrays(
         np.float64,

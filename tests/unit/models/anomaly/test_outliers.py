@@ -55,7 +55,7 @@ def test_an_attack_among_the_training_rows_does_not_hide_itself() -> None:
     assert score[attack].min() > np.quantile(score[~attack], 0.99)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     x=numpy_arrays(
         np.float64,

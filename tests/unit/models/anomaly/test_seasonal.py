@@ -109,7 +109,7 @@ def test_it_is_restored_and_refuses_what_it_is_not() -> None:
         SeasonalBaseline.restored(broken)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from([0.0, -1.0, 1e15, -1e15, 1e-15, np.nan, np.inf]), min_size=1, max_size=120))
 def test_any_input_gives_numbers_or_nan(column: list[float]) -> None:
     expected, distance, _ = follow(np.array(column)[:, None])

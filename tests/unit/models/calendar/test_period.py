@@ -58,7 +58,7 @@ def first_instant(day: date, zone: ZoneInfo) -> int:
     return high
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(UNITS), st.sampled_from(ZONES), st.integers(1, 3), st.booleans(), moments, moments)
 def test_a_period_begins_and_ends_with_a_local_day(unit, name, count, started, start_ms, at_ms):
     zone = ZoneInfo(name)
@@ -81,7 +81,7 @@ def days(from_day: date, step: int):
         from_day += timedelta(step)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.sampled_from(UNITS), st.sampled_from(ZONES), st.integers(1, 4), moments)
 def test_periods_follow_each_other_without_gap(unit, name, count, at_ms):
     calendar = CalendarPeriod(unit, name, count)

@@ -120,7 +120,7 @@ def test_answers_weird_series_with_finite_numbers(values, horizon):
     assert sum(ahead.model.values()) == pytest.approx(1.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(st.one_of(st.floats(allow_nan=True, allow_infinity=True), st.integers(-5, 5)), max_size=60),
     st.integers(1, 30),

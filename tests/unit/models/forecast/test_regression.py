@@ -39,7 +39,7 @@ def test_momentum_follows_a_line():
 
 
 @pytest.mark.parametrize("kind", ["seasonal", "momentum"])
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 1000))
 def test_what_comes_after_an_origin_does_not_change_its_forecast(kind, seed):
     random = np.random.default_rng(seed)

@@ -38,7 +38,7 @@ def test_each_phase_errs_as_that_phase_did() -> None:
     assert spread[:12].max() < 1.0 < spread[12:].min()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     arrays(np.float64, st.integers(1, 60), elements=st.floats(allow_nan=True, allow_infinity=True)),
     st.sampled_from([60_000, HOUR_MS, 86_400_000, 30 * 86_400_000]),

@@ -80,7 +80,7 @@ SIGNATURES = st.lists(
 
 
 @given(SIGNATURES, st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_what_is_together_does_not_depend_on_the_order(signatures, random):
     shuffled = list(signatures)
     random.shuffle(shuffled)
@@ -92,7 +92,7 @@ def test_what_is_together_does_not_depend_on_the_order(signatures, random):
 
 
 @given(SIGNATURES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_templates_only_merge(signatures):
     miner = TemplateMiner(values_min=3, values_min_of_short=4)
     before = {}
@@ -130,7 +130,7 @@ def test_a_template_keeps_the_id_of_its_oldest_signature_and_the_others_as_alias
 
 
 @given(st.integers(0, len(USERS)), st.permutations(USERS))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_restart_anywhere_changes_nothing(cut, users):
     whole = observed(users)
     restarted = TemplateCatalog.restored(observed(users[:cut]).state())
@@ -221,7 +221,7 @@ def test_a_whole_review_replaces_another_save_that_merges_stay():
 
 
 @given(st.lists(st.sampled_from([0, 1, 2]), min_size=len(USERS), max_size=len(USERS)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_catalogues_joined_are_one_that_saw_all(parts):
     """However the signatures are spread over catalogues, as they are over partitions."""
     catalogs = [TemplateCatalog(), TemplateCatalog(), TemplateCatalog()]

@@ -75,13 +75,13 @@ LINES = st.lists(TOKENS, max_size=8).map(" ".join)
 
 
 @given(LINES)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_the_signature_of_a_signature_is_itself(line):
     assert signature(signature(line)) == signature(line)
 
 
 @given(st.lists(st.one_of(LINES, st.text(max_size=30)), max_size=8), st.integers(0, 8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_signature_depends_on_nothing_but_its_line(lines, cut):
     alone = [signature(line) for line in lines]
     masks = LogMasks()
@@ -90,7 +90,7 @@ def test_a_signature_depends_on_nothing_but_its_line(lines, cut):
 
 
 @given(st.integers(0, 10**12), st.integers(1, 255), st.uuids(), st.floats(0, 1e6))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_signature_does_not_depend_on_the_values_of_parameters(number, part, uuid, ratio):
     line = f"job {uuid} of 10.{part}.0.{part}:{number} took {ratio:.3f} ms, size={number}, at 0x{number:x}"
     assert signature(line) == "job <*> of <*> took <*>, size=<*>, at <*>"

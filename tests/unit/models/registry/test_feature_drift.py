@@ -87,7 +87,7 @@ def test_too_few_rows_say_nothing() -> None:
     assert not drift_of(sample_features(["a"], np.empty((0, 1))), ["a"], np.empty((0, 1))).retrain
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(arrays_of.arrays(np.float64, st.tuples(st.integers(0, 200), st.just(2))), st.integers(0, 3))
 def test_any_values_give_a_result(values: np.ndarray, seed: int) -> None:
     trained = sample_features(["a", "b"], values)

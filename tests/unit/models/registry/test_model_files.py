@@ -60,7 +60,7 @@ def same(left: Any, right: Any) -> bool:
     return type(left) is type(right) and (left == right or (left != left and right != right))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(states)
 def test_what_is_packed_comes_back(state: dict[str, Any]) -> None:
     assert same(unpack_state(pack_state(state)), state)

@@ -244,7 +244,7 @@ def _forget_at_once():
 
 
 @plans
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(log=logs)
 def test_frames_say_what_a_loop_over_the_events_counts(plan, log):
     assert whole(plan, encoded(log)).cells() == naive(log, plan.series_count_max)
@@ -280,7 +280,7 @@ def work(
 
 
 @plans
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(log=logs, schedule=steps)
 def test_batches_and_failed_flushes_do_not_show(plan, log, schedule):
     values = encoded(log)
@@ -291,7 +291,7 @@ def test_batches_and_failed_flushes_do_not_show(plan, log, schedule):
 
 
 @plans
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(log=logs, schedule=steps, lives=st.integers(1, 3))
 def test_a_restart_from_the_committed_offset_has_the_same_open_cells(plan, log, schedule, lives):
     values = encoded(log)
@@ -329,7 +329,7 @@ def test_what_is_read_while_a_flush_is_on_its_way_keeps_its_series_when_others_a
 
 
 @pytest.mark.parametrize("limit", [2, 100_000])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     log=st.lists(st.lists(event, min_size=1, max_size=3), min_size=1, max_size=25),
     gaps=st.lists(st.sampled_from([0, 5_000, 20_000, 90_000]), min_size=25, max_size=25),
@@ -351,7 +351,7 @@ def test_what_an_index_forgets_between_flushes_shows_nowhere(limit, log, gaps, s
     assert found[0] == found[1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(logs)
 def test_each_rejected_record_is_told_with_its_reason(log):
     values = encoded(log)

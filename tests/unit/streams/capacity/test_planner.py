@@ -239,7 +239,7 @@ def test_a_lag_that_shrinks_says_when_it_has_caught_up() -> None:
 levels = st.floats(allow_nan=True, allow_infinity=True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(levels, min_size=1, max_size=30), levels, st.integers(0, 400))
 def test_odd_series_give_readings_that_can_be_published(
     values: list[float], current: float, hours_later: int

@@ -99,7 +99,7 @@ watermarks = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(watermarks)
 def test_buckets_are_final_below_the_smallest_watermark_of_partitions_that_are_not_idle(steps):
     window, highest, idle, sealed = JudgedSource(PLAN, [], 3, {}), {}, set(), NEVER
@@ -236,7 +236,7 @@ incidents = st.lists(
 )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(incidents)
 def test_alerts_do_not_depend_on_when_buckets_are_sealed_nor_on_restarts(steps):
     eager, lazy, bucket = Reader(), Reader(), 1_000_000
@@ -307,7 +307,7 @@ intervals = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(intervals, st.lists(st.integers(0, 5), min_size=30, max_size=60), st.booleans())
 def test_maintenance_leaves_its_buckets_out_however_intervals_overlap(planned, bad, with_calendar):
     first = 2 * DAY

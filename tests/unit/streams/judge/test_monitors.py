@@ -218,7 +218,7 @@ def test_silence_is_shown_as_zeros_until_the_series_is_forgotten() -> None:
     assert set(monitor.series) == {("other",), ("shop",)}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.lists(st.sampled_from([0, 5, 5, 5, 6, 30, 90]), min_size=3, max_size=80),
     st.frozensets(st.integers(0, 79), max_size=6),

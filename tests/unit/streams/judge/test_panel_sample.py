@@ -40,7 +40,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_the_sample_is_that_of_the_smallest_hashes_whatever_came_when(seen: list[dict[str, float]]) -> None:
     found = sample()
     for number, each in enumerate(seen):

@@ -53,7 +53,7 @@ def write(kafka: Broker, topic: str, partition: int, writes: Sequence[Write]) ->
     return offsets
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     logs=st.lists(
         st.lists(

@@ -35,7 +35,7 @@ def array(values, dtype=np.int64) -> np.ndarray:
     return np.array(list(values), dtype=dtype)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(keys, st.data())
 def test_sums_counts_and_maxima_by_key_equal_dictionaries(some, data):
     counts = data.draw(st.lists(st.tuples(amounts, amounts), min_size=len(some), max_size=len(some)))
@@ -67,7 +67,7 @@ def test_sums_counts_and_maxima_by_key_equal_dictionaries(some, data):
 
 
 @pytest.mark.parametrize("dense_cells_max", [0, tables._DENSE_CELLS_MAX])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(some=keys, data=st.data())
 def test_rows_are_summed_alike_with_and_without_a_sort(dense_cells_max, some, data):
     measure = data.draw(st.lists(amounts, min_size=len(some), max_size=len(some)))
@@ -88,7 +88,7 @@ def test_rows_without_measures_still_tell_their_keys():
     assert counts.shape == (2, 0)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(keys, keys)
 def test_distinct_members_and_numbers_equal_sets_and_lists(some, others):
     ordered = sorted(set(some))
@@ -100,7 +100,7 @@ def test_distinct_members_and_numbers_equal_sets_and_lists(some, others):
     assert used[place].tolist() == small
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(
         st.tuples(st.integers(0, BUCKET_LIMIT - 1), st.integers(0, SERIES_LIMIT - 1)), min_size=1, max_size=20

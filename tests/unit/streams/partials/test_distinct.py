@@ -21,7 +21,7 @@ edges = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.integers(0, 2**64 - 1), edges), min_size=1, max_size=20))
 def test_registers_are_the_first_bits_and_ranks_the_zeros_after_them(hashes):
     registers, ranks = registers_of(np.array(hashes, dtype=np.uint64))
@@ -57,7 +57,7 @@ def test_estimates_are_within_four_standard_errors(size):
     assert found == pytest.approx(size, rel=4 * 1.04 / np.sqrt(REGISTER_COUNT), abs=0.01)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(st.integers(0, 500), max_size=60), min_size=2, max_size=4), st.randoms())
 def test_merging_by_maximum_equals_counting_all_at_once(parts, random):
     pieces = [sketch([str(v) for v in part]) for part in parts]

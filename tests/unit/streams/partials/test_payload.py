@@ -42,7 +42,7 @@ def types_of(payload: Payload) -> list[np.dtype]:
 TYPES = types_of(payload_of([]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(payloads, st.data())
 def test_rows_are_taken_in_any_order_and_as_often_as_asked(payload, data):
     rows = data.draw(st.lists(st.sampled_from(range(len(payload))), max_size=12)) if len(payload) else []
@@ -53,7 +53,7 @@ def test_rows_are_taken_in_any_order_and_as_often_as_asked(payload, data):
     assert types_of(taken) == TYPES
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(payloads, st.lists(st.integers(0, 10), max_size=5))
 def test_cut_gives_the_rows_between_bounds_and_joined_again_they_are_the_whole(payload, cuts):
     bounds = sorted({0, len(payload), *(min(cut, len(payload)) for cut in cuts)})
@@ -65,7 +65,7 @@ def test_cut_gives_the_rows_between_bounds_and_joined_again_they_are_the_whole(p
     assert all(types_of(piece) == TYPES for piece in pieces)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(payloads, min_size=1, max_size=4))
 def test_parts_are_joined_row_by_row(parts):
     joined = Payload.concatenate(parts)
@@ -74,7 +74,7 @@ def test_parts_are_joined_row_by_row(parts):
     assert types_of(joined) == TYPES
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(places, st.integers(1, 99), max_size=30), st.sets(st.integers(0, 9)))
 def test_entries_are_found_by_the_keys_of_their_rows(table, wanted):
     told = sorted(table.items())

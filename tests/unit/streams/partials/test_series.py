@@ -31,7 +31,7 @@ label = st.one_of(st.none(), st.sampled_from(["", "a", "b", "é", OTHER]), st.in
 rows = st.lists(st.tuples(label, label, st.one_of(st.just(float("nan")), st.integers(0, 3))), max_size=20)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(rows, max_size=6), st.sampled_from([1, 600, 1 << 22]))
 def test_each_row_has_the_series_of_its_labels_however_pairs_are_kept(batches, dense_pairs_max):
     with pytest.MonkeyPatch.context() as patch:
@@ -54,7 +54,7 @@ def test_each_row_has_the_series_of_its_labels_however_pairs_are_kept(batches, d
         assert len(set(index.hashes.tolist())) == len(index.hashes) == len(index)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(rows, st.sets(st.integers(0, 20))), max_size=6), st.sampled_from([1, 1 << 22]))
 def test_what_is_kept_is_numbered_in_order_and_all_else_is_new(batches, dense_pairs_max):
     with pytest.MonkeyPatch.context() as patch:

@@ -27,7 +27,7 @@ anything = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(covered, min_size=1, max_size=50))
 def test_the_value_of_a_bin_is_within_one_percent(values):
     array = np.array(values)
@@ -35,7 +35,7 @@ def test_the_value_of_a_bin_is_within_one_percent(values):
     assert (error <= RELATIVE_ACCURACY * np.abs(array) * ROUNDING).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(anything, min_size=2, max_size=50))
 def test_bins_run_with_the_values_and_keep_their_sign(values):
     array = np.sort(np.array(values))
@@ -61,7 +61,7 @@ def test_values_of_every_bin_return_to_it():
     assert np.array_equal(bins_of(values_of(bins)), bins)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.lists(covered, max_size=40), min_size=1, max_size=4),
     st.lists(st.floats(0, 1), min_size=1, max_size=4),
@@ -79,7 +79,7 @@ def test_quantiles_are_within_one_percent_of_the_value_at_their_rank(series, sha
             assert abs(quantile - true) <= RELATIVE_ACCURACY * abs(true) * ROUNDING
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(covered, max_size=20), min_size=2, max_size=5))
 def test_sketches_merge_by_addition(parts):
     sketches = [count_keys(bins_of(np.array(part, dtype=float))) for part in parts]

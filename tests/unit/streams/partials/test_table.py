@@ -88,7 +88,7 @@ def same(one: Table, two: Table) -> bool:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(tables(), max_size=3), st.booleans(), st.one_of(st.none(), st.integers(-(1 << 62), 1 << 40)))
 def test_a_frame_comes_back_as_it_was(some, idle, watermark):
     exemplars = [ExemplarRow("r", 2**64 - 1, "4bf92f", 0.25, 5, True)] if idle else []
@@ -101,7 +101,7 @@ def test_a_frame_comes_back_as_it_was(some, idle, watermark):
     assert [table.names for table in back.tables] == [table.names for table in some]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(), st.sets(st.integers(0, 11)))
 def test_take_keeps_the_rows_asked_for_and_just_their_series(table, wanted):
     rows = np.array(sorted(row for row in wanted if row < len(table)), dtype=np.int64)
@@ -113,7 +113,7 @@ def test_take_keeps_the_rows_asked_for_and_just_their_series(table, wanted):
     assert content(table.select(np.arange(len(table)))) == content(table)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables(), st.integers(1, 4))
 def test_each_row_goes_to_the_home_of_its_series(table, destination_count):
     destination = (table.hashes % np.uint64(destination_count)).astype(np.int64)
@@ -127,7 +127,7 @@ def test_each_row_goes_to_the_home_of_its_series(table, destination_count):
             assert np.array_equal(piece.bucket, table.bucket[destination[table.series] == number])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(tables(), max_size=4), st.integers(1, 2000))
 def test_tables_split_into_groups_that_fit_and_lose_nothing(some, bytes_max):
     groups = list(split_tables(some, bytes_max))
@@ -140,7 +140,7 @@ def test_tables_split_into_groups_that_fit_and_lose_nothing(some, bytes_max):
             assert sum(table.size() for table in group) <= bytes_max
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(tables())
 def test_a_table_takes_no_more_bytes_than_its_size(table):
     _, parts = encode_tables([table])
@@ -159,7 +159,7 @@ def test_rows_of_very_different_size_still_fit_into_records():
     assert sum((content(piece) for group in groups for piece in group), Counter()) == content(table)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(tables(), max_size=2), st.integers(0, 2), st.integers(0, 10**6), st.randoms())
 def test_blocks_come_back_from_the_latest_record_of_each_key(some, level, slot, random):
     with pytest.MonkeyPatch.context() as patch:
@@ -200,7 +200,7 @@ def test_chunks_left_of_a_longer_write_of_the_slot_are_ignored():
         assert sum(map(len, block.tables)) == 20
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=200))
 def test_bytes_of_others_are_refused(value):
     with pytest.raises(ValueError, match="not a record of streamgauge"):
@@ -209,7 +209,7 @@ def test_bytes_of_others_are_refused(value):
         decode_blocks([value])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(tables(), st.data())
 def test_a_changed_head_or_body_is_read_or_refused_but_breaks_nothing(table, data):
     heads, parts = encode_tables([table])

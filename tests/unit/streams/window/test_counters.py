@@ -123,14 +123,14 @@ def histories(draw: st.DrawFn) -> list[Point]:
     return points
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories(), st.data())
 def test_equals_the_naive_loop_however_it_is_cut(points: list[Point], data: st.DataObject) -> None:
     cuts = data.draw(st.lists(st.integers(0, len(points)), max_size=5))
     assert run(points, cuts) == naive(points)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(histories(), st.data())
 def test_a_restart_with_the_last_lookback_changes_nothing(points: list[Point], data: st.DataObject) -> None:
     seen = data.draw(st.integers(0, len(points)))

@@ -101,7 +101,7 @@ def in_window(window: RollupWindow, window_ms: int, end: int) -> Any:
     return by_label(window, sums), sketch, by_label(window, window.distinct_counts(0, window_ms, end))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(steps=steps)
 def test_forgetting_shows_nowhere_whenever_it_happens_and_through_any_restarts(steps):
     with pytest.MonkeyPatch.context() as patch:
@@ -121,7 +121,7 @@ def test_forgetting_shows_nowhere_whenever_it_happens_and_through_any_restarts(s
         assert eager.blocks == lazy.blocks
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     steps=st.lists(
         st.tuples(st.one_of(st.just(1), st.integers(1, 2 * HOUR)), rows, st.booleans()),

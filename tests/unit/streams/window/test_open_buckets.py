@@ -49,7 +49,7 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arrivals)
 def test_of_each_series_the_highest_offset_stands(arrived):
     opened = OpenBuckets(2)
@@ -94,7 +94,7 @@ def assert_stands(opened: OpenBuckets, newest: dict[tuple[int, int, int], int]) 
         assert np.array_equal(opened.counts_from(first, SERIES), expected)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, SERIES - 1), max_size=4, unique=True), st.sets(st.integers(0, 3)))
 def test_cut_pieces_hold_what_take_takes(series, cuts):
     whole = piece_of(0, 0, series, 3)

@@ -26,7 +26,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps)
 def test_sums_equal_a_naive_recomputation_over_any_gaps(steps):
     rings, pushed, bucket = Rings(WINDOWS, 2), {}, 1_000_000
@@ -56,7 +56,7 @@ def reloaded(rings: Rings) -> Rings:
     return fresh
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 3 * CHUNK_SERIES), min_size=1, max_size=40, unique=True), st.integers(0, 99))
 def test_series_in_any_number_of_chunks_keep_their_counts(series, amount):
     rings = Rings((300_000,), 1)

@@ -126,7 +126,7 @@ steps = st.lists(
 @pytest.mark.parametrize(
     "windows_ms", [(300_000,), (300_000, 3_600_000), (300_000, 6 * 3_600_000), (3_600_000, 7 * 86_400_000)]
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(steps=steps)
 def test_windows_and_totals_equal_naive_sums_through_any_restarts(windows_ms, steps):
     run = Run(Rollup("r", "s", ("k",), measures=MEASURES, kind="slo", windows_ms=windows_ms))
@@ -197,7 +197,7 @@ def naive_distinct(values: list[float]) -> float:
     return float(estimates_of(keys, ranks, 1)[0])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.tuples(
@@ -280,7 +280,7 @@ def naive_sketch(values: Sequence[tuple[str, float]]) -> dict[tuple[str, int], i
 
 
 @pytest.mark.parametrize("budgeting", ["Timeslices", "RatioTimeslices"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     slice_buckets=st.sampled_from([1, 6, 42, 360]),
     steps=st.lists(
@@ -342,7 +342,7 @@ def test_a_slice_without_events_counts_for_nothing_and_a_target_is_met_exactly()
         CalendarPeriod("day", "Asia/Kathmandu", 3),
     ],
 )
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     steps=steps, start=st.sampled_from([datetime(2024, 3, 29), datetime(2024, 10, 25), datetime(2018, 11, 2)])
 )

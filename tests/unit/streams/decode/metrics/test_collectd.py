@@ -140,7 +140,7 @@ VALUE_LIST = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.lists(VALUE_LIST, max_size=3), max_size=4))
 def test_as_the_naive_reader_reads(lists: list[list[dict[str, Any]]]) -> None:
     events, dead = [], []
@@ -164,7 +164,7 @@ def test_as_the_naive_reader_reads(lists: list[list[dict[str, Any]]]) -> None:
     assert batch.skipped == sum(not content for content in lists)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(st.none(), VALUE_LIST.map(record), st.binary(max_size=20)), max_size=6))
 def test_batches_do_not_matter(values: list[bytes | None]) -> None:
     assert_batches_do_not_matter(make_decoder("collectd", LAYOUT), make_decoder("collectd", LAYOUT), values)

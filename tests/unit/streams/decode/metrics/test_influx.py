@@ -260,7 +260,7 @@ WHOLE = st.sampled_from(
 RECORD = st.one_of(st.lists(SNIPPETS, max_size=12).map("".join), st.lists(WHOLE, max_size=4).map("\n".join))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(RECORD, max_size=5))
 def test_as_the_naive_reader_reads(records: list[str]) -> None:
     layout = Layout(
@@ -285,7 +285,7 @@ def test_as_the_naive_reader_reads(records: list[str]) -> None:
     assert [one.record for one in batch.dead] == dead
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.one_of(st.none(), RECORD.map(str.encode), st.binary(max_size=30)), max_size=6))
 def test_batches_do_not_matter(values: list[bytes | None]) -> None:
     assert_batches_do_not_matter(make_decoder("influx", TEXT), make_decoder("influx", TEXT), values)

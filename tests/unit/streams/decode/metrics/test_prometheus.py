@@ -119,7 +119,7 @@ SAMPLE = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(SAMPLE, max_size=6))
 def test_as_the_naive_reader_reads(records: list[bytes]) -> None:
     events, dead = [], []
@@ -145,7 +145,7 @@ def test_as_the_naive_reader_reads(records: list[bytes]) -> None:
     assert [one.record for one in batch.dead] == dead
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(st.none(), SAMPLE, st.binary(max_size=20)), max_size=6))
 def test_batches_do_not_matter(values: list[bytes | None]) -> None:
     used, fresh = make_decoder("prometheus", LAYOUT), make_decoder("prometheus", LAYOUT)

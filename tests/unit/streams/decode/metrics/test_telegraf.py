@@ -174,7 +174,7 @@ def naive(records: list[bytes]) -> tuple[list[tuple[int, str, int, str]], list[i
     return events, dead
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(RECORD, max_size=4))
 def test_as_the_naive_reader_reads(records: list[bytes]) -> None:
     layout = Layout(wanted={"metric": "string", "value": "number"}, time_format="epoch_s", counters=())
@@ -185,7 +185,7 @@ def test_as_the_naive_reader_reads(records: list[bytes]) -> None:
     assert [one.record for one in batch.dead] == dead
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.one_of(st.none(), RECORD, st.binary(max_size=20)), max_size=6))
 def test_batches_do_not_matter(values: list[bytes | None]) -> None:
     assert_batches_do_not_matter(make_decoder("telegraf", LAYOUT), make_decoder("telegraf", LAYOUT), values)

@@ -341,7 +341,7 @@ def test_a_bad_metric_or_scope_in_protobuf_leaves_those_beside_it() -> None:
         assert columns(batch)["metric"] == ["two"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(message=traces_data, data=st.data())
 def test_unknown_fields_are_passed_over(message: Any, data: st.DataObject) -> None:
     unknown = data.draw(st.sampled_from([b"\xd0\x3f\x96\x01", b"\xd1\x3f" + bytes(8), b"\xd5\x3f" + bytes(4),
@@ -404,7 +404,7 @@ def _varint(value: int) -> bytes:
     return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + _varint(value >> 7)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(message=metrics_data, cut=st.floats(0, 1))
 def test_a_record_cut_short_is_dead_and_its_neighbours_are_not(message: Any, cut: float) -> None:
     whole = message.SerializeToString()

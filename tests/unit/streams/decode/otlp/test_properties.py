@@ -104,7 +104,7 @@ def check(
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(messages=st.lists(metrics_data, max_size=3))
 def test_metrics(encoding: str, messages: list[Any]) -> None:
     batch = check("metrics", encoding, messages, walk_metrics)
@@ -117,20 +117,20 @@ def test_metrics(encoding: str, messages: list[Any]) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(messages=st.lists(traces_data, max_size=3))
 def test_spans(encoding: str, messages: list[Any]) -> None:
     check("spans", encoding, messages, walk_spans)
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(messages=st.lists(logs_data, max_size=3))
 def test_logs(encoding: str, messages: list[Any]) -> None:
     check("logs", encoding, messages, walk_logs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(message=metrics_data)
 def test_series_have_the_same_key_whatever_the_encoding_or_the_order_of_attributes(message: Any) -> None:
     def keys(format: str, value: bytes) -> list[list[Any]]:

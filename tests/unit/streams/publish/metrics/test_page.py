@@ -273,7 +273,7 @@ label_values = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_fro
 numbers = st.integers(0, 10**15)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_both_formats_and_the_library_hold_the_same_samples(data: st.DataObject) -> None:
     routes = data.draw(st.lists(label_values, max_size=4, unique=True))

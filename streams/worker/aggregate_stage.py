@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from streams.aggregate.partition import Flush, PartitionAggregate, Rejected
@@ -78,7 +79,7 @@ class AggregateStage:
     def start(self, at: Partition, offset: int) -> None:
         """Own a partition from `offset` on."""
         source = self._sources[at.topic]
-        decoder = make_decoder(source.format, source.layout)
+        decoder = partial(make_decoder, source.format, source.layout)
         aggregate = PartitionAggregate(source, at.partition, offset, decoder, self._indexes)
         now = self._clock()
         self._owned[at] = _Owned(at, aggregate, Position(offset), now, now, now)

@@ -111,6 +111,12 @@ def source_families(snapshot: WorkerSnapshot) -> Iterator[Family]:
         "streamgauge_dead_letters", "Records and events not decoded, by reason.", dead, ("source", "reason")
     )
     yield _counter(
+        "streamgauge_decoder_errors",
+        "Records at which the decoder failed; each is a dead letter.",
+        {(source.name,): source.decoder_errors for source in sources},
+        ("source",),
+    )
+    yield _counter(
         "streamgauge_folded_events",
         "Events counted under __other__ because there are too many series.",
         {(source.name,): source.folded for source in sources},

@@ -21,7 +21,7 @@ from streams.plan.plan import SourcePlan
 
 logger = logging.getLogger(__name__)
 
-DECODER_ERROR = "decoder_error"
+REASON = "decoder_error"
 """Reason of the dead letter of a record at which the decoder failed: a defect of ours, not of the record."""
 
 _told: set[tuple[str, str, int]] = set()
@@ -89,7 +89,7 @@ class PartitionDecoder:
         self.error_count += 1
         self._log(records, error)
         nothing = np.empty(0, np.int64)
-        dead = Dead(0, DECODER_ERROR, f"{kind}: {error}")
+        dead = Dead(0, REASON, f"{kind}: {error}")
         return Decoded(records, EventBatch(nothing, nothing, {}, dead=[dead]), None)
 
     def _log(self, records: Records, error: Exception) -> None:
@@ -106,7 +106,7 @@ class PartitionDecoder:
             self._plan.format,
             self._plan.topic,
             int(records.offsets[0]),
-            DECODER_ERROR,
+            REASON,
             "\n".join(map(printable, trace.splitlines())),
         )
 

@@ -35,6 +35,9 @@ from streams.partials.table import Table, split_by_destination, split_tables
 from streams.plan.outcomes import outcomes_rollup
 from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
 
+EXEMPLARS_BESIDE_MAX = 100
+"""Exemplars that may stand in one record with as many tables as a record holds."""
+
 DETAIL_LENGTH_MAX = 500
 """Characters of a rejection's detail; what decoders quote of a record they cut to less."""
 
@@ -317,6 +320,8 @@ class PartitionAggregate:
             (group, ()) for group in split_tables([table for table in tables if table is not None])
         ]
         bodies += [((), (piece,)) for table in points if table is not None for piece in split_points(table)]
+        if len(exemplars) > EXEMPLARS_BESIDE_MAX:
+            bodies.append(((), ()))  # a frame of their own
         if not bodies:
             if not always and watermark == self._sent_watermark:
                 return

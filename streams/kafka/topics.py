@@ -76,6 +76,11 @@ class Topics:
         """Records with events that could not be counted in their own bucket, unchanged."""
         return f"{self.app}-dead-letters"
 
+    @property
+    def informing(self) -> Sequence[str]:
+        """Those that are written for others to read, and from which nothing is restored."""
+        return self.slis, self.alerts, self.anomalies, self.forecasts, self.incidents
+
     def wanted(self, partitions: int, replication: int) -> list[NewTopic]:
         """All of them, as they are created where they are missing."""
         settings: dict[str, dict[str, str]] = {

@@ -19,7 +19,7 @@ import pytest
 
 from models.arrays import EpochMs
 from streams.aggregate import decoding
-from streams.aggregate.decoding import DECODER_ERROR
+from streams.aggregate.decoding import REASON
 from streams.aggregate.partition import PartitionAggregate
 from streams.decode.registry import make_decoder
 from streams.events.batch import Column, Decoder, EventBatch, Layout, Records, Strings
@@ -165,9 +165,7 @@ def test_the_records_at_fault_are_set_aside_and_all_others_count(size: int) -> N
     for at, poison in ((0, b"one"), (1, b"two"), (77, b"three"), (199, b"one")):
         values[at] = poison
     aggregate, rejected = read_all(values, size)
-    assert [(entry.offset, entry.reason) for entry in rejected] == [
-        (at, DECODER_ERROR) for at in (0, 1, 77, 199)
-    ]
+    assert [(entry.offset, entry.reason) for entry in rejected] == [(at, REASON) for at in (0, 1, 77, 199)]
     assert [entry.detail.partition(":")[0] for entry in rejected] == [
         "ValueError",
         "RecursionError",

@@ -81,6 +81,12 @@ def families(snapshot: WorkerSnapshot) -> Iterator[Family]:
         snapshot.deliveries,
         ("sink", "outcome"),
     )
+    yield _counter(
+        "streamgauge_left_out_records",
+        "Records for a topic that were left out because they were too large.",
+        {(topic,): count for topic, count in snapshot.left_out.items()},
+        ("topic",),
+    )
     yield Family(
         "streamgauge_build",
         "info",

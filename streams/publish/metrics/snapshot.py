@@ -156,6 +156,7 @@ class WorkerSnapshot:
     incidents  : severity to open incidents
     alerts     : (alertname, state) to live alerts
     deliveries : (sink, outcome) to alerts, from the sinks' own counters
+    left_out   : topic to records that were too large for it
     """
 
     version: str
@@ -171,3 +172,4 @@ class WorkerSnapshot:
     incidents: Mapping[str, int] = field(default_factory=dict)
     alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     deliveries: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)

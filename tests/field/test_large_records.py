@@ -45,8 +45,8 @@ def report_of(groups: int) -> SliReport:
     return SliReport(
         60_000,
         replace(SLO, group_by=("route",)),
-        (300_000, 3_600_000, 86_400_000),
         [(f"/{group}",) for group in range(groups)],
+        (300_000, 3_600_000, 86_400_000),
         counts,
         counts + 1,
         counts[2],

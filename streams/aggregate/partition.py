@@ -201,6 +201,7 @@ class PartitionAggregate:
     def _count_dead(self, dead: Sequence[Dead], batch: EventBatch, newest: EpochMs, records: Records) -> None:
         """A dead record belongs to the newest bucket of the log up to and including its own events."""
         self.dead_counts.update(entry.reason for entry in dead)
+        buckets: dict[str, list[int]] = {}
         for entry in dead:
             position = int(np.searchsorted(batch.record, entry.record, side="right"))
             at = int(newest[position - 1]) if position else self.newest_ms
@@ -208,7 +209,9 @@ class PartitionAggregate:
                 self._deferred.offsets.append(int(records.offsets[entry.record]))
                 self._deferred.reasons.append(entry.reason)
             else:
-                self._outcome("dead", entry.reason, np.array([at // BUCKET_MS]))
+                buckets.setdefault(entry.reason, []).append(at // BUCKET_MS)
+        for reason, of_reason in buckets.items():
+            self._outcome("dead", reason, np.array(of_reason))
 
     def _place_deferred(self, bucket: Rows, on_time: Mask) -> None:
         """Dead records from before the first event join its bucket, which they hold open for a restart."""

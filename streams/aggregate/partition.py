@@ -55,6 +55,19 @@ class Rejected:
     detail: str
 
 
+LETTERS_PER_RECORD_MAX = 20
+"""Dead letters of one record: each has the whole of it, and half a million bad lines fit into 1 MB."""
+
+
+def letters(rejected: Sequence[Rejected]) -> Iterator[Rejected]:
+    """Those to be written as dead letters: of each record the first few; all have been counted."""
+    written: Counter[int] = Counter()
+    for entry in rejected:
+        written[entry.offset] += 1
+        if written[entry.offset] <= LETTERS_PER_RECORD_MAX:
+            yield entry
+
+
 @dataclass(frozen=True, slots=True)
 class Flush:
     """A flush in flight.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from streams.aggregate.partition import Flush, PartitionAggregate, Rejected
+from streams.aggregate.partition import Flush, PartitionAggregate, Rejected, letters
 from streams.decode.registry import make_decoder
 from streams.kafka.log import RECORD_BYTES_MAX, Log, Partition
 from streams.kafka.topics import Topics
@@ -154,7 +154,7 @@ class AggregateStage:
 
     async def _send_dead_letters(self, owned: _Owned, rejected: list[Rejected]) -> None:
         count = max(1, self._log.partition_count(self._topics.dead_letters))
-        for entry in rejected:
+        for entry in letters(rejected):
             to = Partition(self._topics.dead_letters, entry.offset % count)
             key, value, headers = dead_letter(owned.at, owned.aggregate.plan.name, entry)
             owned.rejected.append(await self._log.send(to, key, value, headers))

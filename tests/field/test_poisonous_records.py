@@ -20,7 +20,7 @@ import pytest
 from models.arrays import EpochMs
 from streams.aggregate import decoding
 from streams.aggregate.decoding import REASON
-from streams.aggregate.partition import PartitionAggregate
+from streams.aggregate.partition import LETTERS_PER_RECORD_MAX, PartitionAggregate, letters
 from streams.decode.registry import make_decoder
 from streams.events.batch import Column, Decoder, EventBatch, Layout, Records, Strings
 from streams.partials.series import decode_labels
@@ -197,6 +197,14 @@ def test_a_defect_is_logged_once_with_its_trace(caplog: pytest.LogCaptureFixture
     assert "raise error" in message
     assert "\x1b" not in message
     message.encode()
+
+
+def test_a_record_of_many_bad_lines_has_few_dead_letters_and_counts_all() -> None:
+    plan = plan_of("json", LAYOUT, ["k"])
+    aggregate = PartitionAggregate(plan, 0, 0, partial(make_decoder, "json", LAYOUT))
+    rejected = aggregate.read(records_of([event(1), b"\n{" * 500, b"\n{" * 3]), 3)
+    assert outcomes(aggregate) == {"in": 1, "dead": 503}
+    assert [entry.offset for entry in letters(rejected)] == [1] * LETTERS_PER_RECORD_MAX + [2] * 3
 
 
 @dataclass(frozen=True, slots=True)

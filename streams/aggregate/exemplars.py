@@ -15,6 +15,9 @@ from streams.events.batch import Column, Strings
 from streams.partials.frame import ExemplarRow
 from streams.partials.series import SeriesIndex
 
+TRACE_LENGTH_MAX = 128
+"""Characters of a trace id; OpenMetrics has no room for longer ones."""
+
 SERIES_MAX = 1_000
 
 
@@ -50,7 +53,7 @@ class Exemplars:
         for row in worst.tolist():
             at = int(traced[row])
             trace = traces.values[int(traces.codes[at])]
-            if trace:
+            if 0 < len(trace) <= TRACE_LENGTH_MAX:
                 self._remember(
                     int(series[at]), trace, float(values[row]), int(time_ms[at]), error=bool(errors[at])
                 )

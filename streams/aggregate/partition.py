@@ -18,31 +18,54 @@ the protocol, and the worker, the replay and the simulation drive the same ones.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Rows
+from streams.aggregate.decoding import Decoded, PartitionDecoder, printable
 from streams.aggregate.rollup_state import RollupState, select_columns
 from streams.events.batch import Column, Dead, Decoder, EventBatch, Records, Strings
 from streams.partials.cells import BUCKET_LIMIT, SERIES_LIMIT
 from streams.partials.frame import ExemplarRow, Frame, encode_frame
-from streams.partials.points import PointTable, Running, points_by_destination, running_rows, split_points
+from streams.partials.points import PointTable, Running, points_by_destination, split_points
 from streams.partials.series import SeriesIndex, SeriesIndexes
 from streams.partials.table import Table, split_by_destination, split_tables
 from streams.plan.outcomes import outcomes_rollup
 from streams.plan.plan import BUCKET_MS, NEVER, SourcePlan
 
+EXEMPLARS_BESIDE_MAX = 100
+"""Exemplars that may stand in one record with as many tables as a record holds."""
+
+DETAIL_LENGTH_MAX = 500
+"""Characters of a rejection's detail; what decoders quote of a record they cut to less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record with an event that could not be counted in its own bucket, for the dead-letter topic."""
+    """A record with an event that could not be counted in its own bucket, for the dead-letter topic.
+
+    detail : a short sentence of printable characters
+    """
 
     offset: int
     value: bytes | None
     reason: str
     detail: str
+
+
+LETTERS_PER_RECORD_MAX = 20
+"""Dead letters of one record: each has the whole of it, and half a million bad lines fit into 1 MB."""
+
+
+def letters(rejected: Sequence[Rejected]) -> Iterator[Rejected]:
+    """Those to be written as dead letters: of each record the first few; all have been counted."""
+    written: Counter[int] = Counter()
+    for entry in rejected:
+        written[entry.offset] += 1
+        if written[entry.offset] <= LETTERS_PER_RECORD_MAX:
+            yield entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +93,7 @@ class _Deferred:
 class PartitionAggregate:
     """State of one source partition, from `start` on.
 
+    decoder : makes the partition's decoder, see `PartitionDecoder`
     indexes : series names that never expire, shared by the partitions of a process
     """
 
@@ -78,7 +102,7 @@ class PartitionAggregate:
         plan: SourcePlan,
         partition: int,
         start: int,
-        decoder: Decoder,
+        decoder: Callable[[], Decoder],
         indexes: SeriesIndexes | None = None,
     ) -> None:
         self.plan = plan
@@ -87,7 +111,7 @@ class PartitionAggregate:
         self.newest_ms = NEVER
         self.in_flight: Flush | None = None
         self.dead_counts: Counter[str] = Counter()
-        self._decoder = decoder
+        self._decoder = PartitionDecoder(plan, decoder)
         names = indexes or SeriesIndexes()
         outcomes = outcomes_rollup(plan.name)
         # reasons are few, and an outcome that folded could not be told any more
@@ -126,6 +150,11 @@ class PartitionAggregate:
         """Dead records that no event has followed yet."""
         return len(self._deferred.offsets)
 
+    @property
+    def decoder_error_count(self) -> int:
+        """Records at which the decoder failed."""
+        return self._decoder.error_count
+
     def read(self, records: Records, next_offset: int) -> list[Rejected]:
         """Count records; those below `at` were counted before and are skipped.
 
@@ -136,16 +165,15 @@ class PartitionAggregate:
             records = records.since(int(np.searchsorted(records.offsets, self.at)))
         rejected: list[Rejected] = []
         if len(records):
-            rejected = self._count(self._decoder.decode(records), records)
+            for part in self._decoder.decode(records):
+                rejected += self._count(part)
         self.at = max(self.at, next_offset)
         return rejected
 
-    def _count(self, batch: EventBatch, records: Records) -> list[Rejected]:
+    def _count(self, decoded: Decoded) -> list[Rejected]:
+        records, batch, running = decoded.records, decoded.batch, decoded.running
         offsets = records.offsets[batch.record]
         fit = _plausible(batch.time_ms, records.timestamps_ms[batch.record], self.plan.future_ms)
-        running: Running | None = None
-        if batch.counters is not None:
-            batch, running = running_rows(batch, batch.counters)
         newest = np.maximum.accumulate(np.where(fit, batch.time_ms, NEVER)) if len(batch) else batch.time_ms
         if self.newest_ms > NEVER:
             np.maximum(newest, self.newest_ms, out=newest)
@@ -171,10 +199,6 @@ class PartitionAggregate:
             columns, time_ms = select_columns(columns, on_time), time_ms[on_time]
             weight = None if weight is None else weight[on_time]
             running = None if running is None else running.select(on_time)
-        if self.plan.derived:
-            columns = dict(columns)
-            for derived in self.plan.derived:
-                columns[derived.name] = derived.make(columns, time_ms)
         for state in self._rollups:
             state.add(columns, time_ms, weight, running)
 
@@ -190,6 +214,7 @@ class PartitionAggregate:
     def _count_dead(self, dead: Sequence[Dead], batch: EventBatch, newest: EpochMs, records: Records) -> None:
         """A dead record belongs to the newest bucket of the log up to and including its own events."""
         self.dead_counts.update(entry.reason for entry in dead)
+        buckets: dict[str, list[int]] = {}
         for entry in dead:
             position = int(np.searchsorted(batch.record, entry.record, side="right"))
             at = int(newest[position - 1]) if position else self.newest_ms
@@ -197,7 +222,9 @@ class PartitionAggregate:
                 self._deferred.offsets.append(int(records.offsets[entry.record]))
                 self._deferred.reasons.append(entry.reason)
             else:
-                self._outcome("dead", entry.reason, np.array([at // BUCKET_MS]))
+                buckets.setdefault(entry.reason, []).append(at // BUCKET_MS)
+        for reason, of_reason in buckets.items():
+            self._outcome("dead", reason, np.array(of_reason))
 
     def _place_deferred(self, bucket: Rows, on_time: Mask) -> None:
         """Dead records from before the first event join its bucket, which they hold open for a restart."""
@@ -244,7 +271,12 @@ class PartitionAggregate:
                 )
                 found.append((record, "late", detail))
         return [
-            Rejected(int(records.offsets[record]), records.values[record], reason, detail)
+            Rejected(
+                int(records.offsets[record]),
+                records.values[record],
+                reason,
+                printable(detail[:DETAIL_LENGTH_MAX]),
+            )
             for record, reason, detail in found
         ]
 
@@ -304,6 +336,8 @@ class PartitionAggregate:
             (group, ()) for group in split_tables([table for table in tables if table is not None])
         ]
         bodies += [((), (piece,)) for table in points if table is not None for piece in split_points(table)]
+        if len(exemplars) > EXEMPLARS_BESIDE_MAX:
+            bodies.append(((), ()))  # a frame of their own
         if not bodies:
             if not always and watermark == self._sent_watermark:
                 return

@@ -25,6 +25,12 @@ from streams.partials.distinct import value_hashes
 IPV4_PREFIX, IPV6_PREFIX = 24, 48
 """Bits of the network that stands for an address: what one customer usually has."""
 
+ADDRESS_LENGTH_MAX = 100
+"""Characters of an address, with a zone; what is longer is none, and not worth to be remembered."""
+
+SEARCHED_LENGTH_MAX = 8_192
+"""Characters in which attacks are looked for: what web servers take for a request line."""
+
 PSEUDONYM_BYTES = 8
 """Among a million addresses two share a pseudonym with probability 3e-8."""
 
@@ -108,7 +114,9 @@ class AttackSignature:
             column = columns.get(name)
             if isinstance(column, Strings) and len(column.values):
                 table = np.fromiter(
-                    (_found(pattern, text) for text in column.values), np.bool_, len(column.values)
+                    (_found(pattern, text[:SEARCHED_LENGTH_MAX]) for text in column.values),
+                    np.bool_,
+                    len(column.values),
                 )
                 found |= np.append(table, np.False_)[column.codes]
         return found.astype(np.float64)
@@ -144,13 +152,17 @@ class Second:
         return Strings((time_ms // SECOND_MS % 60).astype(np.int32), _SECONDS)
 
 
-@lru_cache(maxsize=65_536)
 def network_of(text: str) -> str:
     """The network of an address in the usual notation.
 
     >>> network_of("192.0.2.77"), network_of("2001:db8:1:2::3"), network_of("localhost")
     ('192.0.2.0/24', '2001:db8:1::/48', 'localhost')
     """
+    return _network_of(text) if len(text) <= ADDRESS_LENGTH_MAX else text
+
+
+@lru_cache(maxsize=65_536)
+def _network_of(text: str) -> str:
     try:
         address = ip_address(text)
     except ValueError:
@@ -181,7 +193,7 @@ def _mapped(column: Column | None, meaning: Callable[[str], str], length: int) -
     return Strings(place[column.codes], [meaning(column.values[code]) for code in used.tolist()])
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def _found(pattern: str, text: str) -> bool:
     return re.search(pattern, _plain(text)) is not None
 

@@ -34,6 +34,10 @@ class Records:
     def __len__(self) -> int:
         return len(self.values)
 
+    def before(self, position: int) -> Records:
+        """The records before `position`."""
+        return Records(self.values[:position], self.offsets[:position], self.timestamps_ms[:position])
+
     def since(self, position: int) -> Records:
         """The records from `position` on."""
         return Records(self.values[position:], self.offsets[position:], self.timestamps_ms[position:])

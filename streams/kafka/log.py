@@ -6,8 +6,19 @@ that loses, duplicates and delays.
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
+
+logger = logging.getLogger(__name__)
+
+REQUEST_BYTES_MAX = 1 << 20
+"""Bytes of a request of the producer, which a record must fit into; a broker's default is 12 bytes more."""
+
+RECORD_BYTES_MAX = 1_000_000
+"""Bytes that key, value and headers of a record may have; the rest is for what is around them."""
 
 
 class Partition(NamedTuple):
@@ -28,6 +39,10 @@ class Log(Protocol):
         headers: Sequence[tuple[str, bytes]] = (),
     ) -> Awaitable[Any]:
         """Send a record; the result, awaited, is its acknowledgement, or raises."""
+        ...
+
+    async def inform(self, to: Partition, key: bytes, value: bytes) -> Awaitable[Any]:
+        """`send` to a topic from which nothing is restored: what is too large is counted and left out."""
         ...
 
     async def commit(
@@ -61,6 +76,8 @@ class KafkaLog:
 
     def __init__(self, app: Any) -> None:
         self._app = app
+        self.left_out: Counter[str] = Counter()
+        """Records too large to be sent, by topic."""
 
     async def send(
         self,
@@ -78,6 +95,22 @@ class KafkaLog:
             headers=list(headers),
         )
         return acknowledged
+
+    async def inform(self, to: Partition, key: bytes, value: bytes) -> Awaitable[Any]:
+        if len(key) + len(value) <= RECORD_BYTES_MAX:
+            return await self.send(to, key, value)
+        if not self.left_out[to.topic]:
+            logger.error(
+                "A record of %d bytes for %s is left out, since a record may have %d; "
+                "streamgauge_left_out_records_total counts the others",
+                len(value),
+                to.topic,
+                RECORD_BYTES_MAX,
+            )
+        self.left_out[to.topic] += 1
+        nothing = asyncio.get_running_loop().create_future()
+        nothing.set_result(None)
+        return nothing
 
     async def commit(
         self, offsets: Mapping[Partition, int], read: Mapping[Partition, int] | None = None

@@ -77,6 +77,11 @@ class Topics:
         return f"{self.app}-dead-letters"
 
     @property
+    def informing(self) -> Sequence[str]:
+        """Those that are written for others to read, and from which nothing is restored."""
+        return self.slis, self.alerts, self.anomalies, self.forecasts, self.incidents
+
+    @property
     def compacted(self) -> frozenset[str]:
         """Those whose newest record of each key is kept for ever."""
         return frozenset({self.blocks, self.incidents, self.labels, self.models})
@@ -84,8 +89,7 @@ class Topics:
     @property
     def written_by_partition(self) -> frozenset[str]:
         """Those whose records go to the partition that has the number of their partition of the partials."""
-        others = {self.slis, self.alerts, self.anomalies, self.forecasts, self.incidents}
-        return frozenset({self.blocks, *others})
+        return frozenset({self.blocks, *self.informing})
 
     @property
     def settings(self) -> dict[str, dict[str, str]]:

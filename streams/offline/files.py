@@ -4,7 +4,8 @@ Guarantee: reading a file twice gives the same records in the same order, whatev
 line of a text file is one record, empty ones too, so that counts can be compared with `wc -l`. Nothing
 depends on the clock or on the file's times.
 
-Cost: one chunk of lines in memory, and per line one `bytes` object; base64 is decoded in C.
+Cost: one chunk of lines in memory, at most 16 MiB and a line, and per line one `bytes` object; base64 is
+decoded in C.
 
 Plain text, gzip and zstd are told apart by their first bytes, never by the name, so that `-` (standard
 input) takes all of them.
@@ -44,14 +45,16 @@ Source: TypeAlias = Path | Literal["-"]
 CHUNK_LINES = 10_000
 """Lines a chunk: enough for columns to pay off, a few megabytes of memory."""
 
+CHUNK_BYTES_MAX = 1 << 24
+"""Bytes of lines after which a chunk ends, however few they are."""
+
 BLOCK_BYTES = 1 << 20
-ZSTD_BLOCK_BYTES = 1 << 14
-"""Compressed bytes unpacked at once: small, since zstd may unpack them to thousands of times their size."""
 LINE_BYTES_MAX = 1 << 26
 """A longer line is no record but a file of another kind (64 MiB is 60 times Kafka's usual limit)."""
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 _UTF8_MARK = b"\xef\xbb\xbf"
 
 
@@ -211,28 +214,37 @@ def _is_captured(line: bytes) -> bool:
 
 
 def _chunks(first: bytes, lines: Iterator[bytes], size: int) -> Iterator[list[bytes]]:
-    gathered = [first]
+    gathered, held = [first], len(first)
     for line in lines:
-        if len(gathered) == size:
+        if len(gathered) == size or held > CHUNK_BYTES_MAX:
             yield gathered
-            gathered = []
+            gathered, held = [], 0
         gathered.append(line)
+        held += len(line)
     yield gathered
 
 
 def _lines(blocks: Iterator[bytes], name: str) -> Iterator[bytes]:
     """The lines without their ends (`\\n` or `\\r\\n`); a last line without an end is a line too."""
-    rest = b""
+    begun: list[bytes] = []
+    held = 0
     for block in blocks:
-        *whole, rest = (rest + block).split(b"\n")
+        *whole, rest = block.split(b"\n")
+        if whole:
+            begun.append(whole[0])
+            whole[0] = b"".join(begun)
+            begun, held = [], 0
         for line in whole:
             yield line.removesuffix(b"\r")
-        if len(rest) > LINE_BYTES_MAX:
+        begun.append(rest)
+        held += len(rest)
+        if held > LINE_BYTES_MAX:
             raise RecordsFileError(
                 f"{name}: expected lines of text, found one of more than {LINE_BYTES_MAX >> 20} MiB"
             )
-    if rest:
-        yield rest.removesuffix(b"\r")
+    last = b"".join(begun)
+    if last:
+        yield last.removesuffix(b"\r")
 
 
 def _blocks(stream: io.BufferedReader, name: str) -> Iterator[bytes]:
@@ -252,19 +264,35 @@ def _blocks(stream: io.BufferedReader, name: str) -> Iterator[bytes]:
 
 
 def _zstd_blocks(stream: io.BufferedReader) -> Iterator[bytes]:
-    """Frame by frame, since the library's own reader takes a cut file for a whole one."""
-    frame = zstandard.ZstdDecompressor().decompressobj()
-    data = stream.read(ZSTD_BLOCK_BYTES)
-    while data:
-        yield frame.decompress(data)
-        if frame.eof:
-            data = frame.unused_data or stream.read(ZSTD_BLOCK_BYTES)
-            if data:
-                frame = zstandard.ZstdDecompressor().decompressobj()
-        else:
-            data = stream.read(ZSTD_BLOCK_BYTES)
-    if not frame.eof:
+    """Block by block, each of which has at most 128 KiB, however small it was compressed.
+
+    The library's own reader takes a cut file for a whole one. See RFC 8878, 3.1.1.
+    """
+    while magic := stream.read(4):
+        if magic[1:] == _ZSTD_SKIPPABLE:
+            _exactly(stream, int.from_bytes(_exactly(stream, 4), "little"))
+            continue
+        descriptor = _exactly(stream, 1)
+        flags = descriptor[0]
+        single, has_checksum = flags >> 5 & 1, flags >> 2 & 1
+        size = (1 - single) + (0, 1, 2, 4)[flags & 3] + (single, 2, 4, 8)[flags >> 6]
+        frame = zstandard.ZstdDecompressor().decompressobj()
+        yield frame.decompress(magic + descriptor + _exactly(stream, size))
+        last = 0
+        while not last:
+            head = _exactly(stream, 3)
+            number = int.from_bytes(head, "little")
+            last, repeats, size = number & 1, number >> 1 & 3 == 1, number >> 3
+            yield frame.decompress(head + _exactly(stream, 1 if repeats else size))
+        if has_checksum:
+            yield frame.decompress(_exactly(stream, 4))
+
+
+def _exactly(stream: io.BufferedReader, size: int) -> bytes:
+    data = stream.read(size)
+    if len(data) < size:
         raise EOFError("the last zstd frame has no end")
+    return data
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -107,7 +108,7 @@ class LocalFlow:
         if aggregate is None:
             spec = self._plan.sources[source]
             start = int(records.offsets[0]) if len(records) else 0
-            decoder = make_decoder(spec.format, spec.layout)
+            decoder = partial(make_decoder, spec.format, spec.layout)
             aggregate = self._aggregates[source, partition] = PartitionAggregate(
                 spec, partition, start, decoder, self._indexes
             )

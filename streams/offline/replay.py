@@ -17,7 +17,7 @@ import orjson
 from detectors.alerts.alert import Transition
 from detectors.alerts.anomaly_alert import wants_attention
 from detectors.alerts.incidents import incidents_of
-from streams.aggregate.partition import Rejected
+from streams.aggregate.partition import Rejected, letters
 from streams.compile.configuration import compile_plan
 from streams.config.models import Config
 from streams.events.batch import Records
@@ -74,7 +74,7 @@ def replay_files(
         for number, file in enumerate(files):
             for topic, partition, records in _parts(file, number, progress):
                 for source in choose_sources(config, topic, named(file)):
-                    for rejected in flow.feed(source, partition, records):
+                    for rejected in letters(flow.feed(source, partition, records)):
                         dead_letters.write(_line(_dead_letter(source, topic, partition, rejected)))
         summary = summarize(plan, flow.finish(), transitions)
     with (folder / "incidents.jsonl").open("wb") as incidents:

@@ -24,6 +24,9 @@ from streams.partials.cells import member_mask
 OTHER = "__other__"
 """Label value of the series that takes in all beyond the limit."""
 
+LABEL_LENGTH_MAX = 1_000
+"""Characters of a label value that tell series apart; the name of a series must fit into a record."""
+
 _DENSE_PAIRS_MAX = 1 << 22
 
 
@@ -79,7 +82,9 @@ class _Values:
             occurs[column.codes] = True  # a missing value, -1, marks the additional last entry
             used = np.flatnonzero(occurs)
             table = np.empty(len(occurs), dtype=np.int64)
-            texts = (column.values[i] if i < len(column.values) else "" for i in used.tolist())
+            texts = (
+                column.values[i][:LABEL_LENGTH_MAX] if i < len(column.values) else "" for i in used.tolist()
+            )
             table[used] = np.fromiter(map(self.number, texts), np.int64, len(used))
             return table[column.codes]
         distinct, inverse = np.unique(column, return_inverse=True)

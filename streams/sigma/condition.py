@@ -8,7 +8,7 @@ Sources: Sigma rules specification 2.1.0, its appendix of modifiers, and of the 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sigma.conditions import (
     ConditionAND,
@@ -178,9 +178,24 @@ def _text(column: str, value: SigmaString, *, numeric: bool = False) -> str:
         return f"starts_with({subject}, {quote_text(plain)})"
     if parts == [many, plain]:
         return f"ends_with({subject}, {quote_text(plain)})"
-    signs = {many: ".*", SpecialChars.WILDCARD_SINGLE: "."}
-    pattern = "".join(re.escape(part) if isinstance(part, str) else signs[part] for part in parts)
-    return f"matches({subject}, {quote_text(f'(?s){pattern}')})"
+    return f"matches({subject}, {quote_text(f'(?s){_pattern(parts)}')})"
+
+
+def _pattern(parts: Sequence[str | SpecialChars]) -> str:
+    """Wildcards as a regular expression whose time does not grow faster than the text.
+
+    What stands between two `*` may be taken where it is found first: if anything matches, that does.
+    """
+    pieces = [""]
+    for part in parts:
+        if part == SpecialChars.WILDCARD_MULTI:
+            pieces.append("")
+        else:
+            pieces[-1] += re.escape(part) if isinstance(part, str) else "."
+    if len(pieces) == 1:
+        return pieces[0]
+    first, *middle, last = pieces
+    return first + "".join(f"(?>.*?{piece})" for piece in middle if piece) + f".*{last}"
 
 
 def _contains(column: str, value: object) -> str:

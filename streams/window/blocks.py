@@ -46,6 +46,9 @@ PANELS_LEVEL = TOTALS_LEVEL + 1
 LEARNT_LEVEL = TOTALS_LEVEL + 2
 """Level of blocks that hold all that detectors have learnt; their slots are counted through."""
 
+STATE_BESIDE_BYTES_MAX = 90_000
+"""Bytes of a state that may stand in one record with as many tables as a record holds."""
+
 assert len(SLOTS_KEPT) == LEARNT_LEVEL + 1
 
 
@@ -95,7 +98,9 @@ def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
     pieces = [
         block.state[start : start + TABLE_BYTES_MAX] for start in range(0, len(block.state), TABLE_BYTES_MAX)
     ]
-    bodies += [((), ())] * max(len(pieces) - len(bodies), 0)
+    # a state that is too large to go beside the largest tables has chunks of its own, behind them
+    first = 0 if len(block.state) <= STATE_BESIDE_BYTES_MAX else len(bodies)
+    bodies += [((), ())] * max(first + len(pieces) - len(bodies), 0)
     encoded = [(encode_tables(group), encode_points(piece)) for group, piece in bodies]
     # two writings of a slot may be cut at different places, and their chunks must not be taken together
     writing = crc32(block.state)
@@ -112,7 +117,7 @@ def encode_block(block: Block) -> list[tuple[bytes, bytes]]:
             chunk,
             len(bodies),
             writing,
-            pieces[chunk] if chunk < len(pieces) else b"",
+            pieces[chunk - first] if 0 <= chunk - first < len(pieces) else b"",
             heads,
             point_heads,
         )

@@ -12,11 +12,12 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from streams.aggregate.partition import Flush, PartitionAggregate, Rejected
+from streams.aggregate.partition import Flush, PartitionAggregate, Rejected, letters
 from streams.decode.registry import make_decoder
-from streams.kafka.log import Log, Partition
+from streams.kafka.log import RECORD_BYTES_MAX, Log, Partition
 from streams.kafka.topics import Topics
 from streams.kafka.transport import Admission, Batch, Position
 from streams.partials.series import SeriesIndexes
@@ -32,6 +33,9 @@ BACKLOG_RECORDS = 5_000
 
 FRESH_ROWS_MAX = 400_000
 """Rows that may wait for a flush; beyond it reading waits, which bounds memory in a backlog."""
+
+HEADER_BYTES_MAX = 16 << 10
+"""Bytes that key and headers of a dead letter have at most, by the bounds of names and of a detail."""
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ class AggregateStage:
         read : below it all was read before; `offset` if not given
         """
         source = self._sources[at.topic]
-        decoder = make_decoder(source.format, source.layout)
+        decoder = partial(make_decoder, source.format, source.layout)
         aggregate = PartitionAggregate(source, at.partition, offset, decoder, self._indexes)
         now = self._clock()
         read = offset if read is None else read
@@ -164,22 +168,10 @@ class AggregateStage:
 
     async def _send_dead_letters(self, owned: _Owned, rejected: list[Rejected]) -> None:
         count = max(1, self._log.partition_count(self._topics.dead_letters))
-        for entry in rejected:
-            owned.rejected.append(
-                await self._log.send(
-                    Partition(self._topics.dead_letters, entry.offset % count),
-                    f"{owned.at.topic}/{owned.at.partition}/{entry.offset}".encode(),
-                    entry.value,
-                    [
-                        ("topic", owned.at.topic.encode()),
-                        ("partition", str(owned.at.partition).encode()),
-                        ("offset", str(entry.offset).encode()),
-                        ("source", owned.aggregate.plan.name.encode()),
-                        ("reason", entry.reason.encode()),
-                        ("detail", entry.detail.encode()),
-                    ],
-                )
-            )
+        for entry in letters(rejected):
+            to = Partition(self._topics.dead_letters, entry.offset % count)
+            key, value, headers = dead_letter(owned.at, owned.aggregate.plan.name, entry)
+            owned.rejected.append(await self._log.send(to, key, value, headers))
 
     async def flush_all(self) -> None:
         """Flush every partition and commit what became durable."""
@@ -248,3 +240,24 @@ class AggregateStage:
         """Records of a partition that are still to be read; None if the broker has not said."""
         end = self._log.end_offset(Partition(aggregate.plan.topic, aggregate.partition))
         return None if end is None else max(0, end - aggregate.at)
+
+
+def dead_letter(
+    at: Partition, source: str, rejected: Rejected
+) -> tuple[bytes, bytes | None, list[tuple[str, bytes]]]:
+    """Key, value and headers; of a value too large for a record the beginning, and its size in a header."""
+    key = f"{at.topic}/{at.partition}/{rejected.offset}".encode()
+    value = rejected.value
+    headers = [
+        ("topic", at.topic.encode()),
+        ("partition", str(at.partition).encode()),
+        ("offset", str(rejected.offset).encode()),
+        ("source", source.encode()),
+        ("reason", rejected.reason.encode()),
+        ("detail", rejected.detail.encode()),
+    ]
+    room = RECORD_BYTES_MAX - HEADER_BYTES_MAX
+    if value is not None and len(value) > room:
+        headers.append(("truncated", str(len(value)).encode()))
+        value = value[:room]
+    return key, value, headers

@@ -28,7 +28,7 @@ from streams.config.values import milliseconds
 from streams.kafka.broadcast import follow
 from streams.kafka.client import METADATA_AGE_S, client_arguments
 from streams.kafka.compacted import announce
-from streams.kafka.log import KafkaLog, Partition
+from streams.kafka.log import REQUEST_BYTES_MAX, KafkaLog, Partition
 from streams.kafka.own_topics import ensure_topics
 from streams.kafka.topics import TopicError, Topics
 from streams.kafka.transport import BatchTransport
@@ -380,7 +380,7 @@ def _faust_app(config: Config, plan: Plan) -> Any:
         consumer_max_fetch_size=2 << 20,
         stream_buffer_maxsize=64,
         producer_linger=0,
-        producer_max_request_size=1 << 20,
+        producer_max_request_size=REQUEST_BYTES_MAX,
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,

@@ -186,7 +186,7 @@ class CapacityStage:
             made = planner.made(key) if key in renewed else None
             if made is not None:
                 name = series_name(key.resource, key.labels).encode()
-                await self._log.send(to, name, msgspec.json.encode(forecast_record(made, reading, at_ms)))
+                await self._log.inform(to, name, msgspec.json.encode(forecast_record(made, reading, at_ms)))
 
     async def _tell(self, partition: int, owned: _Owned, moved: Sequence[Transition]) -> None:
         if moved:

@@ -151,6 +151,7 @@ def source_snapshots(
             },
             lag={a.partition: lag for a in mine if (lag := stage.lag(a)) is not None},
             outcomes=outcomes,
+            decoder_errors=sum(aggregate.decoder_error_count for aggregate in mine),
             folded=sum(sum(aggregate.folded_counts.values()) for aggregate in mine),
             refused={reason: stage.counts[name, reason] for reason in ("gap", "repeat", "stall")},
             lost=stage.counts[name, "lost"],

@@ -157,6 +157,7 @@ class Publisher:
                 retrainings=self.engine.retraining.outcomes.copy(),
                 alerts=alerts,
                 deliveries=self._dispatcher.outcomes(),
+                left_out={topic: self.engine.log.left_out[topic] for topic in self.engine.topics.informing},
             )
 
         return complete

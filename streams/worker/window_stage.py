@@ -12,6 +12,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -25,10 +26,11 @@ from models.registry.manifest import Role
 from streams.judge.judged_source import JudgedSource
 from streams.judge.sealing import seal_final
 from streams.judge.slo_judge import SliReport
-from streams.kafka.log import Log, Partition
+from streams.kafka.log import RECORD_BYTES_MAX, Log, Partition
 from streams.kafka.topics import Topics
 from streams.kafka.transport import Admission, Batch, Position
 from streams.partials.frame import decode_frame
+from streams.partials.table import fitting_bounds
 from streams.plan.plan import BUCKET_MS, NEVER, Plan
 from streams.window.blocks import Block, encode_block
 
@@ -39,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 BUCKETS_IN_FLIGHT = 32
 """Sealed buckets whose blocks are on their way at once in a backlog."""
+
+REPORT_SPARE_BYTES = 1_000
+"""Of a report's record, what its key takes and the words around its groups."""
 
 NO_SOURCE = ""
 """In place of a source's name in the block that holds alerts of no window."""
@@ -188,7 +193,8 @@ class WindowStage:
     async def report(self, partition: int, report: SliReport) -> None:
         """Write to the SLIs topic, by SLO."""
         to = Partition(self._topics.slis, partition)
-        await self._log.send(to, report.slo.name.encode(), encode_report(report))
+        for value in encode_report(report):
+            await self._log.inform(to, report.slo.name.encode(), value)
 
     def is_owned(self, owned: _Owned) -> bool:
         """Whether a partition is still this worker's, by the same assignment."""
@@ -222,7 +228,7 @@ class WindowStage:
 
     async def _send_all(self, to: Partition, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Send (key, value) pairs, and return once all are durable."""
-        await asyncio.gather(*[await self._log.send(to, key, value) for key, value in records])
+        await asyncio.gather(*[await self._log.inform(to, key, value) for key, value in records])
 
     @staticmethod
     def stored_alerts(blocks: Sequence[Block]) -> list[dict[str, Any]]:
@@ -302,26 +308,38 @@ def _record(moved: Transition) -> tuple[bytes, bytes]:
     return "/".join(map(str, moved.key)).encode(), msgspec.json.encode(moved.to_dict())
 
 
-def encode_report(report: SliReport) -> bytes:
-    """One SLI report as JSON: a row for each group."""
-    return msgspec.json.encode(
-        {
-            "at_ms": report.at_ms,
-            "service": report.slo.service,
-            "slo": report.slo.name,
-            "objective": report.slo.objective,
-            "target": report.slo.target,
-            "group_by": list(report.slo.group_by),
-            "windows_ms": list(report.windows_ms),
-            "groups": [
+def encode_report(report: SliReport, bytes_max: int = RECORD_BYTES_MAX) -> list[bytes]:
+    """One SLI report as JSON, a row for each group; in several parts where it is too large for one record."""
+    good, total = np.asarray(report.good), np.asarray(report.total)
+    groups = [
+        msgspec.Raw(
+            msgspec.json.encode(
                 {
                     "labels": list(report.labels[series]),
-                    "good": np.asarray(report.good)[:, series].tolist(),
-                    "total": np.asarray(report.total)[:, series].tolist(),
+                    "good": good[:, series].tolist(),
+                    "total": total[:, series].tolist(),
                     "budget_good": int(report.budget_good[series]),
                     "budget_total": int(report.budget_total[series]),
                 }
-                for series in range(report.good.shape[1])
-            ],
-        }
-    )
+            )
+        )
+        for series in range(good.shape[1])
+    ]
+    head = {
+        "at_ms": report.at_ms,
+        "service": report.slo.service,
+        "slo": report.slo.name,
+        "objective": report.slo.objective,
+        "target": report.slo.target,
+        "group_by": list(report.slo.group_by),
+        "windows_ms": list(report.windows_ms),
+    }
+    room = bytes_max - len(msgspec.json.encode(head)) - REPORT_SPARE_BYTES
+    bounds = fitting_bounds(np.array([len(bytes(group)) + 1 for group in groups], dtype=np.int64), room)
+    parts = [groups[start:stop] for start, stop in pairwise(bounds)] or [groups]
+    if len(parts) == 1:
+        return [msgspec.json.encode({**head, "groups": groups})]
+    return [
+        msgspec.json.encode({**head, "part": number, "parts": len(parts), "groups": part})
+        for number, part in enumerate(parts)
+    ]

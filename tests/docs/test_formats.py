@@ -38,7 +38,7 @@ def reasons() -> Iterator[str]:
     """Every reason that stands in the code: of dead letters, of refused elements, and of late events."""
     for path in [
         *(ROOT / "streams" / "decode").rglob("*.py"),
-        ROOT / "streams" / "aggregate" / "partition.py",
+        *(ROOT / "streams" / "aggregate").rglob("*.py"),
     ]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             words: list[ast.expr] = []

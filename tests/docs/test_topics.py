@@ -17,7 +17,7 @@ from detectors.alerts.incidents import incidents_of
 from streams.compile.configuration import compile_plan
 from streams.config.load import load_config
 from streams.events.batch import Records
-from streams.kafka.log import Partition
+from streams.kafka.log import RECORD_BYTES_MAX, Partition
 from streams.kafka.topics import Topics
 from streams.kafka.transport import Batch
 from streams.offline.flow import LocalFlow
@@ -96,7 +96,7 @@ def test_alerts_and_slis_have_the_shapes_that_are_told(plan: Plan) -> None:
     assert firing["evidence"]["tiers"][0]["error_ratio_at_least"] is not None
     assert shape(firing) == shape(told)
 
-    report = json.loads(encode_report(slis[-1]))
+    report = json.loads(encode_report(slis[-1])[0])
     told = example("slis")
     told["group_by"] = told["groups"][0]["labels"] = []  # the example's SLOs have no groups
     assert list(report) == list(told)
@@ -144,6 +144,9 @@ class Sent:
         acknowledged.set_result(None)
         return acknowledged
 
+    async def inform(self, to: Partition, key: bytes, value: bytes) -> Awaitable[Any]:
+        return await self.send(to, key, value)
+
     async def commit(
         self, offsets: Mapping[Partition, int], read: Mapping[Partition, int] | None = None
     ) -> bool:
@@ -159,19 +162,24 @@ class Sent:
         return 4
 
 
-async def test_dead_letters_have_the_headers_that_are_told(plan: Plan) -> None:
+@pytest.mark.parametrize("filling", [0, 2_000_000])
+async def test_dead_letters_have_the_headers_that_are_told(plan: Plan, filling: int) -> None:
     log = Sent()
     stage = AggregateStage(plan, Topics("shop"), log, lambda: 0.0)
     stage.start(Partition("requests", 3), 7)
-    records = Records([b"no json"], np.array([7]), np.array([START_MS]))
+    value = b"no json" + bytes(filling)
+    records = Records([value], np.array([7]), np.array([START_MS]))
     await stage.on_batch(Batch("requests", 3, 7, 8, records))
-    ((to, key, value, headers),) = log.records
+    ((to, key, sent, headers),) = log.records
     assert to.topic == "shop-dead-letters"
     assert key == b"requests/3/7"
-    assert value == b"no json"
+    assert value.startswith(sent)
+    assert len(sent) + len(key) + sum(map(len, headers.values())) <= RECORD_BYTES_MAX
     told = [code(name)[0] for name, _ in table(section(PAGE, "Dead letters"))]
-    assert list(headers) == told
+    cut = {"truncated": str(len(value))} if filling else {}
+    assert list(headers) == told[: len(headers)]
     assert headers | {"detail": ""} == {
+        **cut,
         "topic": "requests",
         "partition": "3",
         "offset": "7",

@@ -52,7 +52,9 @@ def configuration(kafka: Broker, replayed: dict[str, Any], tmp_path_factory: pyt
     app = unique_name("slis")
     topic = kafka.create_topic(f"{app}-slis", 2)
     for partition in range(2):
-        mine = [encode_report(one) for one in reports if one.at_ms // 60_000 % 2 == partition]
+        mine = [
+            part for one in reports if one.at_ms // 60_000 % 2 == partition for part in encode_report(one)
+        ]
         kafka.produce(topic, mine, partition=partition)
     path = tmp_path_factory.mktemp("config") / "streamgauge.yaml"
     source = {"topic": "access", "format": "access_log"}

@@ -65,6 +65,7 @@ def full_snapshot() -> WorkerSnapshot:
         retrainings={("traffic", "trained"): 1},
         labels={"traffic": Precision(real=3, noise=1)},
         alerts={("ErrorBudgetBurn", "firing"): 1},
+        left_out={"streamgauge-alerts": 1},
         deliveries={("alertmanager", "sent"): 3},
     )
 

@@ -22,6 +22,9 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 WINDOWS_MS = (60_000, 300_000, 1_800_000, HOUR_MS, 2 * HOUR_MS, 6 * HOUR_MS, DAY_MS, 3 * DAY_MS, 30 * DAY_MS)
 BROKEN = b"{"
 
+POISON = b"poison"
+"""A record at which the decoder raises, whatever else is in the batch."""
+
 TIERS = (Tier("page", 300_000, 60_000, 2.0), Tier("ticket", HOUR_MS, 300_000, 1.5))
 SLO = Slo("good", "shop", 0.9, "s", "slo:good", 30 * DAY_MS, tiers=TIERS)
 
@@ -74,7 +77,7 @@ def on_time(
     """
     newest = -(10**18)
     for value in log:
-        if value == BROKEN:
+        if value in (BROKEN, POISON):
             outcomes["dead"] += 1
             continue
         for time, event in events_of(value):
@@ -111,7 +114,7 @@ class Events:
         for _ in range(self.rng.randint(1, 30)):
             self.clock[p] += self.rng.choice([0, 1000, 2000, 5000])
             if self.rng.random() < (0.02 if logs[p] else 0.4):
-                logs[p].append(BROKEN)
+                logs[p].append(self.rng.choice([BROKEN, POISON]))
                 continue
             events = [self.event(p) for _ in range(self.rng.choice([1, 1, 1, 2, 4]))]
             logs[p].append(json.dumps(events).encode())
@@ -169,7 +172,7 @@ class Counters:
             if self.delayed and self.rng.random() < 0.2:
                 self.send(logs, self.delayed.pop(self.rng.randrange(len(self.delayed))))
             if self.rng.random() < 0.02:
-                self.send(logs, BROKEN)
+                self.send(logs, self.rng.choice([BROKEN, POISON]))
 
     def send(self, logs: Sequence[list[bytes]], value: bytes) -> None:
         self.rng.choice(logs).append(value)

@@ -5,7 +5,7 @@ Schedules are those of `test_protocol`, so that a rule whose breach they would n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from streams.aggregate import partition
+from streams.aggregate.decoding import Decoded, PartitionDecoder
 from streams.aggregate.partition import Flush, PartitionAggregate
+from streams.events.batch import Records
 from streams.judge.monitors import Monitors
 from streams.judge.state_codec import encode_state
 from streams.kafka.transport import Admission, Position
@@ -219,6 +221,22 @@ def _reversed(state: dict[str, Any]) -> dict[str, Any]:
     return turned
 
 
+def a_batch_is_dead_for_one_record(patch: pytest.MonkeyPatch) -> None:
+    decode = PartitionDecoder.decode
+
+    def careless(self: PartitionDecoder, records: Records) -> Iterator[Decoded]:
+        parts = list(decode(self, records))
+        if len(parts) == 1:
+            yield parts[0]
+            return
+        try:
+            self._make().decode(records)
+        except ValueError as error:
+            yield self._set_aside(records, error)
+
+    patch.setattr(PartitionDecoder, "decode", careless)
+
+
 MUTATIONS: tuple[Break, ...] = (
     watermark_comes_first,
     offset_is_committed_before_frames_are_durable,
@@ -240,6 +258,7 @@ MUTATIONS: tuple[Break, ...] = (
     detectors_forget_in_a_restart,
     detectors_are_not_shown_again_what_came_last,
     panels_are_stored_with_other_series,
+    a_batch_is_dead_for_one_record,
 )
 
 

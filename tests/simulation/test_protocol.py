@@ -11,6 +11,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,14 +20,15 @@ import pytest
 from detectors.alerts.alert import Transition
 from streams.aggregate.partition import PartitionAggregate
 from streams.decode.registry import make_decoder
-from streams.events.batch import Records
+from streams.events.batch import EventBatch, Records
 from streams.judge.judged_source import JudgedSource
 from streams.kafka.transport import Admission, Position
 from streams.partials.frame import decode_frame
 from streams.partials.table import Table, split_tables
 from streams.plan.outcomes import OUTCOMES
+from streams.plan.plan import SourcePlan
 from streams.window.blocks import decode_blocks, encode_block
-from tests.simulation.loads import MONITOR, PARTITIONS, SLO, Counters, Events, Load, Totals
+from tests.simulation.loads import MONITOR, PARTITIONS, POISON, SLO, Counters, Events, Load, Totals
 
 SCHEDULES = int(os.environ.get("STREAMGAUGE_SIMULATIONS", "12"))
 DESTINATIONS = 2
@@ -59,11 +61,23 @@ class World:
         return max(0, at - self.rng.randint(1, 5)) if x < 0.06 else at
 
 
+class Fragile:
+    """The source's decoder with a defect: it raises where a poisonous record is in the batch."""
+
+    def __init__(self, plan: SourcePlan) -> None:
+        self.decoder = make_decoder(plan.format, plan.layout)
+
+    def decode(self, records: Records) -> EventBatch:
+        if POISON in records.values:
+            raise ValueError("poison")
+        return self.decoder.decode(records)
+
+
 class Stage1:
     def __init__(self, world: World, p: int) -> None:
         self.world, self.p = world, p
         start, plan = world.committed_source[p], world.load.plan
-        self.aggregate = PartitionAggregate(plan, p, start, make_decoder(plan.format, plan.layout))
+        self.aggregate = PartitionAggregate(plan, p, start, partial(Fragile, plan))
         self.position = Position(start)
         self.unsent: list[tuple[int, bytes]] = []
         self.commit: int | None = None

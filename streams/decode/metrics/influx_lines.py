@@ -39,9 +39,11 @@ _ESCAPED = re.compile(rb"\\([,= ])")
 _ESCAPED_IN_NAME = re.compile(rb"\\([, ])")
 _ESCAPED_IN_TEXT = re.compile(rb'\\(["\\])')
 
-_NO_SUCH_NUMBER = re.compile(rb"[.eEiu][^,]*[iu],|-\d*u,")
-_FLOAT = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_INTEGER = re.compile(rb"[+-]?\d+i|\+?\d+u")
+_SUFFIXES_FIT = re.compile(rb"(?:[^,iu]*+,|[+\-0-9]*+i,|[+0-9]*+u,)*+")
+"""Words with a comma behind each, in which `i` and `u` only end what may be a whole number."""
+
+_FLOAT = re.compile(rb"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?+")
+_INTEGER = re.compile(rb"[+-]?\d++i|\+?\d++u")
 _TRUTH = {
     **dict.fromkeys((b"t", b"T", b"true", b"True", b"TRUE"), 1.0),
     **dict.fromkeys((b"f", b"F", b"false", b"False", b"FALSE"), 0.0),
@@ -244,7 +246,7 @@ def _parse_numbers(words: Sequence[bytes]) -> tuple[Numbers, list[int]]:
     joined = b",".join([*words, b""])
     if not joined.translate(None, b"0123456789+-.eEiu,"):
         is_suffixed = b"i" in joined or b"u" in joined
-        if not (is_suffixed and _NO_SUCH_NUMBER.search(joined)):
+        if not is_suffixed or _SUFFIXES_FIT.fullmatch(joined):
             try:
                 value = _read_numbers(joined.replace(b"i,", b",").replace(b"u,", b",")[:-1])
             except ValueError:

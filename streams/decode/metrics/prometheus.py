@@ -19,7 +19,7 @@ from streams.decode.json.reader import shown
 from streams.decode.metrics.metric_json import Item, JsonMetricDecoder, Memory, Refused, all_text
 from streams.decode.strings import float_or_infinity, plain_text
 
-_VALUE = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|Inf)|NaN", re.ASCII)
+_VALUE = re.compile(r"[+-]?(?:(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?+|Inf)|NaN", re.ASCII)
 
 
 def _read(element: dict[str, Any], memory: Memory) -> Item:

@@ -20,6 +20,8 @@ from streams.decode.otlp.value import Attributes, pairs_of
 
 REASON = "bad_json"
 INT64_MAX = (1 << 63) - 1
+ENUM_LIMIT, ENUM_DIGITS_MAX = 1 << 31, 10
+"""An enumerated value of protobuf has 32 bits."""
 
 Unsigned: TypeAlias = Annotated[int, Meta(ge=0, le=INT64_MAX)]
 Signed: TypeAlias = Annotated[int, Meta(ge=-INT64_MAX - 1, le=INT64_MAX)]
@@ -229,7 +231,13 @@ def _object(raw: bytes) -> Mapping[str, Any]:
 
 
 def enum_number(value: Enum, names: Mapping[str, int]) -> int:
-    """Number of an enumerated value that came as number, as digits or by its name; 0 if unknown."""
-    if isinstance(value, int):
-        return value
-    return int(value) if value.isdecimal() else names.get(value, 0)
+    """Number of an enumerated value that came as number, as digits or by its name; 0 if unknown.
+
+    >>> enum_number("12", {}), enum_number("ERROR", {"ERROR": 17}), enum_number(1 << 64, {})
+    (12, 17, 0)
+    """
+    if isinstance(value, str):
+        if not value.isdecimal():
+            return names.get(value, 0)
+        value = int(value) if len(value) <= ENUM_DIGITS_MAX else 0
+    return value if -ENUM_LIMIT <= value < ENUM_LIMIT else 0

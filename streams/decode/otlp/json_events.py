@@ -26,6 +26,7 @@ from streams.decode.otlp.events import (
 from streams.decode.otlp.json_lenient import Lenient
 from streams.decode.otlp.names import SETS_MAX, AttributeTable, ContextTable, or_else, slots_of
 from streams.decode.otlp.value import WantedReader, json_value, text_of
+from streams.decode.strings import whole_texts
 from streams.events.batch import Column, Dead, EventBatch, Layout, Records, Strings
 
 _KIND_NUMBERS = {f"SPAN_KIND_{name}": number for number, name in enumerate(KINDS)}
@@ -206,7 +207,7 @@ def _coded(keys: Sequence[Any], text_of_key: Callable[[Any], str | None]) -> Str
     column: Codes = np.array(positions, dtype=np.int32)
     if missing.any():
         column = np.where(missing[column], np.int32(-1), column)
-    return Strings(column, [text or "" for text in texts])
+    return Strings(column, whole_texts([text or "" for text in texts]))
 
 
 def _texts(texts: list[str]) -> Strings:
@@ -218,7 +219,7 @@ def _ids(ids: list[str]) -> Strings:
     """Column of ids in lower-case hex; those that came in base64, as plain protobuf has it, are turned."""
     codes: Codes = np.arange(len(ids), dtype=np.int32)
     codes[np.fromiter((not text for text in ids), np.bool_, len(ids))] = -1
-    return Strings(codes, [_hex(text) if text[-1:] == "=" else text.lower() for text in ids])
+    return Strings(codes, whole_texts([_hex(text) if text[-1:] == "=" else text.lower() for text in ids]))
 
 
 def _hex(text: str) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 
 from models.arrays import Codes, Hashes, Numbers, Rows
 from streams.decode.otlp.value import Attributes, Value, identity_of, number_of, text_of
+from streams.decode.strings import whole_text
 from streams.events.batch import Column, Kind, Layout, Strings
 
 SETS_MAX = 65_536
@@ -75,7 +76,10 @@ class _Cells:
             self._cells.append(number_of(value) * self._slot.scale)
             return
         text = value if type(value) is str else text_of(value)
-        self._cells.append(-1 if text is None else self._codes.setdefault(text, len(self._codes)))
+        if text is None:
+            self._cells.append(-1)
+        else:
+            self._cells.append(self._codes.setdefault(whole_text(text), len(self._codes)))
 
     def column(self, sets: Rows) -> Column:
         if self._slot.kind == "number":

@@ -111,7 +111,7 @@ def json_value(value: Any, depth: int = 0) -> Value:
             case "boolValue":
                 result = inner in (True, "true")
             case "intValue":
-                result = int(inner)
+                result = _integer(inner)
             case "doubleValue":
                 result = float(inner)  # also "NaN", "Infinity" and "-Infinity"
             case "arrayValue":
@@ -121,6 +121,13 @@ def json_value(value: Any, depth: int = 0) -> Value:
             case "bytesValue":
                 result = base64.b64decode(inner.translate(_URL_SAFE) + "==")
     return result
+
+
+def _integer(value: Any) -> int:
+    try:
+        return int(value)
+    except OverflowError as error:
+        raise ValueError("an integer that is infinite") from error
 
 
 class _Pair(msgspec.Struct, gc=False):

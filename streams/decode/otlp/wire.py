@@ -1,8 +1,9 @@
 """Reads protobuf's wire format for many messages at once.
 
 `scan` walks all given messages in step: one numpy pass reads the next field of each of them, so the cost
-is one pass per field of the longest message, not one Python iteration per field. Where messages hold many
-children each (the containers of OTLP), `children` and `gather` walk in plain Python instead.
+is one pass per field, not one Python iteration per field of each. The last few messages that go on are read
+in plain Python, so that one with many fields costs no pass for each. Where messages hold many children each
+(the containers of OTLP), `children` and `gather` walk in plain Python instead.
 
 Guarantee: any bytes may come in. `scan` marks messages that are cut short or malformed in `bad`; the
 functions in plain Python raise `ValueError`. Unknown fields are passed over by their wire type; groups,
@@ -12,6 +13,7 @@ Source: https://protobuf.dev/programming-guides/encoding/
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -29,6 +31,10 @@ VARINT, FIXED64, SIZED, FIXED32 = 0, 1, 2, 5
 _NEVER = 1 << 60  # a size that no buffer has: such a field always ends behind its message
 _FIXED_SIZE = np.array([0, 8, 0, _NEVER, _NEVER, 4, _NEVER, _NEVER], dtype=np.int64)
 _TAG_MAX = 0xFFFF
+
+_LANES_MIN = 32
+"""So few messages are read in plain Python: a pass over them all costs as much as their next fields do, and
+a message may have many more fields than any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ def scan(data: Bytes, begin: Rows, end: Rows) -> Fields:
     lane: Rows = np.flatnonzero(begin < end).astype(np.int64, copy=False)
     at, stop = begin[lane], end[lane]
     lanes, tags, begins, values = [lane[:0]], [lane[:0]], [lane[:0]], [lane[:0]]
-    while len(lane):
+    while len(lane) > _LANES_MIN:
         tag = data[at].astype(np.int64)
         at = at + 1
         if tag.max() >= 128:
@@ -110,6 +116,12 @@ def scan(data: Bytes, begin: Rows, end: Rows) -> Fields:
         unfinished = after < stop
         if not unfinished.all():
             lane, at, stop = lane[unfinished], after[unfinished], stop[unfinished]
+    if len(lane):
+        rest = _walk(data, lane, at, stop, bad)
+        lanes.append(rest[:, 0])
+        tags.append(rest[:, 1])
+        begins.append(rest[:, 2])
+        values.append(rest[:, 3])
     tag16 = np.minimum(np.concatenate(tags), _TAG_MAX).astype(np.uint16)
     order = np.argsort(tag16, kind="stable")
     return Fields(
@@ -119,6 +131,42 @@ def scan(data: Bytes, begin: Rows, end: Rows) -> Fields:
         np.concatenate(values)[order],
         bad,
     )
+
+
+def _walk(data: Bytes, lane: Rows, at: Rows, stop: Rows, bad: Mask) -> NDArray[np.int64]:
+    """Lane, tag, begin and value [N, 4] of the fields in the rest of some messages, in plain Python."""
+    view, found = data.data, array("q")
+    for one, begin, end in zip(lane.tolist(), at.tolist(), stop.tolist(), strict=True):
+        place = begin
+        while place < end:
+            tag, place = _varint64(view, place)
+            wire, value = tag & 7, 0
+            if tag < 8:
+                size = _NEVER
+            elif wire in (VARINT, SIZED):
+                value, place = _varint64(view, place)
+                size = value if wire == SIZED else 0
+            else:
+                size = 8 if wire == FIXED64 else 4 if wire == FIXED32 else _NEVER
+            if not 0 <= size <= end - place:
+                bad[one] = True
+                break
+            found.extend((one, tag, place, value))
+            place += size
+    return np.frombuffer(found, dtype=np.int64).reshape(-1, 4) if found else np.zeros((0, 4), np.int64)
+
+
+def _varint64(view: memoryview, at: int) -> tuple[int, int]:
+    """A varint as a signed number of 64 bits, and where it ends; an overlong one ends behind everything."""
+    total = 0
+    for shift in range(0, 70, 7):
+        byte = view[at]
+        at += 1
+        total |= (byte & 0x7F) << shift
+        if byte < 128:
+            total &= 0xFFFFFFFFFFFFFFFF
+            return total - (total >> 63 << 64), at
+    return -1, _NEVER
 
 
 def _widen(data: Bytes, value: Counts, after: Rows, which: Rows) -> Rows:

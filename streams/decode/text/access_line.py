@@ -97,7 +97,8 @@ def _cut_usual(line: str) -> Line | None:
 
 def _cut_loosely(line: str) -> Line | None:
     """The parts of a line with quotes inside the request, or with blanks in the user's name."""
-    match = _LOOSE.fullmatch(line.removeprefix('"'))
+    # what spans lines cannot match, which every `" ` of a long text would else find out anew
+    match = None if "\n" in line else _LOOSE.fullmatch(line.removeprefix('"'))
     if match is None:
         return None
     front = match["front"].split(" ")
@@ -118,8 +119,8 @@ class Request(NamedTuple):
     protocol: str | None
 
 
-_REQUEST = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,31}) +(\S(?:.*\S)?) *", re.DOTALL)
-_PROTOCOL = re.compile(r"(.*?) +(HTTP/[0-9](?:\.[0-9])?)", re.DOTALL)
+_REQUEST = re.compile(r"([A-Za-z][A-Za-z0-9_-]{0,31}+) ++(\S(?:.*\S)?) *+", re.DOTALL)
+_PROTOCOL = re.compile(r"HTTP/[0-9](?:\.[0-9])?")
 _USUAL_PROTOCOLS = frozenset(("HTTP/1.1", "HTTP/1.0", "HTTP/2.0", "HTTP/3.0"))
 _NO_REQUEST = Request(None, None, None, None)
 
@@ -140,9 +141,9 @@ def split_request(raw: str) -> Request:
     if match is None:
         return _NO_REQUEST
     method, target, protocol = match[1], match[2], None
-    ended = _PROTOCOL.fullmatch(target)
-    if ended:
-        target, protocol = ended[1], ended[2]
+    before, _, last = target.rpartition(" ")
+    if before and _PROTOCOL.fullmatch(last):
+        target, protocol = before.rstrip(" "), last
     elif not (target.startswith(("/", "*", "http://", "https://")) or method == "CONNECT"):
         return _NO_REQUEST
     path, query = split_target(target)

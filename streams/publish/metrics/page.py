@@ -81,6 +81,12 @@ def families(snapshot: WorkerSnapshot) -> Iterator[Family]:
         snapshot.deliveries,
         ("sink", "outcome"),
     )
+    yield _counter(
+        "streamgauge_left_out_records",
+        "Records for a topic that were left out because they were too large.",
+        {(topic,): count for topic, count in snapshot.left_out.items()},
+        ("topic",),
+    )
     yield Family(
         "streamgauge_build",
         "info",
@@ -109,6 +115,12 @@ def source_families(snapshot: WorkerSnapshot) -> Iterator[Family]:
     )
     yield _counter(
         "streamgauge_dead_letters", "Records and events not decoded, by reason.", dead, ("source", "reason")
+    )
+    yield _counter(
+        "streamgauge_decoder_errors",
+        "Records at which the decoder failed; each is a dead letter.",
+        {(source.name,): source.decoder_errors for source in sources},
+        ("source",),
     )
     yield _counter(
         "streamgauge_folded_events",

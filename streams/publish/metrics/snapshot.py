@@ -103,6 +103,7 @@ class SourceSnapshot:
     watermark_ms : by source partition, the event time below which nothing is awaited
     lag          : by source partition, records that are not read yet
     outcomes     : (outcome, reason) to events; reasons tell dead ones apart and are "" for the others
+    decoder_errors : records at which the decoder failed
     folded       : events counted under `__other__` because there are too many series
     refused      : by reason, fetched batches that did not continue what had been read
     lost         : records that were deleted from the log before they were read
@@ -112,6 +113,7 @@ class SourceSnapshot:
     watermark_ms: Mapping[int, int] = field(default_factory=dict)
     lag: Mapping[int, int] = field(default_factory=dict)
     outcomes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    decoder_errors: int = 0
     folded: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     lost: int = 0
@@ -154,6 +156,7 @@ class WorkerSnapshot:
     incidents  : severity to open incidents
     alerts     : (alertname, state) to live alerts
     deliveries : (sink, outcome) to alerts, from the sinks' own counters
+    left_out   : topic to records that were too large for it
     """
 
     version: str
@@ -169,3 +172,4 @@ class WorkerSnapshot:
     incidents: Mapping[str, int] = field(default_factory=dict)
     alerts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     deliveries: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)

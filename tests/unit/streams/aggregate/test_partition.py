@@ -138,7 +138,7 @@ class Partials:
 
 
 def aggregate(plan: SourcePlan = PLAN, start: int = 0) -> PartitionAggregate:
-    return PartitionAggregate(plan, 0, start, Decoder())
+    return PartitionAggregate(plan, 0, start, Decoder)
 
 
 def encoded(log: list[list[Any]]) -> list[bytes]:
@@ -457,7 +457,7 @@ def test_partitions_of_a_process_share_names_and_nothing_else():
     indexes = SeriesIndexes()
     partials = [Partials(), Partials()]
     for partition, key in enumerate("ab"):
-        one = PartitionAggregate(PLAN, partition, 0, Decoder(), indexes)
+        one = PartitionAggregate(PLAN, partition, 0, Decoder, indexes)
         read(one, encoded([[example(0, k=key)]]), 1)
         partials[partition].receive(one.flush(1).frames)
     assert [{labels for rollup, labels, _ in one.cells() if rollup == "s"} for one in partials] == [
@@ -486,7 +486,7 @@ def test_a_million_passing_entities_leave_a_small_index_and_keep_their_names(mon
 def test_partitions_share_no_index_of_series_that_are_forgotten():
     indexes = SeriesIndexes()
     partials = [Partials(), Partials()]
-    both = [PartitionAggregate(FORGETTING, partition, 0, Decoder(), indexes) for partition in range(2)]
+    both = [PartitionAggregate(FORGETTING, partition, 0, Decoder, indexes) for partition in range(2)]
     logs = [encoded([[example(t, k=key)] for t in range(0, 120_000, 10_000)]) for key in "ab"]
     for upto in range(1, 13):
         for one, log, found in zip(both, logs, partials, strict=True):

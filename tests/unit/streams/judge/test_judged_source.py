@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,7 @@ def test_a_reader_that_starts_afresh_knows_the_watermarks_that_were_announced():
     }
 
     def aggregate(partition: int, start: int) -> PartitionAggregate:
-        return PartitionAggregate(SPARSE, partition, start, make_decoder("json", SPARSE.layout))
+        return PartitionAggregate(SPARSE, partition, start, partial(make_decoder, "json", SPARSE.layout))
 
     partials: list[bytes] = []
     commits = {0: 0, 1: 0}

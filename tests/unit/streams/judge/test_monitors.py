@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -118,7 +119,8 @@ class Worker:
 
 def seal_minutes(worker: Worker, counts: list[int], restarts: frozenset[int]) -> None:
     """Events of minute after minute, each sealed when it is over; restarts come before their minute."""
-    aggregate = PartitionAggregate(SOURCE, 0, 0, make_decoder(SOURCE.format, SOURCE.layout), SeriesIndexes())
+    decoder = partial(make_decoder, SOURCE.format, SOURCE.layout)
+    aggregate = PartitionAggregate(SOURCE, 0, 0, decoder, SeriesIndexes())
     offset = 0
     for minute, count in enumerate(counts):
         if minute in restarts:
@@ -167,7 +169,8 @@ def test_a_detector_sees_each_minute_once_with_all_signals() -> None:
 
 
 def test_a_step_that_a_restart_cuts_shows_what_came_before_it() -> None:
-    aggregate = PartitionAggregate(SOURCE, 0, 0, make_decoder(SOURCE.format, SOURCE.layout), SeriesIndexes())
+    decoder = partial(make_decoder, SOURCE.format, SOURCE.layout)
+    aggregate = PartitionAggregate(SOURCE, 0, 0, decoder, SeriesIndexes())
     worker, shown = Worker(PLAN), []
     aggregate.read(records([event(START_MS), event(START_MS)]), 2)
     flushed = aggregate.flush(1)

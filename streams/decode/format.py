@@ -27,7 +27,7 @@ SEVERE = (
 """The condition that tells a line of an error by its column `severity`."""
 
 
-COMMON_REASONS = ("bad_time", "future", "time_out_of_range")
+COMMON_REASONS = ("bad_time", "decoder_error", "future", "time_out_of_range")
 """Why events of any format may be dead."""
 
 JSON_REASONS = ("bad_json", "not_an_object", "missing_time")

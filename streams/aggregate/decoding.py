@@ -99,27 +99,12 @@ class PartitionDecoder:
         if key in _told:
             return
         _told.add(key)
-        trace = "".join(traceback.format_exception(error, limit=-8))
         logger.error(
             "The decoder %s failed at a record of %s (offset %d), which is set aside as a dead letter "
-            "(%s). This is a defect of the decoder; it is logged once. Please report it with the record.\n%s",
+            "(%s). This is a defect of the decoder; it is logged once. Please report it with the record.",
             self._plan.format,
             self._plan.topic,
             int(records.offsets[0]),
             REASON,
-            "\n".join(map(printable, trace.splitlines())),
+            exc_info=error,
         )
-
-
-def printable(text: str) -> str:
-    """Text with everything that a terminal or a codec might take amiss written as an escape.
-
-    >>> printable("caf\\u00e9 \\x1b[31m \\ud800")
-    'caf\\u00e9 \\\\x1b[31m \\\\ud800'
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in text
-    )

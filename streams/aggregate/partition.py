@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.arrays import EpochMs, Mask, Rows
-from streams.aggregate.decoding import Decoded, PartitionDecoder, printable
+from streams.aggregate.decoding import Decoded, PartitionDecoder
 from streams.aggregate.rollup_state import RollupState, select_columns
 from streams.events.batch import Column, Dead, Decoder, EventBatch, Records, Strings
+from streams.language.printable import printable
 from streams.partials.cells import BUCKET_LIMIT, SERIES_LIMIT
 from streams.partials.frame import ExemplarRow, Frame, encode_frame
 from streams.partials.points import PointTable, Running, points_by_destination, split_points

@@ -468,16 +468,16 @@ class BatchConsumer(driver.Consumer):  # type: ignore[misc]
 def membership_error(failure: BaseException, conf: Any) -> str:
     """What to tell a user whose worker cannot join its group."""
     if isinstance(failure, InvalidSessionTimeoutError):
-        way_out = (
+        hint = (
             f"The broker refuses broker.session_timeout {conf.broker_session_timeout:g} s: it has to lie "
             "between the broker's group.min.session.timeout.ms (6 s by default) and "
             "group.max.session.timeout.ms"
         )
     elif isinstance(failure, GroupAuthorizationFailedError):
-        way_out = "The broker's ACLs do not let this user read as this group, which is named by app"
+        hint = "The broker's ACLs do not let this user read as this group, which is named by app"
     else:
-        way_out = "Is another program using this group, which is named by app?"
-    return f"Cannot join the consumer group {conf.id}: {failure}. {way_out}"
+        hint = "Is another program using this group, which is named by app?"
+    return f"Cannot join the consumer group {conf.id}: {failure}. {hint}"
 
 
 def fetch_position_of(consumer: aiokafka.AIOKafkaConsumer, tp: TopicPartition) -> int | None:

@@ -17,7 +17,7 @@ week of hours; `series_max` bounds them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -198,12 +198,16 @@ class CapacityPlanner:
         """The newest forecasts of all series."""
         return {key: entry.made for key, entry in self._entries.items() if entry.made is not None}
 
-    def expire(self, at_ms: int) -> list[SeriesKey]:
-        """Drop series that `due` was not asked about for a day of refreshes, and return them."""
+    def expire(self, at_ms: int, resources: Collection[str]) -> list[SeriesKey]:
+        """Drop series that `due` was not asked about for a day of refreshes, and return them.
+
+        resources : names of those that `at_ms` is the time of; sources lag apart
+        """
         gone = [
             key
             for key, entry in self._entries.items()
-            if at_ms - entry.seen_ms > EXPIRY_REFRESHES * self.resources[key.resource].refresh_ms
+            if key.resource in resources
+            and at_ms - entry.seen_ms > EXPIRY_REFRESHES * self.resources[key.resource].refresh_ms
         ]
         for key in gone:
             del self._entries[key]

@@ -114,7 +114,8 @@ def test_the_pool_bounds_what_is_due_and_the_series_bound_what_is_forecast() -> 
     assert planner.due(0, keys) == []
     planner.collect()
     assert planner.due(0, keys) == [keys[2]], "what was turned away stays due"
-    assert set(planner.expire(30 * HOUR_MS)) == set(keys[:3])
+    assert planner.expire(30 * HOUR_MS, {"disk"}) == [], "the time of another resource"
+    assert set(planner.expire(30 * HOUR_MS, {"pool"})) == set(keys[:3])
     with pytest.raises(ValueError, match="two resources"):
         CapacityPlanner([POOL, POOL], pool)
 

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from streams.language.documents import read_documents
 
 from models.registry.addresses import passwords_in, without_credentials
 from models.registry.errors import ModelError, ModelFormatError, ModelStorageError
@@ -29,6 +28,7 @@ from models.registry.registry import Registry
 from streams.config.models import Security
 from streams.language.printable import LogFormatter
 from streams.language.problems import Findings, show
+from streams.language.yaml.documents import read_documents
 from streams.sigma.rules import read_rules
 
 # Passwords in addresses

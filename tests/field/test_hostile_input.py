@@ -240,7 +240,7 @@ messages = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(values=messages)
 def test_messages_are_read_alike_by_passes_and_one_by_one(values: list[bytes]) -> None:
     data = np.frombuffer(b"".join(values) + PADDING, np.uint8)

@@ -154,8 +154,9 @@ class CapacityStage:
                 if past is not None:
                     planner.submit(at_ms, key, past)
                 await asyncio.sleep(0)  # a thousand histories must not hold the stream
-        planner.expire(at_ms, {plan.resource.name for plan in self._plans if plan.source == source})
         waited = at_ms - owned.judged_ms.get(source, 0) >= RECORD_EVERY_MS
+        if waited:
+            planner.expire(at_ms, {plan.resource.name for plan in self._plans if plan.source == source})
         if not series or not (waited or renewed & series.keys()):
             return []
         presents = {
